@@ -1,0 +1,75 @@
+// Package netcfg holds the value types of the host state that the tunnel wants
+// (addresses, routes, names) and the interface through which a platform brings
+// the host to it. It decides nothing and touches nothing itself, except for the
+// journal of host changes.
+package netcfg
+
+import (
+	"context"
+	"net/netip"
+)
+
+// Config is the whole host state that the tunnel wants. The zero value wants
+// nothing: applying it removes all that is ours.
+type Config struct {
+	// Interface is the name of the TUN device that the rest hangs on.
+	Interface string
+	// MTU of the interface, in bytes; 0 leaves it as it is.
+	MTU int
+	// Addresses on the interface, with their prefix lengths.
+	Addresses []netip.Prefix
+	// Routes into the interface, on-link.
+	Routes []netip.Prefix
+	// DNS is how the host resolves our names.
+	DNS DNS
+}
+
+// DNS is split DNS for our suffixes only; never a global resolver.
+type DNS struct {
+	// Nameservers answer for the suffixes.
+	Nameservers []netip.Addr
+	// Suffixes without a trailing dot, lower case, for example "coder".
+	Suffixes []string
+	// Hosts are all known names, for hosts that cannot do split DNS. Sorted
+	// by name.
+	Hosts []Host
+}
+
+// Host is one name, without a trailing dot, and its address.
+type Host struct {
+	Name string
+	Addr netip.Addr
+}
+
+// Event is a change of the host that the tunnel must know of.
+type Event int
+
+// The events, each already debounced by the platform.
+const (
+	// NetworkChanged: default route, addresses or links changed.
+	NetworkChanged Event = iota + 1
+	// Woke: the host came back from sleep.
+	Woke
+)
+
+// OS is one operating system's way to reach a Config. It is safe for
+// concurrent use; calls of Apply are serialised by the implementation.
+type OS interface {
+	// Apply brings the host to the wanted state: whole, idempotent, comparing
+	// first, adding before deleting. It goes on after a failing part and
+	// returns all errors joined.
+	Apply(ctx context.Context, want Config) error
+	// Watch calls changed for each event until the context ends, and puts
+	// back whatever somebody else took away.
+	Watch(ctx context.Context, changed func(Event)) error
+	// Lookup resolves a name through the operating system's own resolver, as
+	// an application would. It is the canary's eye.
+	Lookup(ctx context.Context, name string) ([]netip.Addr, error)
+	// DNSMode names the mechanism in use, for status: "resolved", "hosts".
+	DNSMode() string
+	// Cleanup undoes what the journal and the ownership marks find, also
+	// from an earlier process. It may be called twice in a row.
+	Cleanup(ctx context.Context) error
+	// Close releases handles; it leaves the host as it is.
+	Close() error
+}

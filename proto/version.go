@@ -1,0 +1,59 @@
+package proto
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Version is a version of the Tailnet and agent APIs, which share one number.
+type Version struct{ Major, Minor int }
+
+// The versions that this project names. A client asks for the lowest one that
+// has what it needs (docs of the protocol, 1.2).
+var (
+	// V20 has Coordinate and StreamDERPMaps.
+	V20 = Version{2, 0}
+	// V23 adds RefreshResumeToken, WorkspaceUpdates and the agent's ScriptCompleted.
+	V23 = Version{2, 3}
+	// Current is the newest version of which our server knows every message.
+	Current = V23
+)
+
+// ErrVersion is wrapped by every refusal of a version.
+var ErrVersion = errors.New("unsupported API version")
+
+// ParseVersion reads "major.minor": exactly one dot, both parts decimal.
+func ParseVersion(text string) (Version, error) {
+	majorText, minorText, found := strings.Cut(text, ".")
+	major, majorErr := parseDecimal(majorText)
+	minor, minorErr := parseDecimal(minorText)
+	if !found || majorErr != nil || minorErr != nil {
+		return Version{}, fmt.Errorf("parse version %q: want major.minor: %w", text, ErrVersion)
+	}
+	return Version{major, minor}, nil
+}
+
+// parseDecimal refuses the signs that strconv.Atoi takes.
+func parseDecimal(text string) (int, error) {
+	value, err := strconv.ParseUint(text, 10, 31)
+	return int(value), err
+}
+
+func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor) }
+
+// Accepts says whether a server at version v serves a client that asks for
+// requested, and why not. Only major 2 is spoken; no older major is on the
+// list of those still served.
+func (v Version) Accepts(requested Version) error {
+	switch {
+	case requested.Major > v.Major:
+		return fmt.Errorf("server is at version %s, behind requested major version %s: %w", v, requested, ErrVersion)
+	case requested.Major < v.Major:
+		return fmt.Errorf("version %s is no longer supported: %w", requested, ErrVersion)
+	case requested.Minor > v.Minor:
+		return fmt.Errorf("server is at version %s, behind requested minor version %s: %w", v, requested, ErrVersion)
+	}
+	return nil
+}
