@@ -429,6 +429,7 @@ type Status struct {
 	DnsMode          string                 `protobuf:"bytes,13,opt,name=dns_mode,json=dnsMode,proto3" json:"dns_mode,omitempty"` // "resolved", "hosts", ...
 	Agents           []*AgentStatus         `protobuf:"bytes,14,rep,name=agents,proto3" json:"agents,omitempty"`
 	Version          string                 `protobuf:"bytes,15,opt,name=version,proto3" json:"version,omitempty"`
+	OwnerUid         *uint32                `protobuf:"varint,16,opt,name=owner_uid,json=ownerUid,proto3,oneof" json:"owner_uid,omitempty"` // who may operate the tunnel besides root
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -568,6 +569,13 @@ func (x *Status) GetVersion() string {
 	return ""
 }
 
+func (x *Status) GetOwnerUid() uint32 {
+	if x != nil && x.OwnerUid != nil {
+		return *x.OwnerUid
+	}
+	return 0
+}
+
 type GetStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -605,9 +613,12 @@ func (*GetStatusRequest) Descriptor() ([]byte, []int) {
 }
 
 type LoginRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Url           string                 `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
-	Token         string                 `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Url   string                 `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	Token string                 `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	// The local user who may operate the tunnel from now on; absent: the caller.
+	// Only root and the daemon's own user may name another.
+	OwnerUid      *uint32 `protobuf:"varint,3,opt,name=owner_uid,json=ownerUid,proto3,oneof" json:"owner_uid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -654,6 +665,13 @@ func (x *LoginRequest) GetToken() string {
 		return x.Token
 	}
 	return ""
+}
+
+func (x *LoginRequest) GetOwnerUid() uint32 {
+	if x != nil && x.OwnerUid != nil {
+		return *x.OwnerUid
+	}
+	return 0
 }
 
 type LoginResponse struct {
@@ -1254,7 +1272,7 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\x10PATH_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
 	"\x06DIRECT\x10\x01\x12\v\n" +
-	"\aRELAYED\x10\x02\"\xb9\x04\n" +
+	"\aRELAYED\x10\x02\"\xe9\x04\n" +
 	"\x06Status\x12.\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x18.causeway.local.v1.StateR\x05state\x126\n" +
 	"\bproblems\x18\x02 \x03(\v2\x1a.causeway.local.v1.ProblemR\bproblems\x12\x10\n" +
@@ -1272,11 +1290,17 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\tcanary_ok\x18\f \x01(\bR\bcanaryOk\x12\x19\n" +
 	"\bdns_mode\x18\r \x01(\tR\adnsMode\x126\n" +
 	"\x06agents\x18\x0e \x03(\v2\x1e.causeway.local.v1.AgentStatusR\x06agents\x12\x18\n" +
-	"\aversion\x18\x0f \x01(\tR\aversion\"\x12\n" +
-	"\x10GetStatusRequest\"6\n" +
+	"\aversion\x18\x0f \x01(\tR\aversion\x12 \n" +
+	"\towner_uid\x18\x10 \x01(\rH\x00R\bownerUid\x88\x01\x01B\f\n" +
+	"\n" +
+	"_owner_uid\"\x12\n" +
+	"\x10GetStatusRequest\"f\n" +
 	"\fLoginRequest\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x14\n" +
-	"\x05token\x18\x02 \x01(\tR\x05token\"#\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\x12 \n" +
+	"\towner_uid\x18\x03 \x01(\rH\x00R\bownerUid\x88\x01\x01B\f\n" +
+	"\n" +
+	"_owner_uid\"#\n" +
 	"\rLoginResponse\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\"\x0f\n" +
 	"\rLogoutRequest\"\x10\n" +
@@ -1408,6 +1432,8 @@ func file_proto_localv1_local_proto_init() {
 	if File_proto_localv1_local_proto != nil {
 		return
 	}
+	file_proto_localv1_local_proto_msgTypes[3].OneofWrappers = []any{}
+	file_proto_localv1_local_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
