@@ -1,0 +1,123 @@
+package tun
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+)
+
+// maxLinuxName is IFNAMSIZ less the terminating zero byte, in bytes.
+const maxLinuxName = 15
+
+// checkLinuxName refuses what the kernel would refuse with a bare EINVAL, and
+// what it would take otherwise than meant: "%d" numbers the interface, an empty
+// name invents one.
+func checkLinuxName(name string) error {
+	bad := func(cause string) error {
+		return &Error{
+			Kind: ErrBadName, Name: name, Cause: cause,
+			Remedy: fmt.Sprintf("choose a name of 1 to %d letters, digits, '-', '_' or '.', for example causeway0", maxLinuxName),
+		}
+	}
+	switch {
+	case name == "":
+		return bad("the interface name is empty")
+	case len(name) > maxLinuxName:
+		return bad(fmt.Sprintf("the interface name has %d bytes, the kernel allows %d", len(name), maxLinuxName))
+	case name == "." || name == ".." || name == "all" || name == "default":
+		return bad("the kernel reserves this interface name")
+	case strings.ContainsAny(name, "/:%"):
+		return bad("the interface name has one of the characters / : %")
+	}
+	for _, c := range []byte(name) {
+		if c <= ' ' || c >= 0x7f {
+			return bad("the interface name has a character that is not printable ASCII")
+		}
+	}
+	return nil
+}
+
+// host is what the diagnosis needs to know of the machine, gathered only after
+// a failure.
+type host struct {
+	root          bool   // effective uid 0
+	container     bool   // a container's marks were found
+	driver        bool   // the kernel has the TUN driver loaded
+	kernel        string // release of the running kernel
+	modulesAbsent bool   // no modules are installed for the running kernel
+	taken         string // kind of an interface that has the name, "" if none
+	holder        string // process that holds that interface, "" if unknown
+}
+
+// diagnoseNode explains a failure to open /dev/net/tun.
+func diagnoseNode(name string, err error, h host) error {
+	e := &Error{Name: name, Err: err}
+	missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.ENXIO)
+	switch {
+	case missing && h.container:
+		e.Kind = ErrNoDevice
+		e.Cause = "this container has no /dev/net/tun"
+		e.Remedy = "give the container the device and the capability: --device /dev/net/tun --cap-add NET_ADMIN"
+	case missing && h.driver:
+		e.Kind = ErrNoDevice
+		e.Cause = "the kernel has the TUN driver, but /dev/net/tun is missing"
+		e.Remedy = "make the node: mkdir -p /dev/net && mknod -m 666 /dev/net/tun c 10 200"
+	case missing && h.modulesAbsent:
+		e.Kind = ErrNoDevice
+		e.Cause = "the running kernel " + h.kernel + " has no TUN driver, and its modules are not installed"
+		e.Remedy = "reboot if the kernel was upgraded, else install the modules of this kernel"
+	case missing:
+		e.Kind = ErrNoDevice
+		e.Cause = "the kernel " + h.kernel + " has no TUN driver loaded"
+		e.Remedy = "run: modprobe tun"
+	case errors.Is(err, fs.ErrPermission) && h.root:
+		e.Kind = ErrNoPermission
+		e.Cause = "a sandbox forbids /dev/net/tun to this process, although it is root"
+		e.Remedy = "allow the device: DeviceAllow=/dev/net/tun rw in the unit, --device /dev/net/tun for a container"
+	case errors.Is(err, fs.ErrPermission):
+		e.Kind = ErrNoPermission
+		e.Cause = "this user may not open /dev/net/tun"
+		e.Remedy = "run as root or as the system service"
+	default:
+		e.Kind = ErrFailed
+		e.Cause = "cannot open /dev/net/tun"
+		e.Remedy = "see the system's error"
+	}
+	return e
+}
+
+// diagnoseCreate explains a failure of TUNSETIFF on the open node.
+func diagnoseCreate(name string, err error, h host) error {
+	e := &Error{Name: name, Err: err}
+	switch {
+	case h.taken != "" && (errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EEXIST)):
+		e.Kind = ErrNameTaken
+		switch {
+		case h.taken != "tuntap":
+			e.Cause = "the name belongs to another interface, of kind " + h.taken
+		case h.holder != "":
+			e.Cause = "the name belongs to a TUN device held by " + h.holder
+		default:
+			e.Cause = "the name belongs to a TUN device that already exists"
+		}
+		e.Remedy = "stop what owns it (ip -d link show " + name + ") or choose another interface name"
+	case errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES):
+		e.Kind = ErrNoPermission
+		e.Cause = "this process lacks the capability CAP_NET_ADMIN"
+		e.Remedy = "run as root or as the system service"
+		if h.container {
+			e.Remedy = "start the container with --cap-add NET_ADMIN"
+		}
+	case errors.Is(err, syscall.EBUSY):
+		e.Kind = ErrNameTaken
+		e.Cause = "an interface of this name existed a moment ago"
+		e.Remedy = "try again"
+	default:
+		e.Kind = ErrFailed
+		e.Cause = "the kernel refused to create the interface"
+		e.Remedy = "see the system's error"
+	}
+	return e
+}
