@@ -1,0 +1,136 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/causewayhq/causeway/proto/tailnetv2"
+)
+
+// notFatal begins the one error in a coordination response that does not end
+// the stream.
+const notFatal = "ready for handshake error"
+
+// coordination tells the control plane our node and tunnels, and the data
+// plane its peers.
+type coordination struct {
+	session *session
+	stream  tailnetv2.DRPCTailnet_CoordinateClient
+	out     *outbox
+	bye     chan struct{} // closed: say disconnect and end
+	once    sync.Once
+	gone    chan struct{} // closed: the far side hung up
+}
+
+func newCoordination(s *session, stream tailnetv2.DRPCTailnet_CoordinateClient) *coordination {
+	return &coordination{session: s, stream: stream, out: newOutbox(), bye: make(chan struct{}), gone: make(chan struct{})}
+}
+
+// run ends with the stream, and leaves all peers marked as lost.
+func (c *coordination) run() error {
+	loop := c.session.loop
+	sender := make(chan error, 1)
+	go func() { sender <- c.send() }()
+	loop.Coordinatee.SetNodeCallback(c.out.setNode)
+	if loop.Workspaces == nil {
+		c.attach()
+	}
+	err := c.receive()
+	close(c.gone)
+	loop.Destinations.detach()
+	loop.Coordinatee.SetAllPeersLost()
+	c.once.Do(func() { close(c.bye) })
+	_ = c.session.conn.Client.Close()
+	if sendErr := <-sender; err == nil && sendErr != nil {
+		err = sendErr
+	}
+	return err
+}
+
+// attach announces all destinations. With workspace updates that waits for
+// the first snapshot: one agent that is gone meanwhile would make the control
+// plane end the whole connection.
+func (c *coordination) attach() {
+	c.session.loop.Destinations.attach(c.out, c.session.loop.Coordinatee.SetTunnelDestination)
+}
+
+func (c *coordination) receive() error {
+	for {
+		response, err := c.stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("receive peers: %w", err)
+		}
+		if text := response.GetError(); text != "" {
+			c.session.log.Warn("control plane reports a coordination error", slog.String("error", text))
+			if !strings.HasPrefix(text, notFatal) {
+				c.session.rejected.Store(true)
+			}
+		}
+		if len(response.GetPeerUpdates()) == 0 {
+			continue
+		}
+		loop := c.session.loop
+		if err := loop.Coordinatee.UpdatePeers(response.GetPeerUpdates()); err != nil {
+			return fmt.Errorf("apply peers: %w", err)
+		}
+		if loop.Acks {
+			c.acknowledge(response.GetPeerUpdates())
+		}
+	}
+}
+
+// acknowledge says that the nodes of one response are programmed.
+func (c *coordination) acknowledge(updates []*tailnetv2.CoordinateResponse_PeerUpdate) {
+	var ids [][]byte
+	for _, update := range updates {
+		if update.GetKind() == tailnetv2.CoordinateResponse_PeerUpdate_NODE {
+			ids = append(ids, update.GetId())
+		}
+	}
+	if len(ids) > 0 {
+		c.out.acknowledge(ids)
+	}
+}
+
+// send is the only sender on the stream.
+func (c *coordination) send() error {
+	for {
+		select {
+		case <-c.gone:
+			return nil
+		case <-c.bye:
+			if err := c.stream.Send(&tailnetv2.CoordinateRequest{Disconnect: &tailnetv2.CoordinateRequest_Disconnect{}}); err != nil {
+				return fmt.Errorf("send disconnect: %w", err)
+			}
+			return c.stream.CloseSend()
+		case <-c.out.wake:
+		}
+		for _, request := range c.out.take() {
+			if err := c.stream.Send(request); err != nil {
+				// The receiver sees the end of the stream that this leads to.
+				_ = c.session.conn.Client.Close()
+				return fmt.Errorf("send to coordinator: %w", err)
+			}
+		}
+	}
+}
+
+// disconnect says goodbye and waits for the far side to hang up, or for the
+// limit.
+func (c *coordination) disconnect(limit time.Duration) {
+	c.once.Do(func() { close(c.bye) })
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-c.gone:
+	case <-timer.C:
+	}
+}

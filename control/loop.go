@@ -1,0 +1,208 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/causewayhq/causeway/proto"
+	"github.com/causewayhq/causeway/proto/tailnetv2"
+	"github.com/causewayhq/causeway/workspace"
+)
+
+// Coordinatee is the data plane, as far as coordination is concerned.
+type Coordinatee interface {
+	// UpdatePeers applies one batch of news about peers.
+	UpdatePeers([]*tailnetv2.CoordinateResponse_PeerUpdate) error
+	// SetAllPeersLost marks every peer as lost: kept, and timed out later.
+	SetAllPeersLost()
+	// SetNodeCallback installs the receiver of the own node, which is called
+	// again at once when a node is known.
+	SetNodeCallback(func(*tailnetv2.Node))
+	// SetTunnelDestination marks a peer that we open the tunnel to.
+	SetTunnelDestination(uuid.UUID)
+}
+
+// Loop keeps one connection to the control plane. The fields are set before
+// Run and not changed after it; only Dialer and Coordinatee are required.
+// All callbacks come from goroutines of the loop, which waits for them.
+type Loop struct {
+	Dialer      *Dialer
+	Logger      *slog.Logger // nil: nothing is logged
+	Coordinatee Coordinatee
+	// Acks makes the loop acknowledge nodes of peers; agents only.
+	Acks bool
+	// Prepare runs on each new connection before everything else, for example
+	// to fetch the agent's manifest; it may set Coordinatee. Its error ends
+	// the connection.
+	Prepare func(context.Context, *Conn) error
+	// Extra runs beside the controllers and shares their fate: when it ends,
+	// the connection ends. Its context ends with the connection, and in the
+	// graceful end only after the disconnect was said.
+	Extra func(context.Context, *Conn) error
+	// RelayMap gets each relay map, embedded relays already pointed at the
+	// access URL. Nil: none is asked for.
+	RelayMap func(proto.RelayMap)
+	// Destinations are the agents to hold tunnels to. With Workspaces set the
+	// loop syncs them to all agents of the owner. Nil: a set of the loop's own.
+	Destinations *Destinations
+	// Workspaces gets a copy of the state after each message that changed it,
+	// and what changed. An error is only logged. Nil: updates are not asked for.
+	Workspaces func(*workspace.State, workspace.Diff) error
+	// Known is the state that is carried over from an earlier process; the
+	// first snapshot replaces it.
+	Known *workspace.State
+	// OwnerID is the user whose workspaces are asked for.
+	OwnerID uuid.UUID
+	// Resume is the token of an earlier process, and ResumeChanged gets each
+	// new one, to be persisted. Both may be left out; then tokens are kept in
+	// memory, when the version has them.
+	Resume        ResumeToken
+	ResumeChanged func(ResumeToken)
+	// Connected hears of each change, and of each failed dial: true once the
+	// control plane has answered, false with the reason. A reason that
+	// matches ErrSignedOut needs the user.
+	Connected func(bool, error)
+
+	once    sync.Once
+	kicked  chan struct{}
+	resume  resumeStore
+	backoff backoff
+	state   *workspace.State
+}
+
+// Run dials, and dials again, until the context ends; it returns the
+// context's error, after a graceful disconnect.
+func (l *Loop) Run(ctx context.Context) error {
+	l.init()
+	for ctx.Err() == nil {
+		wait := l.attempt(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		l.pause(ctx, wait)
+	}
+	return ctx.Err()
+}
+
+// Kick makes the loop act at once: a wait is cut short, a dial that hangs is
+// begun anew, a connection is probed. It is called when the network changed,
+// the host woke, or the user asks. It may be called at any time.
+func (l *Loop) Kick() {
+	l.init()
+	select {
+	case l.kicked <- struct{}{}:
+	default:
+	}
+}
+
+func (l *Loop) init() {
+	l.once.Do(func() {
+		l.kicked = make(chan struct{}, 1)
+		if l.Logger == nil {
+			l.Logger = slog.New(slog.DiscardHandler)
+		}
+		if l.Destinations == nil {
+			l.Destinations = NewDestinations()
+		}
+		l.state = &workspace.State{}
+		if l.Known != nil {
+			l.state = l.Known.Clone()
+		}
+		l.resume = resumeStore{token: l.Resume, changed: l.ResumeChanged}
+	})
+}
+
+// attempt is one dial and, if it succeeds, the whole life of the connection.
+// It says how long to wait before the next.
+func (l *Loop) attempt(ctx context.Context) time.Duration {
+	began := time.Now()
+	conn, err := l.dial(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return 0
+		}
+		l.Logger.Warn("control plane not reached", slog.String("error", err.Error()))
+		l.report(false, err)
+		if errors.Is(err, ErrSignedOut) {
+			return signedOutWait
+		}
+		return l.backoff.next(time.Since(began))
+	}
+	s := &session{loop: l, conn: conn, log: l.Logger}
+	err = s.run(ctx)
+	if ctx.Err() != nil {
+		l.report(false, nil)
+		return 0
+	}
+	if s.proved.Load() && !s.rejected.Load() {
+		l.backoff.reset()
+	}
+	l.Logger.Warn("control connection ended", slog.String("error", err.Error()))
+	l.report(false, err)
+	return l.backoff.next(0)
+}
+
+// hangs is how old a dial must be for a Kick to give it up: its first packets
+// are probably lost, and a new dial is faster than their repetition.
+const hangs = 500 * time.Millisecond
+
+func (l *Loop) dial(ctx context.Context) (*Conn, error) {
+	type outcome struct {
+		conn *Conn
+		err  error
+	}
+	for {
+		dialCtx, cancel := context.WithCancel(ctx)
+		began, token := time.Now(), l.resume.usable(time.Now())
+		result := make(chan outcome, 1)
+		go func() {
+			conn, err := l.Dialer.Dial(dialCtx, token)
+			result <- outcome{conn, err}
+		}()
+		again := false
+		for {
+			select {
+			case <-l.kicked:
+				if time.Since(began) > hangs {
+					again = true
+					cancel()
+				}
+				continue
+			case got := <-result:
+				cancel()
+				l.resume.dialed(got.err)
+				if got.err != nil && again && ctx.Err() == nil {
+					break
+				}
+				return got.conn, got.err
+			}
+			break
+		}
+	}
+}
+
+func (l *Loop) pause(ctx context.Context, wait time.Duration) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-l.kicked:
+		l.backoff.reset()
+	}
+}
+
+func (l *Loop) report(connected bool, err error) {
+	if l.Connected != nil {
+		l.Connected(connected, err)
+	}
+}
+
+// accessURL is what embedded relays are reached by.
+func (l *Loop) accessURL() *url.URL { return l.Dialer.URL }

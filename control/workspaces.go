@@ -1,0 +1,36 @@
+package control
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/causewayhq/causeway/proto/tailnetv2"
+)
+
+// receiveWorkspaces keeps the state of what exists, and the destinations equal
+// to all its agents. The state outlives the connection; the first message of
+// each connection replaces it.
+func (s *session) receiveWorkspaces(stream tailnetv2.DRPCTailnet_WorkspaceUpdatesClient, c *coordination) error {
+	for first := true; ; first = false {
+		message, err := stream.Recv()
+		if err != nil {
+			return fmt.Errorf("receive workspaces: %w", err)
+		}
+		diff, err := s.loop.state.Apply(message, first)
+		if err != nil {
+			return err
+		}
+		s.loop.Destinations.Sync(s.loop.state.AgentIDs())
+		if first {
+			c.attach()
+		}
+		if first || !diff.Empty() {
+			if err := s.loop.Workspaces(s.loop.state.Clone(), diff); err != nil {
+				s.log.Warn("workspace update not taken", slog.String("error", err.Error()))
+			}
+		}
+		if first {
+			s.answered()
+		}
+	}
+}
