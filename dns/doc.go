@@ -1,0 +1,13 @@
+// Package dns answers for the suffixes of a deployment and for nothing else.
+//
+// A [Table] is an immutable set of names. A [Resolver] holds the current one
+// behind an atomic pointer: whoever learns of a change builds the next table
+// with [Table.With], at a cost in proportion to the change, and publishes it;
+// readers never wait and never allocate. [Resolver.Answer] takes and gives DNS
+// messages, [Resolver.AnswerPacket] whole IPv6 packets as they come out of the
+// TUN device. A [Cache] keeps the names on disk, so that the first query after
+// a restart has its answer before the control plane has been reached.
+//
+// The resolver never forwards: outside of its suffixes it refuses, because the
+// operating system sends it only what is inside.
+package dns
