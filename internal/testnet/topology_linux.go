@@ -145,7 +145,9 @@ func (h *Host) BlockUDP(ctx context.Context) error {
 }
 
 // UnblockUDP undoes BlockUDP.
-func (h *Host) UnblockUDP(ctx context.Context) error { return h.nft(ctx, "delete table inet blackhole\n") }
+func (h *Host) UnblockUDP(ctx context.Context) error {
+	return h.nft(ctx, "delete table inet blackhole\n")
+}
 
 func (h *Host) nft(ctx context.Context, rules string) error {
 	_, err := h.Run(ctx, "sh", "-c", `printf %s "$1" | nft -f -`, "sh", rules)

@@ -1,10 +1,3 @@
-// Package testnet builds small networks of real hosts out of Linux namespaces:
-// switches, routers with NAT, and hosts with an /etc and a /run of their own.
-// Nothing outlives the process that made them, not even after a kill -9: each
-// namespace is held by a child that ends with its standard input.
-//
-// It needs root, iproute2, nftables and util-linux, and touches nothing of the
-// machine beside the namespaces that it makes.
 package testnet
 
 import (
