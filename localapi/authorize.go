@@ -1,0 +1,92 @@
+package localapi
+
+import (
+	"context"
+	"fmt"
+)
+
+// Access is what a call asks for.
+type Access int
+
+// The kinds of access, from least to most.
+const (
+	// Public is for every local user: the daemon's version.
+	Public Access = iota + 1
+	// Read tells what the tunnel does and whom it reaches.
+	Read
+	// Operate changes what the tunnel does.
+	Operate
+)
+
+// Caller is who is at the other end of a connection, as the kernel says.
+type Caller struct {
+	UID uint32
+	PID int32 // for logs only: it may be another process by the time it is read
+}
+
+// Authorize decides about one call; its error is sent to the caller.
+type Authorize func(Caller, Access) error
+
+// Rule is the rule of who may: root and the daemon's own user everything, the
+// owner (who signed in) everything too, others only what is public.
+type Rule struct {
+	DaemonUID uint32
+	// Owner is the user who signed in; false before that.
+	Owner func() (uid uint32, ok bool)
+}
+
+// Authorize is the rule as the server wants it.
+func (r Rule) Authorize(caller Caller, access Access) error {
+	if access == Public || r.Privileged(caller) {
+		return nil
+	}
+	owner, signedIn := r.Owner()
+	switch {
+	case signedIn && owner == caller.UID:
+		return nil
+	case signedIn:
+		return &Error{
+			Code:   CodePermission,
+			Cause:  fmt.Sprintf("call the daemon: the tunnel belongs to the user with uid %d, and you are uid %d", owner, caller.UID),
+			Remedy: "run the same command with sudo",
+		}
+	default:
+		return &Error{
+			Code:   CodePermission,
+			Cause:  fmt.Sprintf("call the daemon: nobody has signed in yet, and uid %d is not root", caller.UID),
+			Remedy: "run the same command with sudo; signing in with sudo gives you the tunnel",
+		}
+	}
+}
+
+// Privileged says whether the caller is root or the daemon's own user.
+func (r Rule) Privileged(caller Caller) bool {
+	return caller.UID == 0 || caller.UID == r.DaemonUID
+}
+
+// access lists every call of the API. A call that is missing here is refused,
+// so that a new one cannot be open by accident; a test holds it complete.
+var access = map[string]Access{
+	"/causeway.local.v1.Local/GetVersion":  Public,
+	"/causeway.local.v1.Local/GetStatus":   Read,
+	"/causeway.local.v1.Local/WatchStatus": Read,
+	"/causeway.local.v1.Local/Ping":        Read,
+	"/causeway.local.v1.Local/QueryDNS":    Read,
+	"/causeway.local.v1.Local/Login":       Operate,
+	"/causeway.local.v1.Local/Logout":      Operate,
+	"/causeway.local.v1.Local/Up":          Operate,
+	"/causeway.local.v1.Local/Down":        Operate,
+}
+
+type callerKey struct{}
+
+// CallerFrom tells a handler who calls; false outside a call of [Serve].
+func CallerFrom(ctx context.Context) (Caller, bool) {
+	caller, ok := ctx.Value(callerKey{}).(Caller)
+	return caller, ok
+}
+
+// WithCaller is the context of a call by that caller, for tests of handlers.
+func WithCaller(ctx context.Context, caller Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, caller)
+}

@@ -1,0 +1,27 @@
+package localapi
+
+import (
+	"fmt"
+	"net"
+
+	"golang.org/x/sys/unix"
+)
+
+// peer asks the kernel who connected; on a client's side, who listens.
+func peer(conn *net.UnixConn) (Caller, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return Caller{}, fmt.Errorf("read peer credentials: %w", err)
+	}
+	var cred *unix.Ucred
+	var credErr error
+	if err := raw.Control(func(fd uintptr) {
+		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); err != nil {
+		return Caller{}, fmt.Errorf("read peer credentials: %w", err)
+	}
+	if credErr != nil {
+		return Caller{}, fmt.Errorf("read peer credentials: %w", credErr)
+	}
+	return Caller{UID: cred.Uid, PID: cred.Pid}, nil
+}

@@ -1,0 +1,223 @@
+package localapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"storj.io/drpc"
+	"storj.io/drpc/drpcmanager"
+	"storj.io/drpc/drpcmux"
+	"storj.io/drpc/drpcstream"
+	"storj.io/drpc/drpcwire"
+
+	"github.com/causewayhq/causeway/proto/localv1"
+)
+
+// The limits of the server.
+const (
+	// maxRequest bounds one request, in bytes: a DNS message is at most 64 KiB
+	// and nothing else is near it.
+	maxRequest = 128 << 10
+	// requestTimeout is how long a client may take to send its request whole.
+	requestTimeout = 5 * time.Second
+	// writeTimeout is how long one write may wait for a client that does not
+	// read.
+	writeTimeout = 10 * time.Second
+	// lingerTimeout is how long a client may take to hang up after its answer.
+	lingerTimeout = 2 * time.Second
+	// userConnections is how many connections one user may hold at a time:
+	// well over a tray, an editor and a few shells, and little memory.
+	userConnections = 64
+	// allConnections bounds what all users but root hold together.
+	allConnections = 512
+)
+
+// Serve answers calls on the listener with handler until the context ends or
+// the listener fails. It owns the listener, and returns after every call has.
+// A nil error means that the context ended.
+func Serve(ctx context.Context, listener net.Listener, handler localv1.DRPCLocalServer, authorize Authorize, logger *slog.Logger) error {
+	mux := drpcmux.New()
+	if err := localv1.DRPCRegisterLocal(mux, handler); err != nil {
+		listener.Close()
+		return fmt.Errorf("register local API: %w", err)
+	}
+	s := &server{mux: mux, authorize: authorize, logger: logger, timeout: requestTimeout, held: map[uint32]int{}}
+	return s.run(ctx, listener)
+}
+
+func (s *server) run(ctx context.Context, listener net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer s.calls.Wait()
+	defer cancel()
+	defer listener.Close()
+	stop := context.AfterFunc(ctx, func() { listener.Close() })
+	defer stop()
+	for {
+		conn, err := listener.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				conn.Close()
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("accept on the local API: %w", err)
+		case err != nil:
+			// Out of file descriptors, or the client is gone already. Neither
+			// is a reason to stop answering for good.
+			s.logger.Warn("accept on the local API failed", slog.Any("error", err))
+			if !pause(ctx, 100*time.Millisecond) {
+				return nil
+			}
+			continue
+		}
+		s.calls.Go(func() { s.serve(ctx, conn) })
+	}
+}
+
+// pause waits, and says false if the context ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+type server struct {
+	mux       drpc.Handler
+	authorize Authorize
+	logger    *slog.Logger
+	timeout   time.Duration // requestTimeout
+	calls     sync.WaitGroup
+
+	mu   sync.Mutex
+	held map[uint32]int // connections by user
+	sum  int            // of all users but root
+}
+
+// serve carries one connection, which is one call.
+func (s *server) serve(ctx context.Context, conn net.Conn) {
+	defer conn.Close()
+	unixConn, ok := conn.(*net.UnixConn)
+	if !ok {
+		s.logger.Error("local API connection is not a unix socket")
+		return
+	}
+	caller, err := peer(unixConn)
+	if err != nil {
+		s.logger.Warn("local API connection refused", slog.Any("error", err))
+		return
+	}
+	if !s.take(caller.UID) {
+		s.logger.Debug("local API connection refused: too many", slog.Uint64("uid", uint64(caller.UID)))
+		return
+	}
+	defer s.give(caller.UID)
+	if err := s.call(WithCaller(ctx, caller), unixConn, caller); err != nil {
+		s.logger.Debug("local API call failed", slog.Uint64("uid", uint64(caller.UID)), slog.Any("error", err))
+	}
+}
+
+func (s *server) take(uid uint32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[uid] >= userConnections || uid != 0 && s.sum >= allConnections {
+		return false
+	}
+	s.held[uid]++
+	if uid != 0 {
+		s.sum++
+	}
+	return true
+}
+
+func (s *server) give(uid uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[uid]--; s.held[uid] == 0 {
+		delete(s.held, uid)
+	}
+	if uid != 0 {
+		s.sum--
+	}
+}
+
+func (s *server) call(ctx context.Context, conn *net.UnixConn, caller Caller) error {
+	if err := conn.SetReadDeadline(time.Now().Add(s.timeout)); err != nil {
+		return fmt.Errorf("set deadline: %w", err)
+	}
+	manager := drpcmanager.NewWithOptions(&patient{conn}, drpcmanager.Options{
+		InactivityTimeout: s.timeout,
+		Reader:            drpcwire.ReaderOptions{MaximumBufferSize: maxRequest},
+		Stream:            drpcstream.Options{MaximumBufferSize: maxRequest},
+	})
+	defer manager.Close()
+	stream, name, err := manager.NewServerStream(ctx)
+	if err != nil {
+		return fmt.Errorf("read call: %w", err)
+	}
+	if err := s.answer(&request{Stream: stream, conn: conn}, name, caller); err != nil {
+		err = stream.SendError(toWire(err))
+		linger(ctx, manager)
+		return err
+	}
+	err = stream.CloseSend()
+	linger(ctx, manager)
+	return err
+}
+
+// linger leaves the hanging up to the client: dRPC drops an answer that it has
+// read but not yet handed over when it sees the connection end.
+func linger(ctx context.Context, manager *drpcmanager.Manager) {
+	timer := time.NewTimer(lingerTimeout)
+	defer timer.Stop()
+	select {
+	case <-manager.Closed():
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// answer authorises before it reads anything more of the request.
+func (s *server) answer(stream drpc.Stream, name string, caller Caller) error {
+	if need, known := access[name]; known {
+		if err := s.authorize(caller, need); err != nil {
+			return err
+		}
+	}
+	// The mux refuses an unknown call, with the code that means just that.
+	return s.mux.HandleRPC(stream, name)
+}
+
+// request lifts the read deadline once the request has arrived: from then on
+// reading only serves to notice that the client has gone.
+type request struct {
+	drpc.Stream
+	conn *net.UnixConn
+}
+
+func (r *request) MsgRecv(message drpc.Message, encoding drpc.Encoding) error {
+	if err := r.Stream.MsgRecv(message, encoding); err != nil {
+		return err
+	}
+	return r.conn.SetReadDeadline(time.Time{})
+}
+
+// patient gives every write its own deadline.
+type patient struct{ *net.UnixConn }
+
+func (p *patient) Write(data []byte) (int, error) {
+	if err := p.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return 0, err
+	}
+	return p.UnixConn.Write(data)
+}
