@@ -165,12 +165,11 @@ func (s *server) call(ctx context.Context, conn *net.UnixConn, caller Caller) er
 	if err != nil {
 		return fmt.Errorf("read call: %w", err)
 	}
-	if err := s.answer(&request{Stream: stream, conn: conn}, name, caller); err != nil {
+	if err = s.answer(&request{Stream: stream, conn: conn}, name, caller); err != nil {
 		err = stream.SendError(toWire(err))
-		linger(ctx, manager)
-		return err
+	} else {
+		err = stream.CloseSend()
 	}
-	err = stream.CloseSend()
 	linger(ctx, manager)
 	return err
 }
@@ -187,10 +186,13 @@ func linger(ctx context.Context, manager *drpcmanager.Manager) {
 	}
 }
 
-// answer authorises before it reads anything more of the request.
-func (s *server) answer(stream drpc.Stream, name string, caller Caller) error {
+// answer authorises, and then lets the handler have the call.
+func (s *server) answer(stream *request, name string, caller Caller) error {
 	if need, known := access[name]; known {
 		if err := s.authorize(caller, need); err != nil {
+			// A client that is still sending takes an early refusal for a
+			// broken connection, so its request is read and dropped.
+			_, _ = stream.RawRecv()
 			return err
 		}
 	}
@@ -201,7 +203,7 @@ func (s *server) answer(stream drpc.Stream, name string, caller Caller) error {
 // request lifts the read deadline once the request has arrived: from then on
 // reading only serves to notice that the client has gone.
 type request struct {
-	drpc.Stream
+	*drpcstream.Stream
 	conn *net.UnixConn
 }
 
