@@ -1,0 +1,196 @@
+package sshd
+
+import (
+	"log/slog"
+	"net"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// Limits on what a client may send ahead of a session. OpenSSH's own client
+// sends a few dozen variables at most.
+const (
+	maxVariables     = 1024
+	maxVariableBytes = 1 << 20
+)
+
+// Exit statuses that are the server's own; they are those of
+// the protocol's other implementation (docs of the protocol, 5.3).
+const (
+	statusFailed  = 1
+	statusUnknown = 255
+	statusSetup   = 229
+)
+
+// window is the size of a terminal, in cells and in pixels.
+type window struct{ Columns, Rows, Width, Height uint32 }
+
+type ptyMessage struct {
+	Term                         string
+	Columns, Rows, Width, Height uint32
+	Modes                        string
+}
+
+// session is one session channel. Its requests are handled in order by one
+// goroutine; the command runs in another.
+type session struct {
+	conn    *connection
+	channel ssh.Channel
+	log     *slog.Logger
+
+	variables     []string
+	variableBytes int
+	pty           *ptyMessage
+	agentSocket   net.Listener
+
+	// gone is closed when the client has closed the channel.
+	gone    chan struct{}
+	started bool
+	// commanded says that what was started is a process, which control reaches.
+	commanded bool
+	control   chan func(*process)
+	done      chan struct{}
+}
+
+// handleSession serves one session channel until it ends on both sides.
+func handleSession(conn *connection, offered ssh.NewChannel) {
+	channel, requests, err := offered.Accept()
+	if err != nil {
+		return
+	}
+	s := &session{
+		conn: conn, channel: channel, log: conn.server.config.Logger,
+		gone: make(chan struct{}), control: make(chan func(*process)), done: make(chan struct{}),
+	}
+	for request := range requests {
+		accepted := s.handle(request)
+		if request.WantReply {
+			_ = request.Reply(accepted, nil)
+		}
+		if accepted && !s.started {
+			s.start(request)
+		}
+	}
+	close(s.gone)
+	if s.started {
+		<-s.done
+	}
+	if s.agentSocket != nil {
+		s.agentSocket.Close()
+	}
+	channel.Close()
+}
+
+// handle judges one request and keeps what it says.
+func (s *session) handle(request *ssh.Request) bool {
+	switch request.Type {
+	case "env":
+		return s.addVariable(request.Payload)
+	case "pty-req":
+		return s.addTerminal(request.Payload)
+	case "auth-agent-req@openssh.com":
+		return s.addAgent()
+	case "shell":
+		return !s.started
+	case "exec", "subsystem":
+		var text struct{ Value string }
+		return !s.started && ssh.Unmarshal(request.Payload, &text) == nil
+	case "signal":
+		var name struct{ Value string }
+		return ssh.Unmarshal(request.Payload, &name) == nil && s.signal(name.Value)
+	case "window-change":
+		var size window
+		return ssh.Unmarshal(request.Payload, &size) == nil && s.resize(size)
+	}
+	return false
+}
+
+// start runs what an accepted shell, exec or subsystem request asks for. The
+// acceptance has been answered before, so that it precedes any output.
+func (s *session) start(request *ssh.Request) {
+	var text struct{ Value string }
+	var run func() exit
+	switch request.Type {
+	case "shell":
+		run = func() exit { return s.runCommand("") }
+	case "exec":
+		_ = ssh.Unmarshal(request.Payload, &text)
+		run = func() exit { return s.runCommand(text.Value) }
+	case "subsystem":
+		_ = ssh.Unmarshal(request.Payload, &text)
+		run = func() exit { return s.runSubsystem(text.Value) }
+	default:
+		return
+	}
+	s.started, s.commanded = true, request.Type != "subsystem"
+	s.conn.work.Go(func() {
+		defer close(s.done)
+		s.finish(run())
+	})
+}
+
+// finish sends the end of output, how the command ended, and closes the
+// channel. Each may fail only because the client has gone.
+func (s *session) finish(result exit) {
+	_ = s.channel.CloseWrite()
+	if result.signal != "" {
+		_, _ = s.channel.SendRequest("exit-signal", false, ssh.Marshal(struct {
+			Signal   string
+			Core     bool
+			Message  string
+			Language string
+		}{result.signal, result.core, "", ""}))
+	} else {
+		_, _ = s.channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{result.status}))
+	}
+	s.channel.Close()
+}
+
+func (s *session) addVariable(payload []byte) bool {
+	var variable struct{ Name, Value string }
+	if s.started || ssh.Unmarshal(payload, &variable) != nil {
+		return false
+	}
+	size := len(variable.Name) + len(variable.Value)
+	if len(s.variables) >= maxVariables || s.variableBytes+size > maxVariableBytes {
+		return false
+	}
+	if !validVariable(variable.Name, variable.Value) {
+		return false
+	}
+	s.variables = append(s.variables, variable.Name+"="+variable.Value)
+	s.variableBytes += size
+	return true
+}
+
+func (s *session) addTerminal(payload []byte) bool {
+	var terminal ptyMessage
+	if s.started || s.pty != nil || !terminalsWork || ssh.Unmarshal(payload, &terminal) != nil {
+		return false
+	}
+	s.pty = &terminal
+	return true
+}
+
+func (s *session) signal(name string) bool {
+	number, known := signalNumbers[name]
+	return known && s.tell(func(p *process) { p.signal(number) })
+}
+
+func (s *session) resize(size window) bool {
+	return s.pty != nil && s.tell(func(p *process) { p.resize(size) })
+}
+
+// tell hands an order to the goroutine that owns the process, and says whether
+// there was one to take it.
+func (s *session) tell(order func(*process)) bool {
+	if !s.commanded {
+		return false
+	}
+	select {
+	case s.control <- order:
+		return true
+	case <-s.done:
+		return false
+	}
+}

@@ -1,0 +1,34 @@
+package sshd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/pkg/sftp"
+)
+
+// runSubsystem serves SFTP, the one subsystem that there is. It runs inside the
+// agent, with the rights that a command would have.
+func (s *session) runSubsystem(name string) exit {
+	if name != "sftp" {
+		fmt.Fprintf(s.channel.Stderr(), "causeway-agent: unknown subsystem %q\r\n", name)
+		return exit{status: statusFailed}
+	}
+	directory := firstDirectory(s.conn.server.config.Directory(), currentIdentity().home)
+	server, err := sftp.NewServer(keptOpen{s.channel}, sftp.WithServerWorkingDirectory(directory))
+	if err != nil {
+		return s.failSetup(fmt.Errorf("start sftp: %w", err))
+	}
+	defer server.Close()
+	if err := server.Serve(); err != nil && !errors.Is(err, io.EOF) {
+		return exit{status: statusFailed}
+	}
+	return exit{}
+}
+
+// keptOpen leaves the channel open when the SFTP server closes it, which it does
+// at the end of input: the exit status is still to be sent.
+type keptOpen struct{ io.ReadWriter }
+
+func (keptOpen) Close() error { return nil }
