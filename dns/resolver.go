@@ -68,7 +68,7 @@ func (s *state) decide(q *query, v *verdict) {
 	if s.table != nil && s.table.decide(q, name, v) {
 		return
 	}
-	if offset, ok := s.pending.find(name, &q.starts); ok && offset >= 0 {
+	if _, ok := s.pending.find(name, &q.starts); ok {
 		v.rcode = rcodeServFail
 		return
 	}
