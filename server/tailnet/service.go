@@ -1,0 +1,187 @@
+package tailnetsvc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/google/uuid"
+	"storj.io/drpc"
+	"storj.io/drpc/drpcerr"
+	"storj.io/drpc/drpcmux"
+
+	"github.com/causewayhq/causeway/proto"
+	"github.com/causewayhq/causeway/proto/agentv2"
+	"github.com/causewayhq/causeway/proto/mux"
+	"github.com/causewayhq/causeway/proto/tailnetv2"
+	"github.com/causewayhq/causeway/server/coordinator"
+)
+
+// DefaultRelayMapPeriod is how often each connection looks whether the relay
+// map has changed.
+const DefaultRelayMapPeriod = 5 * time.Second
+
+// Service serves connections. The fields are set before its first use and not
+// changed after; its methods may be called from any goroutine.
+type Service struct {
+	Coordinator *coordinator.Coordinator
+	// RelayMap is the map that peers are to use now. A map without content
+	// (nil DERPMap) ends the stream of whoever asks.
+	RelayMap func() proto.RelayMap
+	// RelayMapPeriod is zero for DefaultRelayMapPeriod.
+	RelayMapPeriod time.Duration
+	// Updates is nil where there are no workspaces: the call is then unimplemented.
+	Updates UpdatesProvider
+	// Resume is nil where peer ids do not survive: the call is then unimplemented.
+	Resume *ResumeKeys
+	// Telemetry takes what clients report; nil drops it.
+	Telemetry func(ctx context.Context, peerID uuid.UUID, req *tailnetv2.TelemetryRequest)
+	Logger    *slog.Logger
+}
+
+// UserStream is who a user's connection belongs to.
+type UserStream struct {
+	PeerID uuid.UUID // new and random, or from a resume token that was verified
+	UserID uuid.UUID
+	Auth   coordinator.Auth
+	Name   string // for the coordinator's debug page
+}
+
+// ServeUser serves a user's connection until it or ctx ends, closes it, and
+// returns when every call on it has returned. nil is a normal end.
+func (s *Service) ServeUser(ctx context.Context, conn io.ReadWriteCloser, user UserStream) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	router := drpcmux.New()
+	peer := &session{service: s, id: user.PeerID, name: user.Name, auth: user.Auth, user: &user, hangUp: cancel}
+	if err := tailnetv2.DRPCRegisterTailnet(router, peer); err != nil {
+		return fmt.Errorf("register tailnet service: %w", err)
+	}
+	return s.serve(ctx, conn, router)
+}
+
+// ServeAgent is ServeUser for the connection of an agent, which also carries
+// the agent API.
+func (s *Service) ServeAgent(ctx context.Context, conn io.ReadWriteCloser, agentID uuid.UUID, name string, agent AgentHandler) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	router := drpcmux.New()
+	peer := &session{service: s, id: agentID, name: name, auth: coordinator.AgentAuth(agentID), hangUp: cancel}
+	if err := tailnetv2.DRPCRegisterTailnet(router, peer); err != nil {
+		return fmt.Errorf("register tailnet service: %w", err)
+	}
+	if err := agentv2.DRPCRegisterAgent(router, &agentSession{handler: agent}); err != nil {
+		return fmt.Errorf("register agent service: %w", err)
+	}
+	return s.serve(ctx, conn, router)
+}
+
+func (s *Service) serve(ctx context.Context, conn io.ReadWriteCloser, router *drpcmux.Mux) error {
+	return mux.Serve(ctx, conn, guard{next: router, logger: s.Logger})
+}
+
+// guard turns a panic in one call into an internal error of that call.
+type guard struct {
+	next   drpc.Handler
+	logger *slog.Logger
+}
+
+func (g guard) HandleRPC(stream drpc.Stream, rpc string) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			g.logger.Error("handle call: panic", slog.String("rpc", rpc), slog.Any("cause", cause), slog.String("stack", string(debug.Stack())))
+			err = errors.New("internal error")
+		}
+	}()
+	return g.next.HandleRPC(stream, rpc)
+}
+
+// session is one peer's connection.
+type session struct {
+	service *Service
+	id      uuid.UUID
+	name    string
+	auth    coordinator.Auth
+	user    *UserStream // nil for an agent
+	hangUp  func()      // ends the whole connection
+}
+
+func unimplemented(what string) error {
+	return drpcerr.WithCode(fmt.Errorf("%s: Unimplemented", what), drpcerr.Unimplemented)
+}
+
+// PostTelemetry accepts everything.
+func (p *session) PostTelemetry(ctx context.Context, req *tailnetv2.TelemetryRequest) (*tailnetv2.TelemetryResponse, error) {
+	if p.service.Telemetry != nil {
+		p.service.Telemetry(ctx, p.id, req)
+	}
+	return &tailnetv2.TelemetryResponse{}, nil
+}
+
+// StreamDERPMaps sends the map at once, and again whenever it has changed.
+func (p *session) StreamDERPMaps(_ *tailnetv2.StreamDERPMapsRequest, stream tailnetv2.DRPCTailnet_StreamDERPMapsStream) error {
+	period := p.service.RelayMapPeriod
+	if period <= 0 {
+		period = DefaultRelayMapPeriod
+	}
+	ticker := time.NewTicker(period)
+	defer ticker.Stop()
+	var last proto.RelayMap
+	for {
+		current := p.service.RelayMap()
+		if current.DERPMap == nil {
+			return nil
+		}
+		if !current.Equal(last) {
+			if err := stream.Send(current.Proto()); err != nil {
+				return fmt.Errorf("send relay map: %w", err)
+			}
+			last = current
+		}
+		select {
+		case <-ticker.C:
+		case <-stream.Context().Done():
+			return nil
+		}
+	}
+}
+
+// RefreshResumeToken is for users: an agent has an id of its own.
+func (p *session) RefreshResumeToken(context.Context, *tailnetv2.RefreshResumeTokenRequest) (*tailnetv2.RefreshResumeTokenResponse, error) {
+	if p.service.Resume == nil {
+		return nil, unimplemented("refresh resume token")
+	}
+	if p.user == nil {
+		return nil, errors.New("refresh resume token: internal error: the stream has no client identity")
+	}
+	return p.service.Resume.Issue(p.id, p.user.UserID)
+}
+
+// WorkspaceUpdates sends the complete state, then what changes.
+func (p *session) WorkspaceUpdates(req *tailnetv2.WorkspaceUpdatesRequest, stream tailnetv2.DRPCTailnet_WorkspaceUpdatesStream) error {
+	if p.service.Updates == nil {
+		return unimplemented("workspace updates")
+	}
+	owner, err := uuid.FromBytes(req.GetWorkspaceOwnerId())
+	if err != nil {
+		return fmt.Errorf("parse workspace owner id: %w", err)
+	}
+	if p.user == nil || owner != p.user.UserID {
+		// The same for an owner that does not exist.
+		return errors.New("subscribe to workspaces: owner not found or you do not have permission")
+	}
+	updates, err := p.service.Updates.Subscribe(stream.Context(), owner)
+	if err != nil {
+		return fmt.Errorf("subscribe to workspaces: %w", err)
+	}
+	for update := range updates {
+		if err := stream.Send(update); err != nil {
+			return fmt.Errorf("send workspace update: %w", err)
+		}
+	}
+	return nil
+}
