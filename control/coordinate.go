@@ -41,11 +41,14 @@ func (c *coordination) run() error {
 		c.attach()
 	}
 	err := c.receive()
-	close(c.gone)
 	loop.Destinations.detach()
 	loop.Coordinatee.SetAllPeersLost()
-	c.once.Do(func() { close(c.bye) })
-	_ = c.session.conn.Client.Close()
+	close(c.gone)
+	select {
+	case <-c.bye: // the session waits for the far side, and hangs up itself
+	default:
+		c.session.conn.shut()
+	}
 	if sendErr := <-sender; err == nil && sendErr != nil {
 		err = sendErr
 	}
@@ -107,6 +110,11 @@ func (c *coordination) send() error {
 		case <-c.gone:
 			return nil
 		case <-c.bye:
+			select {
+			case <-c.gone:
+				return nil
+			default:
+			}
 			if err := c.stream.Send(&tailnetv2.CoordinateRequest{Disconnect: &tailnetv2.CoordinateRequest_Disconnect{}}); err != nil {
 				return fmt.Errorf("send disconnect: %w", err)
 			}
@@ -116,21 +124,23 @@ func (c *coordination) send() error {
 		for _, request := range c.out.take() {
 			if err := c.stream.Send(request); err != nil {
 				// The receiver sees the end of the stream that this leads to.
-				_ = c.session.conn.Client.Close()
+				c.session.conn.shut()
 				return fmt.Errorf("send to coordinator: %w", err)
 			}
 		}
 	}
 }
 
-// disconnect says goodbye and waits for the far side to hang up, or for the
-// limit.
-func (c *coordination) disconnect(limit time.Duration) {
+// disconnect says goodbye and waits for the far side to end the stream, or
+// for the limit; it says which.
+func (c *coordination) disconnect(limit time.Duration) bool {
 	c.once.Do(func() { close(c.bye) })
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case <-c.gone:
+		return true
 	case <-timer.C:
+		return false
 	}
 }

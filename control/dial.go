@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -64,7 +63,6 @@ type Dialer struct {
 type Conn struct {
 	*mux.Client
 	socket *websocket.Conn
-	stream io.Closer
 	probe  chan struct{}
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -99,7 +97,7 @@ func (d *Dialer) Dial(ctx context.Context, resumeToken string) (*Conn, error) {
 		_ = socket.CloseNow()
 		return nil, fmt.Errorf("dial %s: %w", d.URL.Redacted(), err)
 	}
-	conn := &Conn{Client: client, socket: socket, stream: stream, probe: make(chan struct{}, 1), cancel: stop}
+	conn := &Conn{Client: client, socket: socket, probe: make(chan struct{}, 1), cancel: stop}
 	conn.done.Go(func() { conn.watch(streamCtx) })
 	return conn, nil
 }
@@ -189,7 +187,26 @@ func (c *Conn) shut() {
 	})
 }
 
-// Close ends the connection at once and waits for its goroutine.
+// farewell is how long a polite end waits for the far side's close frame.
+const farewell = 250 * time.Millisecond
+
+// hangUp ends the connection with a close frame, when the far side takes one.
+func (c *Conn) hangUp() {
+	closed := make(chan struct{})
+	c.done.Go(func() {
+		_ = c.socket.Close(websocket.StatusNormalClosure, "")
+		close(closed)
+	})
+	timer := time.NewTimer(farewell)
+	defer timer.Stop()
+	select {
+	case <-closed:
+	case <-timer.C:
+	}
+	c.Close()
+}
+
+// Close ends the connection at once and waits for its goroutines.
 func (c *Conn) Close() error {
 	c.shut()
 	c.done.Wait()

@@ -60,7 +60,9 @@ func (s *session) run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			coordination.disconnect(graceful)
+			if coordination.disconnect(graceful) {
+				s.conn.hangUp()
+			}
 			return ctx.Err()
 		case err := <-s.ended:
 			return s.cause(err)

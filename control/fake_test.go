@@ -1,0 +1,360 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/google/uuid"
+	"go.uber.org/goleak"
+	"storj.io/drpc/drpcmux"
+
+	"github.com/causewayhq/causeway/proto"
+	"github.com/causewayhq/causeway/proto/mux"
+	"github.com/causewayhq/causeway/proto/tailnetv2"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// plane is a hand-written control plane: real HTTP, websocket, yamux and dRPC,
+// with answers that the test chooses.
+type plane struct {
+	tailnetv2.DRPCTailnetUnimplementedServer
+
+	reject     func(dial int, r *http.Request) (int, string) // 0: accept
+	coordinate func(dial int, stream tailnetv2.DRPCTailnet_CoordinateStream) error
+	workspaces func(dial int, stream tailnetv2.DRPCTailnet_WorkspaceUpdatesStream) error
+	relays     *tailnetv2.DERPMap
+	refresh    func(dial int) (*tailnetv2.RefreshResumeTokenResponse, error)
+
+	mu      sync.Mutex
+	dials   []dialed
+	sockets []*websocket.Conn
+	active  sync.WaitGroup
+}
+
+type dialed struct {
+	at    time.Time
+	query url.Values
+	head  http.Header
+	path  string
+}
+
+func (p *plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.active.Add(1)
+	defer p.active.Done()
+	p.mu.Lock()
+	p.dials = append(p.dials, dialed{time.Now(), r.URL.Query(), r.Header.Clone(), r.URL.Path})
+	number := len(p.dials)
+	p.mu.Unlock()
+	if p.reject != nil {
+		if status, body := p.reject(number, r); status != 0 {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, body)
+			return
+		}
+	}
+	socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionDisabled})
+	if err != nil {
+		return
+	}
+	p.mu.Lock()
+	p.sockets = append(p.sockets, socket)
+	p.mu.Unlock()
+	router := drpcmux.New()
+	if err := tailnetv2.DRPCRegisterTailnet(router, &onePlane{plane: p, dial: number}); err != nil {
+		panic(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	_ = mux.Serve(ctx, websocket.NetConn(ctx, socket, websocket.MessageBinary), router)
+}
+
+// drop cuts the newest connection.
+func (p *plane) drop() {
+	p.mu.Lock()
+	socket := p.sockets[len(p.sockets)-1]
+	p.mu.Unlock()
+	_ = socket.CloseNow()
+}
+
+func (p *plane) seen() []dialed {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]dialed(nil), p.dials...)
+}
+
+// onePlane serves one connection.
+type onePlane struct {
+	*plane
+	dial int
+}
+
+func (p *onePlane) Coordinate(stream tailnetv2.DRPCTailnet_CoordinateStream) error {
+	if p.coordinate != nil {
+		return p.coordinate(p.dial, stream)
+	}
+	for {
+		request, err := stream.Recv()
+		if err != nil || request.GetDisconnect() != nil {
+			return nil
+		}
+	}
+}
+
+func (p *onePlane) StreamDERPMaps(_ *tailnetv2.StreamDERPMapsRequest, stream tailnetv2.DRPCTailnet_StreamDERPMapsStream) error {
+	relays := p.relays
+	if relays == nil {
+		relays = &tailnetv2.DERPMap{}
+	}
+	if err := stream.Send(relays); err != nil {
+		return err
+	}
+	<-stream.Context().Done()
+	return nil
+}
+
+func (p *onePlane) WorkspaceUpdates(_ *tailnetv2.WorkspaceUpdatesRequest, stream tailnetv2.DRPCTailnet_WorkspaceUpdatesStream) error {
+	if p.workspaces != nil {
+		return p.workspaces(p.dial, stream)
+	}
+	if err := stream.Send(&tailnetv2.WorkspaceUpdate{}); err != nil {
+		return err
+	}
+	<-stream.Context().Done()
+	return nil
+}
+
+func (p *onePlane) RefreshResumeToken(ctx context.Context, in *tailnetv2.RefreshResumeTokenRequest) (*tailnetv2.RefreshResumeTokenResponse, error) {
+	if p.refresh == nil {
+		return p.plane.RefreshResumeToken(ctx, in)
+	}
+	return p.refresh(p.dial)
+}
+
+// pipes is a network without a network: each dial is a net.Pipe, which a
+// synctest bubble understands. While black, nothing comes through and nobody
+// is told.
+type pipes struct {
+	accept chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+	mu     sync.Mutex
+	black  bool
+}
+
+func newPipes() *pipes { return &pipes{accept: make(chan net.Conn), closed: make(chan struct{})} }
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.accept:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+func (p *pipes) setBlack(black bool) {
+	p.mu.Lock()
+	p.black = black
+	p.mu.Unlock()
+}
+func (p *pipes) isBlack() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.black
+}
+
+func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	if p.isBlack() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	near, far := net.Pipe()
+	select {
+	case p.accept <- &shadowed{Conn: far, net: p}:
+		return &shadowed{Conn: near, net: p}, nil
+	case <-p.closed:
+		return nil, errors.New("connection refused")
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// shadowed swallows what is written while the network is black.
+type shadowed struct {
+	net.Conn
+	net *pipes
+}
+
+func (s *shadowed) Write(b []byte) (int, error) {
+	if s.net.isBlack() {
+		return len(b), nil
+	}
+	return s.Conn.Write(b)
+}
+
+// serve starts the plane and gives a dialer for it; with a nil network it
+// listens on the loopback.
+func serve(t *testing.T, p *plane, network *pipes) *Dialer {
+	t.Helper()
+	transport := &http.Transport{}
+	target := &url.URL{Scheme: "http", Host: "plane.test"}
+	if network != nil {
+		transport.DialContext = network.dial
+		server := &http.Server{Handler: p}
+		var done sync.WaitGroup
+		done.Go(func() { _ = server.Serve(network) })
+		t.Cleanup(func() {
+			p.hangUp()
+			server.Close()
+			transport.CloseIdleConnections()
+			done.Wait()
+			p.active.Wait()
+		})
+	} else {
+		server := httptest.NewServer(p)
+		target, _ = url.Parse(server.URL)
+		t.Cleanup(func() { p.hangUp(); transport.CloseIdleConnections(); server.Close(); p.active.Wait() })
+	}
+	return &Dialer{
+		URL: target, Path: UserPath, Version: proto.V23, HTTP: &http.Client{Transport: transport},
+		Token: func() string { return "secret-session" },
+	}
+}
+
+func (p *plane) hangUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, socket := range p.sockets {
+		_ = socket.CloseNow()
+	}
+}
+
+// run runs the loop until the test ends or stop is called.
+func run(t *testing.T, l *Loop) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() {
+		if err := l.Run(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("Run ended with %v, not with its context", err)
+		}
+	})
+	stop = func() { cancel(); done.Wait() }
+	t.Cleanup(stop)
+	return stop
+}
+
+// data is a hand-written data plane that remembers what it was told.
+type data struct {
+	mu       sync.Mutex
+	peers    []*tailnetv2.CoordinateResponse_PeerUpdate
+	lost     int
+	callback func(*tailnetv2.Node)
+	marked   []uuid.UUID
+	node     *tailnetv2.Node
+	fail     error
+}
+
+func (d *data) UpdatePeers(updates []*tailnetv2.CoordinateResponse_PeerUpdate) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.peers = append(d.peers, updates...)
+	return d.fail
+}
+
+func (d *data) SetAllPeersLost() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lost++
+}
+
+func (d *data) SetNodeCallback(callback func(*tailnetv2.Node)) {
+	d.mu.Lock()
+	d.callback = callback
+	node := d.node
+	d.mu.Unlock()
+	if node != nil {
+		callback(node)
+	}
+}
+
+func (d *data) SetTunnelDestination(id uuid.UUID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.marked = append(d.marked, id)
+}
+
+func (d *data) read(get func(*data)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	get(d)
+}
+
+// eventually polls for a state of the real world.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if condition() {
+			return
+		}
+	}
+	t.Fatalf("never happened: %s", what)
+}
+
+// reports collects what Connected says.
+type reports struct {
+	mu   sync.Mutex
+	list []report
+}
+
+type report struct {
+	connected bool
+	err       error
+	at        time.Time
+}
+
+func (r *reports) hear(connected bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.list = append(r.list, report{connected, err, time.Now()})
+}
+
+func (r *reports) all() []report {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]report(nil), r.list...)
+}
+
+func (r *reports) ups() (count int) {
+	for _, one := range r.all() {
+		if one.connected {
+			count++
+		}
+	}
+	return count
+}
+
+// bubble runs a test on a fake clock. yamux keeps timers in a pool, and a
+// timer of one bubble must not be met outside it: two collections empty the
+// pool on each side.
+func bubble(t *testing.T, test func(*testing.T)) {
+	t.Helper()
+	empty := func() { runtime.GC(); runtime.GC() }
+	empty()
+	defer empty()
+	synctest.Test(t, test)
+}
