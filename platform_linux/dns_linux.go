@@ -1,0 +1,161 @@
+package platform
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/causewayhq/causeway/netcfg"
+)
+
+// hostsTimeout bounds the wait for the hosts file when a section has to go.
+const hostsTimeout = 5 * time.Second
+
+// nssResolvePaths is where distributions put the module; NixOS, which has it
+// elsewhere, points resolv.conf to the stub.
+var nssResolvePaths = []string{
+	"/lib/*/libnss_resolve.so.2", "/usr/lib/*/libnss_resolve.so.2",
+	"/lib64/libnss_resolve.so.2", "/usr/lib64/libnss_resolve.so.2",
+	"/lib/libnss_resolve.so.2", "/usr/lib/libnss_resolve.so.2",
+}
+
+// detect looks at the host anew each time: at boot, resolved may come up after
+// us, and a later look finds it.
+func (o *OS) detect(ctx context.Context) dnsEnv {
+	var env dnsEnv
+	content, err := os.ReadFile(o.options.ResolvConf)
+	env.resolvConf, env.resolvConfErr = string(content), err
+	if content, err := os.ReadFile(o.options.Nsswitch); err == nil {
+		env.nsswitch = string(content)
+	}
+	for _, pattern := range nssResolvePaths {
+		if found, _ := filepath.Glob(pattern); len(found) > 0 {
+			env.nssResolve = true
+		}
+	}
+	env.resolvedErr = o.resolved.ping(ctx)
+	return env
+}
+
+// applyDNS makes our names known by the mechanism that the host uses. A
+// resolved that fails is replaced by the hosts file until the next attempt, so
+// that names do not go dark; the error is reported all the same. link is nil
+// if there is no interface to set resolved up for.
+func (o *OS) applyDNS(ctx context.Context, link netlink.Link, dns netcfg.DNS) error {
+	if dns.IsZero() {
+		o.setMode("")
+		return errors.Join(o.revertResolved(ctx), o.removeHosts(ctx))
+	}
+	env := o.detect(ctx)
+	mode, trail := chooseDNS(env)
+	if mode == ModeResolved && (link == nil || len(dns.Nameservers) == 0) {
+		mode = ModeHosts
+		trail = append(trail, "interface-or-server=missing", "mode="+mode)
+	}
+	o.logTrail(trail, env.resolvedErr)
+	var failed error
+	if mode == ModeResolved {
+		if failed = o.applyResolved(ctx, link, dns); failed == nil {
+			o.setMode(ModeResolved)
+			return o.removeHosts(ctx)
+		}
+		o.log.Warn("systemd-resolved failed; names go to the hosts file", slog.String("error", failed.Error()))
+	}
+	o.setMode(ModeHosts)
+	err := o.applyHosts(ctx, dns.Hosts)
+	if mode == ModeHosts {
+		err = errors.Join(err, o.revertResolved(ctx))
+	}
+	return errors.Join(failed, err)
+}
+
+func (o *OS) logTrail(trail []string, resolvedErr error) {
+	text := strings.Join(trail, " ")
+	if text == o.trail {
+		return
+	}
+	o.trail = text
+	attrs := []slog.Attr{slog.String("reasons", text)}
+	if resolvedErr != nil {
+		attrs = append(attrs, slog.String("resolved", resolvedErr.Error()))
+	}
+	o.log.LogAttrs(context.Background(), slog.LevelInfo, "DNS mode chosen", attrs...)
+}
+
+func (o *OS) applyResolved(ctx context.Context, link netlink.Link, dns netcfg.DNS) error {
+	if err := o.journal.Record(o.change(kindResolved, link, "")); err != nil {
+		return err
+	}
+	sent, err := o.resolved.set(ctx, link.Attrs().Index, dns)
+	if sent && err == nil {
+		o.log.Info("split DNS set in systemd-resolved", slog.String("interface", link.Attrs().Name),
+			slog.String("suffixes", strings.Join(dns.Suffixes, " ")))
+	}
+	return err
+}
+
+// revertResolved undoes what the journal says was set in resolved, on the
+// interfaces that are still the same ones.
+func (o *OS) revertResolved(ctx context.Context) error {
+	var errs []error
+	for _, c := range o.journal.Entries() {
+		if c.Kind == kindResolved {
+			errs = append(errs, o.revertResolvedChange(ctx, c))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (o *OS) revertResolvedChange(ctx context.Context, c netcfg.Change) error {
+	if o.alive(c) {
+		// A resolved that is not there holds nothing either; when it starts
+		// it drops what it saved for interfaces that have gone.
+		if err := o.resolved.revert(ctx, c.Index); err != nil && !errors.Is(err, errResolvedAbsent) {
+			return err
+		}
+		o.log.Info("split DNS taken out of systemd-resolved", slog.String("interface", c.Interface))
+	}
+	return o.journal.Done(c)
+}
+
+func (o *OS) applyHosts(ctx context.Context, entries []netcfg.Host) error {
+	if len(entries) == 0 {
+		return o.removeHosts(ctx)
+	}
+	if err := o.journal.Record(o.hostsChange()); err != nil {
+		return err
+	}
+	o.hosts.Set(entries)
+	return nil
+}
+
+// removeHosts takes our section out of the hosts file, if there is one.
+func (o *OS) removeHosts(ctx context.Context) error {
+	recorded := false
+	for _, c := range o.journal.Entries() {
+		recorded = recorded || c.Kind == kindHosts
+	}
+	if !recorded {
+		// The journal may have been lost; the markers tell.
+		if present, err := o.hosts.Present(); err != nil || !present {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, hostsTimeout)
+	defer cancel()
+	if err := o.hosts.Remove(ctx); err != nil {
+		return err
+	}
+	return o.journal.Done(o.hostsChange())
+}
+
+// hostsChange has no epoch: the file outlives a reboot.
+func (o *OS) hostsChange() netcfg.Change {
+	return netcfg.Change{Kind: kindHosts, Value: o.hosts.Path()}
+}

@@ -1,0 +1,196 @@
+package platform
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/causewayhq/causeway/netcfg"
+)
+
+// The kinds of change in the journal.
+const (
+	kindLink     = "link"
+	kindAddress  = "address"
+	kindRoute    = "route"
+	kindResolved = "resolved"
+	kindHosts    = "hosts"
+)
+
+// journalName is the journal's file in the state directory.
+const journalName = "host-changes.json"
+
+// HostsFile is the section of the hosts file, for hosts without split DNS.
+type HostsFile interface {
+	// Set asks for these entries and returns at once; the file is written
+	// in the background, the latest call wins.
+	Set(entries []netcfg.Host)
+	// Remove takes the section out and waits for it, until the context ends.
+	Remove(ctx context.Context) error
+	// Present tells that the file has a section of ours.
+	Present() (bool, error)
+	// Path of the file, for the journal and messages.
+	Path() string
+	// Close ends the background work and leaves the file as it is.
+	Close() error
+}
+
+// Options of New. Logger, StateDir and Hosts are needed, the rest has defaults.
+type Options struct {
+	Logger *slog.Logger
+	// StateDir holds the journal. It must exist.
+	StateDir string
+	// Hosts edits the hosts file.
+	Hosts HostsFile
+	// Bus is the D-Bus address of the system bus; "" means the system's own.
+	Bus string
+	// ResolvConf and Nsswitch are the files that decide who resolves; ""
+	// means those in /etc.
+	ResolvConf, Nsswitch string
+}
+
+// OS implements netcfg.OS on Linux.
+type OS struct {
+	log      *slog.Logger
+	journal  *netcfg.Journal
+	hosts    HostsFile
+	resolved *resolved
+	netlink  *netlink.Handle
+	options  Options
+	epoch    string       // of this boot
+	ownIndex atomic.Int64 // of our interface, 0 if none; read by the watchers
+
+	mu     sync.Mutex // serialises everything that touches the host
+	want   *netcfg.Config
+	trail  string     // of the last DNS decision, to log changes only
+	modeMu sync.Mutex // never held across a call
+	mode   string
+}
+
+var _ netcfg.OS = (*OS)(nil)
+
+// New opens the journal and a netlink socket; it changes nothing on the host.
+// A corrupt journal is kept aside, logged, and no reason to fail.
+func New(options Options) (*OS, error) {
+	if options.ResolvConf == "" {
+		options.ResolvConf = "/etc/resolv.conf"
+	}
+	if options.Nsswitch == "" {
+		options.Nsswitch = "/etc/nsswitch.conf"
+	}
+	journal, err := netcfg.OpenJournal(filepath.Join(options.StateDir, journalName))
+	if corrupt := new(netcfg.CorruptJournalError); errors.As(err, &corrupt) {
+		options.Logger.Warn("journal of host changes is corrupt; going by ownership marks",
+			slog.String("kept", corrupt.Aside), slog.String("error", corrupt.Err.Error()))
+	} else if err != nil {
+		return nil, err
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return nil, fmt.Errorf("read boot id: %w", err)
+	}
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("open netlink socket: %w", err)
+	}
+	if options.Hosts == nil {
+		handle.Close()
+		return nil, errors.New("open platform: no hosts file given")
+	}
+	return &OS{
+		log: options.Logger, journal: journal, hosts: options.Hosts, netlink: handle, options: options,
+		epoch:    strings.TrimSpace(string(boot)),
+		resolved: &resolved{address: options.Bus},
+	}, nil
+}
+
+// Apply brings the host to the wanted state and remembers it, so that Watch can
+// bring it back there.
+func (o *OS) Apply(ctx context.Context, want netcfg.Config) error {
+	if err := want.Validate(); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	clone := want.Clone()
+	o.want = &clone
+	return o.apply(ctx, clone)
+}
+
+// again applies the last wanted state, if there is one. With force it sends
+// even what it believes to be in place.
+func (o *OS) again(ctx context.Context, force bool) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.want == nil {
+		return nil
+	}
+	if force {
+		o.resolved.forget()
+	}
+	return o.apply(ctx, *o.want)
+}
+
+// apply does all parts in an order in which no name points to a network that
+// is not there: link, addresses, routes, names; then what is too much goes.
+func (o *OS) apply(ctx context.Context, want netcfg.Config) error {
+	errs := []error{o.undoElsewhere(ctx, want.Interface)}
+	if want.Interface == "" {
+		o.ownIndex.Store(0)
+		return errors.Join(append(errs, o.applyDNS(ctx, nil, want.DNS))...)
+	}
+	link, err := o.ourLink(want.Interface)
+	if err != nil {
+		o.ownIndex.Store(0)
+		// The hosts file needs no interface, and its names are right.
+		return errors.Join(append(errs, err, o.applyDNS(ctx, nil, want.DNS))...)
+	}
+	o.ownIndex.Store(int64(link.Attrs().Index))
+	errs = append(errs, o.applyLink(link, want.MTU))
+	surplusAddresses, err := o.addAddresses(link, want.Addresses)
+	errs = append(errs, err)
+	surplusRoutes, err := o.addRoutes(link, want.Routes)
+	errs = append(errs, err,
+		o.applyDNS(ctx, link, want.DNS),
+		o.removeRoutes(surplusRoutes),
+		o.removeAddresses(link, surplusAddresses))
+	return errors.Join(errs...)
+}
+
+// DNSMode names the mechanism in use, "" before the first Apply.
+func (o *OS) DNSMode() string {
+	o.modeMu.Lock()
+	defer o.modeMu.Unlock()
+	return o.mode
+}
+
+func (o *OS) setMode(mode string) {
+	o.modeMu.Lock()
+	defer o.modeMu.Unlock()
+	o.mode = mode
+}
+
+// Close releases the sockets and ends the hosts writer; the host stays as it
+// is. Watch must have returned.
+func (o *OS) Close() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.netlink.Close()
+	return errors.Join(o.resolved.close(), o.hosts.Close())
+}
+
+// change names a thing on a link that a reboot destroys.
+func (o *OS) change(kind string, link netlink.Link, value string) netcfg.Change {
+	return netcfg.Change{
+		Kind: kind, Interface: link.Attrs().Name, Index: link.Attrs().Index, Value: value, Epoch: o.epoch,
+	}
+}

@@ -1,0 +1,233 @@
+package platform
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/causewayhq/causeway/netcfg"
+)
+
+// watchGroups are the multicast groups of rtnetlink(7) that tell of links,
+// addresses and routes.
+const watchGroups = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR |
+	unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_ROUTE
+
+// How long to wait for a bus that is not there, at first and at most.
+const (
+	busRetryFirst = time.Second
+	busRetryMost  = 30 * time.Second
+)
+
+// Watch reports changes of the network and wakes until the context ends, and
+// repairs what others take away. It returns early only if it cannot listen to
+// the kernel at all; its goroutines have ended when it returns. changed is
+// called from one goroutine and must not block for long.
+func (o *OS) Watch(ctx context.Context, changed func(netcfg.Event)) error {
+	socket, err := openWatchSocket()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	notices := make(chan notice)
+	var group sync.WaitGroup
+	group.Go(func() { o.watchNetlink(ctx, socket, notices) })
+	group.Go(func() { o.watchBus(ctx, notices) })
+	loop := watchLoop{
+		notices: notices, clocks: readClocks, fingerprint: o.fingerprint, changed: changed,
+		repair: func(ctx context.Context, force bool) {
+			if err := o.again(ctx, force); err != nil && ctx.Err() == nil {
+				o.log.Warn("cannot put the host's configuration back", slog.String("error", err.Error()))
+			}
+		},
+	}
+	loop.run(ctx)
+	cancel()
+	_ = socket.Close() // wakes its reader
+	group.Wait()
+	return context.Cause(ctx)
+}
+
+func openWatchSocket() (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("open netlink socket: %w", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: watchGroups}); err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("listen to link, address and route changes: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "netlink"), nil
+}
+
+func (o *OS) watchNetlink(ctx context.Context, socket *os.File, notices chan<- notice) {
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := socket.Read(buffer)
+		seen := []notice{noticeForeign, noticeOwn}
+		switch {
+		case errors.Is(err, unix.ENOBUFS):
+			// Messages were lost, so anything may have happened.
+		case err != nil:
+			if ctx.Err() == nil {
+				o.log.Error("lost the kernel's change messages", slog.String("error", err.Error()))
+			}
+			return
+		default:
+			seen = o.sort(affected(buffer[:n]))
+		}
+		for _, s := range seen {
+			select {
+			case notices <- s:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// sort tells whether links of ours, of others, or of both are concerned.
+func (o *OS) sort(indexes []int) []notice {
+	own := o.ownIndex.Load()
+	var seen []notice
+	for _, index := range indexes {
+		n := noticeForeign
+		if int64(index) == own {
+			n = noticeOwn
+		}
+		if !slices.Contains(seen, n) {
+			seen = append(seen, n)
+		}
+	}
+	return seen
+}
+
+// watchBus waits for systemd-resolved to start anew, and for its settings to
+// change, through a connection of its own.
+func (o *OS) watchBus(ctx context.Context, notices chan<- notice) {
+	wait := busRetryFirst
+	for {
+		if lived := o.listenBus(ctx, notices); lived {
+			wait = busRetryFirst
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, busRetryMost)
+	}
+}
+
+// listenBus reports whether it had a connection.
+func (o *OS) listenBus(ctx context.Context, notices chan<- notice) bool {
+	dialCtx, cancel := context.WithTimeout(ctx, busTimeout)
+	defer cancel()
+	conn, err := dialBus(dialCtx, o.options.Bus)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = conn.Close() }()
+	signals := make(chan *dbus.Signal, 16)
+	conn.Signal(signals)
+	err = errors.Join(
+		conn.AddMatchSignalContext(dialCtx, dbus.WithMatchInterface("org.freedesktop.DBus"),
+			dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, resolveName)),
+		conn.AddMatchSignalContext(dialCtx, dbus.WithMatchObjectPath(resolvePath),
+			dbus.WithMatchInterface("org.freedesktop.DBus.Properties"), dbus.WithMatchMember("PropertiesChanged")),
+	)
+	if err != nil {
+		return false
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return true
+		case s, ok := <-signals:
+			if !ok {
+				return true // the bus has gone
+			}
+			n := busNotice(s.Name, s.Body)
+			if n == 0 {
+				continue
+			}
+			select {
+			case notices <- n:
+			case <-ctx.Done():
+				return true
+			}
+		}
+	}
+}
+
+// busNotice reads a signal. A new owner of the name is a resolved that started;
+// no owner is one that stopped, which changes how the host resolves as well.
+func busNotice(name string, body []any) notice {
+	switch name {
+	case "org.freedesktop.DBus.NameOwnerChanged":
+		if len(body) == 3 && body[0] == resolveName {
+			return noticeResolver
+		}
+	case "org.freedesktop.DBus.Properties.PropertiesChanged":
+		return noticeOwn
+	}
+	return 0
+}
+
+// fingerprint describes the network without us: the links that are up, their
+// addresses, and the routes of the main table. An error makes it unlike any
+// other, which is an event too many rather than one too few.
+func (o *OS) fingerprint() string {
+	own := int(o.ownIndex.Load())
+	var lines []string
+	links, err := retryDump(o.netlink.LinkList)
+	up := map[int]bool{}
+	for _, l := range links {
+		a := l.Attrs()
+		if a.Index == own || a.Flags&net.FlagLoopback != 0 || a.Flags&net.FlagUp == 0 || a.RawFlags&unix.IFF_LOWER_UP == 0 {
+			continue
+		}
+		up[a.Index] = true
+		lines = append(lines, fmt.Sprintf("link %d %s", a.Index, a.Name))
+	}
+	addresses, addressErr := retryDump(func() ([]netlink.Addr, error) { return o.netlink.AddrList(nil, netlink.FAMILY_ALL) })
+	for _, a := range addresses {
+		if up[a.LinkIndex] {
+			lines = append(lines, fmt.Sprintf("address %d %s", a.LinkIndex, a.IPNet))
+		}
+	}
+	routes, routeErr := retryDump(func() ([]netlink.Route, error) { return o.netlink.RouteList(nil, netlink.FAMILY_ALL) })
+	for _, r := range routes {
+		if r.LinkIndex != own && r.Type == unix.RTN_UNICAST && r.Protocol != unix.RTPROT_KERNEL {
+			lines = append(lines, fmt.Sprintf("route %s via %s dev %d metric %d %v", r.Dst, r.Gw, r.LinkIndex, r.Priority, r.MultiPath))
+		}
+	}
+	if err := errors.Join(err, addressErr, routeErr); err != nil {
+		lines = append(lines, fmt.Sprintf("error %v at %d", err, time.Now().UnixNano()))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+func readClocks() reading {
+	return reading{mono: readClock(unix.CLOCK_MONOTONIC), boot: readClock(unix.CLOCK_BOOTTIME), wall: time.Now()}
+}
+
+func readClock(id int32) time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(id, &t); err != nil {
+		return 0
+	}
+	return time.Duration(t.Nano())
+}
