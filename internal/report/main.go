@@ -1,0 +1,163 @@
+// Command report reads `go test -json`, shows what happens as it happens, and
+// writes a report of it in Markdown: commit, date, each test with its result
+// and seconds, and each figure that a test printed as "figure: TEXT". It exits
+// with 1 when a test failed or none ran.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// event is one line of `go test -json`.
+type event struct {
+	Action, Package, Test, Output string
+	Elapsed                       float64
+}
+
+type cell struct {
+	name, result string
+	seconds      float64
+	figures      []string
+	output       strings.Builder
+}
+
+type report struct {
+	cells  []*cell
+	byName map[string]*cell
+	broken []string // packages that failed without a failing test
+}
+
+func main() {
+	title := flag.String("title", "Tests", "heading of the report")
+	file := flag.String("o", "", "write the report to this file")
+	flag.Parse()
+	read := &report{byName: map[string]*cell{}}
+	if err := read.consume(os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "report:", err)
+		os.Exit(1)
+	}
+	if *file != "" {
+		if err := os.WriteFile(*file, []byte(read.markdown(*title)), 0o644); err != nil {
+			fmt.Fprintln(os.Stderr, "report:", err)
+			os.Exit(1)
+		}
+	}
+	passed, failed, skipped := read.count()
+	fmt.Printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped)
+	if failed > 0 || passed == 0 || len(read.broken) > 0 {
+		os.Exit(1)
+	}
+}
+
+func (r *report) consume(from io.Reader, show io.Writer) error {
+	lines := bufio.NewReader(from)
+	for {
+		line, err := lines.ReadString('\n')
+		if line != "" {
+			r.take(line, show)
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read test output: %w", err)
+		}
+	}
+}
+
+func (r *report) take(line string, show io.Writer) {
+	var e event
+	if json.Unmarshal([]byte(line), &e) != nil {
+		fmt.Fprint(show, line) // a build failure, said outside the protocol
+		return
+	}
+	if e.Test == "" {
+		r.packageEnd(e, show)
+		return
+	}
+	name := e.Package[strings.LastIndex(e.Package, "/")+1:] + ": " + e.Test
+	at := r.byName[name]
+	if at == nil {
+		at = &cell{name: name}
+		r.byName[name] = at
+		r.cells = append(r.cells, at)
+	}
+	switch e.Action {
+	case "output":
+		at.output.WriteString(e.Output)
+		if _, figure, found := strings.Cut(e.Output, "figure: "); found {
+			at.figures = append(at.figures, strings.TrimSpace(figure))
+			fmt.Fprintf(show, "      %s: %s\n", e.Test, strings.TrimSpace(figure))
+		}
+	case "pass", "fail", "skip":
+		at.result, at.seconds = e.Action, e.Elapsed
+		fmt.Fprintf(show, "%-5s %7.1fs  %s\n", e.Action, e.Elapsed, name)
+		if e.Action != "pass" {
+			fmt.Fprint(show, at.output.String())
+		}
+	}
+}
+
+// packageEnd notices a package that failed before or beside its tests: it did
+// not build, it panicked, or it leaked.
+func (r *report) packageEnd(e event, show io.Writer) {
+	switch e.Action {
+	case "output", "build-output":
+		if !strings.HasPrefix(e.Output, "PASS") && !strings.HasPrefix(e.Output, "ok ") {
+			fmt.Fprint(show, e.Output)
+		}
+	case "fail", "build-fail":
+		for _, at := range r.cells {
+			if at.result == "fail" && strings.HasPrefix(at.name, e.Package[strings.LastIndex(e.Package, "/")+1:]+": ") {
+				return
+			}
+		}
+		r.broken = append(r.broken, e.Package)
+	}
+}
+
+func (r *report) count() (passed, failed, skipped int) {
+	for _, at := range r.cells {
+		switch at.result {
+		case "pass":
+			passed++
+		case "skip":
+			skipped++
+		default:
+			failed++ // also one that never ended
+		}
+	}
+	return passed, failed + len(r.broken), skipped
+}
+
+func (r *report) markdown(title string) string {
+	commit, err := exec.Command("git", "describe", "--always", "--dirty", "--abbrev=12").Output()
+	if err != nil {
+		commit = []byte("unknown")
+	}
+	passed, failed, skipped := r.count()
+	var text strings.Builder
+	fmt.Fprintf(&text, "# %s\n\ncommit %s · %s · %d cells run, %d failed, %d skipped\n\n| cell | result | seconds |\n|---|---|---|\n",
+		title, strings.TrimSpace(string(commit)), time.Now().UTC().Format("2006-01-02 15:04 UTC"), passed+failed, failed, skipped)
+	for _, at := range r.cells {
+		fmt.Fprintf(&text, "| %s | %s | %.1f |\n", at.name, at.result, at.seconds)
+	}
+	for _, pkg := range r.broken {
+		fmt.Fprintf(&text, "| %s | broken | |\n", pkg)
+	}
+	text.WriteString("\n## Figures\n\nOne noisy 2-core virtual machine: for ratios and orders of magnitude, not for absolutes.\n\n")
+	for _, at := range r.cells {
+		for _, figure := range at.figures {
+			fmt.Fprintf(&text, "- %s: %s\n", at.name, figure)
+		}
+	}
+	return text.String()
+}
