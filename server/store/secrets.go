@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 )
 
@@ -13,6 +14,29 @@ const (
 	// SecretRelayKey is the private key of the embedded relay: 32 bytes.
 	SecretRelayKey = "relay-private-key"
 )
+
+// SettingAccessURL is the URL under which the server last ran; subcommands
+// print it in the commands that they suggest.
+const SettingAccessURL = "access-url"
+
+// Setting reads a value that SetSetting has written, "" when there is none.
+func (s *Store) Setting(ctx context.Context, name string) (string, error) {
+	var value string
+	err := missing(s.db.QueryRowContext(ctx, "SELECT value FROM settings WHERE name = $1", name).Scan(&value))
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return "", fmt.Errorf("read setting %s: %w", name, err)
+	}
+	return value, nil
+}
+
+// SetSetting keeps a value under a name.
+func (s *Store) SetSetting(ctx context.Context, name, value string) error {
+	_, err := s.db.ExecContext(ctx, "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
+	if err != nil {
+		return fmt.Errorf("write setting %s: %w", name, storageCause(err))
+	}
+	return nil
+}
 
 // ServerSecret reads one of the server's own secrets. The first call makes it:
 // size random bytes. All processes get the same value.

@@ -104,6 +104,9 @@ type Agent struct {
 	FirstConnectedAt time.Time
 }
 
+// Path is "owner/workspace/agent", as the subcommands take it.
+func (a Agent) Path() string { return a.OwnerName + "/" + a.WorkspaceName + "/" + a.Name }
+
 const agentColumns = "agents.id, agents.workspace_id, workspaces.name, workspaces.owner_id, users.name, agents.name, agents.created_at, agents.first_connected_at"
 
 const agentTables = " FROM agents JOIN workspaces ON workspaces.id = agents.workspace_id JOIN users ON users.id = workspaces.owner_id "

@@ -43,6 +43,11 @@ CREATE TABLE tokens (
 CREATE INDEX tokens_by_user ON tokens (user_id);
 CREATE INDEX tokens_by_agent ON tokens (agent_id);
 
+CREATE TABLE settings (
+    name  TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL
+);
+
 CREATE TABLE server_secrets (
     name       TEXT   NOT NULL PRIMARY KEY,
     value      BLOB   NOT NULL,

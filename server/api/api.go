@@ -1,0 +1,233 @@
+// Package api is the HTTP face of the control plane: the REST paths by which a
+// client finds out who it is and what there is, and the websocket routes that
+// carry the Tailnet and agent APIs. Paths and JSON follow those that a Coder
+// client uses where one exists.
+//
+// A user sees and reaches only what is their own; whatever belongs to somebody
+// else answers like what does not exist. Administrators manage users, and have
+// no more access to anybody's workspaces than anybody else.
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/causewayhq/causeway/proto"
+	"github.com/causewayhq/causeway/server/coordinator"
+	"github.com/causewayhq/causeway/server/store"
+	tailnetsvc "github.com/causewayhq/causeway/server/tailnet"
+)
+
+// Config is what the API is made of. All fields are needed unless they say
+// otherwise.
+type Config struct {
+	Logger *slog.Logger
+	Store  *store.Store
+	// Coordinator introduces the peers that connect here.
+	Coordinator *coordinator.Coordinator
+	// Resume keeps the peer ids of clients over reconnects.
+	Resume *tailnetsvc.ResumeKeys
+	// Relay serves /derp and /derp/latency-check; nil when there is no relay.
+	Relay http.Handler
+	// RelayMap is the current map; it is called for each request.
+	RelayMap func() proto.RelayMap
+	// AccessURL is how clients reach this server, as buildinfo tells it.
+	AccessURL string
+	// Version of this server, as buildinfo tells it.
+	Version string
+	// HostnameSuffix of the names in the tunnel; "" lets clients use theirs.
+	HostnameSuffix string
+	// DirectDisabled and ForceWebsocket are told to clients and agents.
+	DirectDisabled, ForceWebsocket bool
+	// SetupCode lets its holder create the first user by HTTP; "" forbids that.
+	SetupCode string
+}
+
+// Server answers the API. Run and the handler may be used at the same time;
+// Close ends what the handler has upgraded.
+type Server struct {
+	config   Config
+	mux      *http.ServeMux
+	presence *presence
+	live     *live
+	updates  *tailnetsvc.Updates
+	service  *tailnetsvc.Service
+}
+
+// New makes the API. Close ends it.
+func New(config Config) *Server {
+	s := &Server{config: config, mux: http.NewServeMux(), live: newLive()}
+	s.updates = tailnetsvc.NewUpdates(s, config.Logger)
+	s.presence = newPresence(s.updates.Changed)
+	s.service = &tailnetsvc.Service{
+		Coordinator: config.Coordinator, RelayMap: config.RelayMap, Updates: s.updates, Resume: config.Resume, Logger: config.Logger,
+	}
+	s.routes()
+	return s
+}
+
+func (s *Server) routes() {
+	for pattern, handler := range map[string]handlerFunc{
+		"GET /api/v2/buildinfo":                          s.buildInfo,
+		"GET /api/v2/users/first":                        s.hasFirstUser,
+		"POST /api/v2/users/first":                       s.createFirstUser,
+		"POST /api/v2/users/logout":                      s.logout,
+		"GET /api/v2/users":                              s.listUsers,
+		"POST /api/v2/users":                             s.createUser,
+		"GET /api/v2/users/{user}":                       s.getUser,
+		"DELETE /api/v2/users/{user}":                    s.deleteUser,
+		"GET /api/v2/users/{user}/keys/tokens":           s.listTokens,
+		"POST /api/v2/users/{user}/keys/tokens":          s.createToken,
+		"DELETE /api/v2/users/{user}/keys/{key}":         s.deleteToken,
+		"GET /api/v2/workspaces":                         s.listWorkspaces,
+		"POST /api/v2/users/{user}/workspaces":           s.createWorkspace,
+		"GET /api/v2/users/{user}/workspace/{workspace}": s.getWorkspaceByName,
+		"GET /api/v2/workspaces/{id}":                    s.getWorkspace,
+		"DELETE /api/v2/workspaces/{id}":                 s.deleteWorkspace,
+		"POST /api/v2/workspaces/{id}/agents":            s.createAgent,
+		"GET /api/v2/workspaceagents/{id}":               s.getAgent,
+		"DELETE /api/v2/workspaceagents/{id}":            s.deleteAgent,
+		"POST /api/v2/workspaceagents/{id}/tokens":       s.createAgentToken,
+		"GET /api/v2/workspaceagents/connection":         s.getConnection,
+		"GET /api/v2/workspaceagents/{id}/connection":    s.getAgentConnection,
+		"GET /healthz":                                   s.healthy,
+		"GET /readyz":                                    s.ready,
+		"/":                                              s.noRoute,
+	} {
+		s.mux.HandleFunc(pattern, s.handle(handler))
+	}
+	s.mux.HandleFunc("GET /api/v2/tailnet", s.serveTailnet)
+	s.mux.HandleFunc("GET /api/v2/workspaceagents/{id}/coordinate", s.serveCoordinate)
+	s.mux.HandleFunc("GET /api/v2/workspaceagents/me/rpc", s.serveAgent)
+	if s.config.Relay != nil {
+		s.mux.Handle("/derp", s.config.Relay)
+		s.mux.Handle("/derp/latency-check", s.config.Relay)
+	}
+}
+
+// ServeHTTP answers a request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+func (s *Server) noRoute(r *http.Request) (int, any, error) {
+	if r.URL.Path == "/" && r.Method == http.MethodGet {
+		return http.StatusOK, map[string]string{"message": "This is a Causeway control plane. Sign in with: causeway login " + s.config.AccessURL}, nil
+	}
+	return 0, nil, reject(http.StatusNotFound, "Route not found.", "")
+}
+
+func (s *Server) buildInfo(*http.Request) (int, any, error) {
+	return http.StatusOK, map[string]any{
+		"external_url": s.config.AccessURL, "version": s.config.Version,
+		"agent_api_version": proto.Current.String(), "provisioner_api_version": "", "dashboard_url": s.config.AccessURL,
+	}, nil
+}
+
+func (s *Server) healthy(*http.Request) (int, any, error) {
+	return http.StatusOK, map[string]string{"message": "ok"}, nil
+}
+
+// readyLimit bounds the readiness check below the shortest probe limit in use (1 s in Kubernetes).
+const readyLimit = 900 * time.Millisecond
+
+func (s *Server) ready(r *http.Request) (int, any, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), readyLimit)
+	defer cancel()
+	if err := s.config.Store.Ping(ctx); err != nil {
+		s.config.Logger.Error("readiness check failed", slog.Any("error", err))
+		return 0, nil, reject(http.StatusServiceUnavailable, "The database does not answer.", "")
+	}
+	return http.StatusOK, map[string]any{"message": "ok", "connections": s.live.count()}, nil
+}
+
+// logout revokes the token that the request shows.
+func (s *Server) logout(r *http.Request) (int, any, error) {
+	_, token, err := s.user(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := s.config.Store.RevokeToken(r.Context(), token.ID); err != nil {
+		return 0, nil, err
+	}
+	s.changed()
+	return http.StatusOK, map[string]string{"message": "Logged out!"}, nil
+}
+
+const (
+	// watchInterval is how soon a change that another process has made is
+	// noticed. One look is a read of shared memory, without disk or lock.
+	watchInterval = time.Second
+	// sweepInterval is how late the end of a token's life may cut its connections.
+	sweepInterval = 15 * time.Second
+)
+
+// Run notices what other processes change in the database and ends connections
+// whose token is gone. It returns when the context ends.
+func (s *Server) Run(ctx context.Context) error {
+	var sweeper sync.WaitGroup
+	defer sweeper.Wait()
+	sweeper.Go(func() { s.sweep(ctx) })
+	for {
+		err := s.config.Store.Watch(ctx, watchInterval, s.changed)
+		if ctx.Err() != nil {
+			return nil
+		}
+		s.config.Logger.Error("watch for changes failed", slog.Any("error", err))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(watchInterval):
+		}
+	}
+}
+
+func (s *Server) sweep(ctx context.Context) {
+	ticker := time.NewTicker(sweepInterval)
+	defer ticker.Stop()
+	settled := time.After(absenceGrace)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-settled:
+			// What was unknown since the start is known from now on.
+			s.changed()
+		case <-ticker.C:
+			s.endStale(ctx)
+		}
+	}
+}
+
+// changed is called after any change of what is stored. It is cheap to call
+// once too often.
+func (s *Server) changed() {
+	ctx, cancel := context.WithTimeout(context.Background(), sweepInterval)
+	defer cancel()
+	s.endStale(ctx)
+	for _, owner := range s.live.users() {
+		s.updates.Changed(owner)
+	}
+}
+
+func (s *Server) endStale(ctx context.Context) {
+	tokens, err := s.config.Store.LiveTokens(ctx)
+	if err != nil {
+		if !errors.Is(err, context.Canceled) {
+			s.config.Logger.Error("check tokens of connections failed", slog.Any("error", err))
+		}
+		return
+	}
+	s.live.retain(tokens, time.Now())
+}
+
+// Close ends every websocket connection and waits until they have ended or the
+// context has. No new one is taken afterwards.
+func (s *Server) Close(ctx context.Context) error {
+	s.presence.close()
+	err := s.live.drain(ctx)
+	s.updates.Close()
+	return err
+}

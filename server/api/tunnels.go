@@ -1,0 +1,145 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+
+	"github.com/google/uuid"
+
+	"github.com/causewayhq/causeway/proto"
+	"github.com/causewayhq/causeway/server/coordinator"
+	"github.com/causewayhq/causeway/server/store"
+	tailnetsvc "github.com/causewayhq/causeway/server/tailnet"
+)
+
+// checkVersion reads the version that a client asks for (docs of the protocol, 1.3).
+func checkVersion(r *http.Request, fallback string) error {
+	text := r.URL.Query().Get("version")
+	if text == "" {
+		text = fallback
+	}
+	version, err := proto.ParseVersion(text)
+	if err == nil {
+		err = proto.Current.Accepts(version)
+	}
+	if err != nil {
+		return rejectField(http.StatusBadRequest, "Unknown or unsupported API version", "version", err.Error())
+	}
+	return nil
+}
+
+// peerID is a new random id, or the one that a resume token vouches for.
+func (s *Server) peerID(r *http.Request, user uuid.UUID) (uuid.UUID, error) {
+	token := r.URL.Query().Get("resume_token")
+	if token == "" {
+		return uuid.New(), nil
+	}
+	id, err := s.config.Resume.Verify(token, user)
+	switch {
+	case errors.Is(err, tailnetsvc.ErrResumeTooOld):
+		return uuid.New(), nil
+	case err != nil:
+		rejection := rejectField(http.StatusUnauthorized, "Invalid resume token", "resume_token", "The token does not verify.")
+		rejection.Detail = err.Error()
+		return uuid.Nil, rejection
+	}
+	return id, nil
+}
+
+func (s *Server) serveTailnet(w http.ResponseWriter, r *http.Request) {
+	user, token, err := s.user(r)
+	if err == nil {
+		err = checkVersion(r, proto.V20.String())
+	}
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	auth := coordinator.UserAuth(func(ctx context.Context, agentID uuid.UUID) error { return s.mayReach(ctx, user.ID, agentID) })
+	s.serveUser(w, r, token, tailnetsvc.UserStream{UserID: user.ID, Auth: auth, Name: user.Name})
+}
+
+func (s *Server) mayReach(ctx context.Context, user, agent uuid.UUID) error {
+	owns, err := s.config.Store.OwnsAgent(ctx, user, agent)
+	if err == nil && !owns {
+		err = fmt.Errorf("reach agent %s: %w", agent, store.ErrNotFound)
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) && ctx.Err() == nil {
+		s.config.Logger.Error("check of a tunnel failed", slog.Any("error", err))
+	}
+	return err
+}
+
+func (s *Server) serveCoordinate(w http.ResponseWriter, r *http.Request) {
+	agent, user, token, err := s.ownAgent(r)
+	if err == nil {
+		err = checkVersion(r, "1.0")
+	}
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	s.serveUser(w, r, token, tailnetsvc.UserStream{UserID: user.ID, Auth: coordinator.ClientOfAgentAuth(agent.ID), Name: user.Name})
+}
+
+func (s *Server) serveUser(w http.ResponseWriter, r *http.Request, token store.Token, peer tailnetsvc.UserStream) {
+	var err error
+	if peer.PeerID, err = s.peerID(r, peer.UserID); err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	s.upgrade(w, r, token, func(ctx context.Context, conn *stream) error {
+		return s.service.ServeUser(ctx, conn, peer)
+	})
+}
+
+func (s *Server) serveAgent(w http.ResponseWriter, r *http.Request) {
+	agent, token, err := s.agent(r)
+	if err == nil {
+		err = checkVersion(r, proto.V20.String())
+	}
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	s.upgrade(w, r, token, func(ctx context.Context, conn *stream) error {
+		if err := s.config.Store.MarkAgentConnected(ctx, agent); err != nil {
+			s.config.Logger.Warn("first connection of an agent was not recorded", slog.String("agent", agent.Path()), slog.Any("error", err))
+		}
+		defer s.presence.enter(agent)()
+		return s.service.ServeAgent(ctx, conn, agent.ID, agent.Path(), &agentHandler{server: s, agent: agent})
+	})
+}
+
+// upgrade turns the request into a stream of bytes and serves it until either
+// side ends it, the token that opened it ends, or the server drains.
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, token store.Token, serve func(context.Context, *stream) error) {
+	ctx, done, ok := s.live.enter(r.Context(), token)
+	if !ok {
+		s.fail(w, r, reject(http.StatusServiceUnavailable, "The server is shutting down.", "Try again in a moment."))
+		return
+	}
+	defer done()
+	conn, err := accept(w, r)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	var pings sync.WaitGroup
+	pings.Go(func() { keepAlive(ctx, conn, cancel) })
+	defer pings.Wait()
+	defer cancel(nil)
+
+	bytes := &stream{conn: conn, cause: func() error { return context.Cause(ctx) }}
+	err = serve(ctx, bytes)
+	if err != nil && ctx.Err() == nil {
+		s.config.Logger.Info("connection ended", slog.String("path", r.URL.Path), slog.Any("error", err))
+		cancel(err)
+	}
+	bytes.Close()
+}
