@@ -1,0 +1,272 @@
+package tailnet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/google/uuid"
+	"tailscale.com/ipn/ipnstate"
+	"tailscale.com/tailcfg"
+	"tailscale.com/types/ipproto"
+	"tailscale.com/types/key"
+	"tailscale.com/wgengine"
+)
+
+const (
+	// activeWindow is how long a peer counts as active after its last packet,
+	// the time that upstream keeps a direct path warm.
+	activeWindow = 45 * time.Second
+	// keepAliveInterval is WireGuard's customary persistent keepalive.
+	keepAliveInterval = 25 * time.Second
+	// keepAliveWindow is how long after the last packet from a peer its path is
+	// kept open.
+	keepAliveWindow = 5 * time.Minute
+)
+
+// PingResult is one answer to a disco ping.
+type PingResult struct {
+	Latency time.Duration
+	// Direct says that the answer came from Endpoint over UDP; else it came
+	// through the relay of RelayRegion.
+	Direct      bool
+	Endpoint    netip.AddrPort
+	RelayRegion int
+}
+
+// PeerStatus is what is known of one peer.
+type PeerStatus struct {
+	// LastHandshake is zero if there was none in this process.
+	LastHandshake time.Time
+	// Direct says that the last packet to it went to Endpoint over UDP; else
+	// it went, or would go, through the relay of RelayRegion.
+	Direct      bool
+	Endpoint    netip.AddrPort
+	RelayRegion int
+	// RxBytes and TxBytes count since WireGuard made the peer: it forgets a
+	// peer that was idle for about 9 minutes.
+	RxBytes, TxBytes uint64
+	// Active says that a packet went either way in the last 45 seconds.
+	Active bool
+	// Lost says that the control plane no longer vouches for it.
+	Lost bool
+}
+
+// Ping sends a disco ping to the peer that has an address and waits for the
+// answer. It asks again every second until ctx ends, since pings get lost.
+func (e *Engine) Ping(ctx context.Context, addr netip.Addr) (PingResult, error) {
+	answers := make(chan *ipnstate.PingResult, 8)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		e.upstream.Ping(addr, tailcfg.PingDisco, 0, func(answer *ipnstate.PingResult) {
+			select {
+			case answers <- answer:
+			default:
+			}
+		})
+		select {
+		case answer := <-answers:
+			return e.pingResult(addr, answer)
+		case <-ctx.Done():
+			return PingResult{}, fmt.Errorf("ping %s: %w", addr, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+func (e *Engine) pingResult(addr netip.Addr, answer *ipnstate.PingResult) (PingResult, error) {
+	if answer.Err != "" {
+		return PingResult{}, fmt.Errorf("ping %s: %w", addr, errors.New(answer.Err))
+	}
+	result := PingResult{
+		Latency: time.Duration(answer.LatencySeconds * float64(time.Second)), RelayRegion: answer.DERPRegionID,
+	}
+	if answer.Endpoint != "" {
+		endpoint, err := netip.ParseAddrPort(answer.Endpoint)
+		if err != nil {
+			return PingResult{}, fmt.Errorf("ping %s: read answering endpoint: %w", addr, err)
+		}
+		result.Direct, result.Endpoint = true, endpoint
+	}
+	return result, nil
+}
+
+// Peer is the state of one programmed peer. It is cheap, whatever their number.
+func (e *Engine) Peer(id uuid.UUID) (PeerStatus, bool) {
+	peer := e.directory.peer(id)
+	if peer == nil {
+		return PeerStatus{}, false
+	}
+	status := PeerStatus{RelayRegion: peer.node.HomeDERP}
+	if active, found := e.upstream.PeerByKey(peer.node.Key); found {
+		peer.session.noteHandshake(active.LastHandshake())
+		status.RxBytes, status.TxBytes = active.RxBytes(), active.TxBytes()
+	}
+	status.LastHandshake = peer.session.lastHandshake()
+	since := time.Now().Add(-activeWindow).UnixNano()
+	status.Active = peer.session.sent.Load() > since || peer.session.received.Load() > since
+	if path := peer.session.path.Load(); path != nil {
+		if path.Addr() == tailcfg.DerpMagicIPAddr {
+			status.RelayRegion = int(path.Port())
+		} else {
+			status.Direct, status.Endpoint = true, *path
+		}
+	}
+	if known, found := e.peers.look(id); found {
+		status.Lost = known.lost
+	}
+	return status, true
+}
+
+// ActivePeers are the peers that had a session in this process: after a
+// restart they go on using it and have to be told, see Handshake.
+func (e *Engine) ActivePeers() []uuid.UUID {
+	var result []uuid.UUID
+	for _, peer := range e.directory.all() {
+		if !e.lastHandshake(peer.node.Key).IsZero() {
+			result = append(result, peer.id)
+		}
+	}
+	return result
+}
+
+// Handshake starts handshakes with these peers, now or as soon as they become known.
+func (e *Engine) Handshake(ids []uuid.UUID) {
+	for _, id := range ids {
+		e.mu.Lock()
+		e.wanted[id] = struct{}{}
+		e.mu.Unlock()
+		e.handshakeIfWanted(id)
+	}
+}
+
+func (e *Engine) handshakeIfWanted(id uuid.UUID) {
+	peer := e.directory.peer(id)
+	if peer == nil {
+		return
+	}
+	e.mu.Lock()
+	_, wanted := e.wanted[id]
+	delete(e.wanted, id)
+	e.mu.Unlock()
+	if wanted {
+		e.nudge(peer)
+	}
+}
+
+// nudge sends a small packet through the tunnel, which makes a session if
+// there is none and keeps the path open; the peer's engine swallows it.
+func (e *Engine) nudge(peer *member) {
+	e.upstream.Ping(peer.node.Addresses[0].Addr(), tailcfg.PingTSMP, 0, func(*ipnstate.PingResult) {})
+}
+
+// keepAlive stands for WireGuard's persistent keepalive, which upstream does
+// not configure: it keeps the path to peers that were in use a moment ago open.
+func (e *Engine) keepAlive(ctx context.Context) {
+	tick := time.NewTicker(keepAliveInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			for _, peer := range e.directory.all() {
+				if peer.session.needsKeepAlive(now) {
+					e.nudge(peer)
+				}
+			}
+		}
+	}
+}
+
+// needsKeepAlive says that a live session had traffic lately but nothing was
+// sent for most of an interval.
+func (s *session) needsKeepAlive(now time.Time) bool {
+	quiet := now.Sub(time.Unix(0, s.sent.Load()))
+	return s.live.Load() && quiet > keepAliveInterval/2 && now.Sub(time.Unix(0, s.used.Load())) < keepAliveWindow
+}
+
+// Home is our home relay region, 0 if there is none yet, and the measured
+// latency of every region that answered.
+func (e *Engine) Home() (region int, latency map[int]time.Duration) {
+	return e.publisher.home(), e.magic.GetDERPRegionLatency()
+}
+
+// peerForIP answers upstream's questions outside the data path.
+func (e *Engine) peerForIP(addr netip.Addr) (wgengine.PeerForIP, bool) {
+	if e.directory.own[addr] {
+		return wgengine.PeerForIP{Node: e.directory.self, IsSelf: true, Route: netip.PrefixFrom(addr, addr.BitLen())}, true
+	}
+	peer := e.directory.owner(addr)
+	if peer == nil {
+		return wgengine.PeerForIP{}, false
+	}
+	return wgengine.PeerForIP{Node: peer.view, Route: netip.PrefixFrom(addr, addr.BitLen())}, true
+}
+
+// sessionChanged is called under WireGuard's locks: it only takes notes.
+func (e *Engine) sessionChanged(public key.NodePublic, state wgengine.PeerWireGuardState) {
+	peer := e.directory.withKey(public)
+	if peer == nil {
+		return
+	}
+	peer.session.live.Store(state == wgengine.PeerWireGuardStateEstablished)
+	if state == wgengine.PeerWireGuardStateEstablished {
+		peer.session.noteHandshake(time.Now())
+	}
+}
+
+// packetSeen is called for every packet or batch on the wire, source being
+// the first tunnel address of the peer.
+func (e *Engine) packetSeen(_ ipproto.Proto, source, path netip.AddrPort, _, bytes int, received bool) {
+	peer := e.directory.owner(source.Addr())
+	if peer == nil {
+		return
+	}
+	peer.session.notePacket(time.Now().UnixNano(), path, bytes, received)
+}
+
+// apply carries out changes; the lifecycle calls it in order, never twice at
+// the same time.
+func (e *Engine) apply(changes []change) {
+	var touched []key.NodePublic
+	restarted := map[key.NodePublic]bool{}
+	kept := map[key.NodePublic]*session{}
+	for _, made := range changes {
+		if made.node == nil {
+			kept[made.old.Key] = e.directory.drop(made.id)
+			e.magic.RemovePeer(made.old.ID)
+			touched = append(touched, made.old.Key)
+			continue
+		}
+		if made.old != nil && (made.old.ID != made.node.ID || made.old.Key != made.node.Key) {
+			kept[made.old.Key] = e.directory.drop(made.id)
+			e.magic.RemovePeer(made.old.ID)
+			touched = append(touched, made.old.Key)
+		} else if made.old != nil && made.old.DiscoKey != made.node.DiscoKey {
+			restarted[made.node.Key] = true
+		}
+		e.directory.put(made.id, made.node, kept[made.node.Key])
+		e.magic.UpsertPeer(made.node.View())
+		touched = append(touched, made.node.Key)
+		e.logger.LogAttrs(context.Background(), slog.LevelDebug, "peer programmed",
+			slog.String("peer", made.id.String()), slog.Int("endpoints", len(made.node.Endpoints)))
+	}
+	for _, public := range touched {
+		if restarted[public] {
+			// A new disco key means a new process: its old session is dead.
+			e.upstream.ResetDevicePeer(public)
+			delete(restarted, public)
+		}
+		e.upstream.SyncDevicePeer(public)
+	}
+	for _, made := range changes {
+		if made.node != nil {
+			e.handshakeIfWanted(made.id)
+		}
+	}
+}

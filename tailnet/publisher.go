@@ -1,0 +1,151 @@
+package tailnet
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+	"tailscale.com/tailcfg"
+	"tailscale.com/wgengine"
+
+	"github.com/causewayhq/causeway/proto/tailnetv2"
+)
+
+// publisher collects what upstream finds out about us and tells it to one
+// callback, in one goroutine, whenever it changed.
+type publisher struct {
+	engine *Engine
+	// poked holds one token while there may be something to say.
+	poked chan struct{}
+
+	mu  sync.Mutex
+	own ownNode
+	// statusAsOf is the time of the endpoints; older reports are ignored.
+	statusAsOf time.Time
+	callback   func(*tailnetv2.Node)
+	// again is set when a new callback has to hear what the last one heard.
+	again bool
+
+	// last and lastAsOf belong to the goroutine.
+	last     *tailnetv2.Node
+	lastAsOf time.Time
+}
+
+func newPublisher(engine *Engine) *publisher {
+	return &publisher{engine: engine, poked: make(chan struct{}, 1), own: ownNode{forced: map[int]string{}}}
+}
+
+// SetNodeCallback installs who is told about our own node, nil for nobody. It
+// is called at once if a node is known, then after every change, never twice
+// at the same time, and under no lock.
+func (e *Engine) SetNodeCallback(callback func(*tailnetv2.Node)) {
+	e.publisher.mu.Lock()
+	defer e.publisher.mu.Unlock()
+	e.publisher.callback, e.publisher.again = callback, true
+	e.publisher.poke()
+}
+
+func (p *publisher) poke() {
+	select {
+	case p.poked <- struct{}{}:
+	default:
+	}
+}
+
+// setStatus takes our endpoints.
+func (p *publisher) setStatus(status *wgengine.Status, err error) {
+	if err != nil {
+		return
+	}
+	var endpoints []netip.AddrPort
+	if !p.engine.config.DirectDisabled {
+		for _, endpoint := range status.LocalAddrs {
+			if usableEndpoint(endpoint.Addr) && !slices.Contains(endpoints, endpoint.Addr) {
+				endpoints = append(endpoints, endpoint.Addr)
+			}
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if status.AsOf.Before(p.statusAsOf) {
+		return
+	}
+	p.own.endpoints, p.statusAsOf = endpoints, status.AsOf
+	p.poke()
+}
+
+// setNetInfo takes our home and the latencies.
+func (p *publisher) setNetInfo(info *tailcfg.NetInfo) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.own.home, p.own.latency = info.PreferredDERP, maps.Clone(info.DERPLatency)
+	p.poke()
+}
+
+// setForced takes why a relay is reached by websocket, "" if it is not.
+func (p *publisher) setForced(region int, reason string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.own.forced = maps.Clone(p.own.forced)
+	if reason == "" {
+		delete(p.own.forced, region)
+	} else {
+		p.own.forced[region] = reason
+	}
+	p.poke()
+}
+
+// home is our home region, 0 if there is none yet.
+func (p *publisher) home() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.own.home
+}
+
+func (p *publisher) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.poked:
+			p.publish()
+		}
+	}
+}
+
+func (p *publisher) publish() {
+	p.mu.Lock()
+	own, callback, again := p.own, p.callback, p.again
+	p.again = false
+	p.mu.Unlock()
+	if own.home == 0 || callback == nil {
+		return
+	}
+	node, err := p.engine.nodeToWire(own, nil)
+	if err != nil {
+		p.engine.logger.LogAttrs(context.Background(), slog.LevelError, "cannot describe own node", slog.Any("error", err))
+		return
+	}
+	if p.last == nil || !proto.Equal(p.last, node) {
+		p.last = proto.CloneOf(node)
+		// Monotone also when the clock was set back.
+		p.lastAsOf = laterOf(time.Now(), p.lastAsOf.Add(time.Microsecond))
+	} else if !again {
+		return
+	}
+	node.AsOf = timestamppb.New(p.lastAsOf)
+	callback(node)
+}
+
+func laterOf(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
