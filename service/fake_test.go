@@ -1,0 +1,184 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/goleak"
+
+	"github.com/causewayhq/causeway/client"
+	"github.com/causewayhq/causeway/localapi"
+	"github.com/causewayhq/causeway/netcfg"
+	"github.com/causewayhq/causeway/proto/localv1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeTunnel runs until its context ends or it is told to fail.
+type fakeTunnel struct {
+	profile Profile
+	failure chan error
+	residue error // what Run returns after its context has ended
+	changes chan struct{}
+
+	mu     sync.Mutex
+	status *localv1.Status
+}
+
+func (t *fakeTunnel) Run(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return t.residue
+	case err := <-t.failure:
+		return err
+	}
+}
+
+func (t *fakeTunnel) Status() *localv1.Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.status
+}
+
+func (t *fakeTunnel) set(status *localv1.Status) {
+	t.mu.Lock()
+	t.status = status
+	t.mu.Unlock()
+	t.changes <- struct{}{}
+}
+
+func (t *fakeTunnel) Subscribe() (<-chan struct{}, func()) { return t.changes, func() {} }
+
+func (t *fakeTunnel) Ping(_ context.Context, name string) (*localv1.PingReply, error) {
+	return &localv1.PingReply{Name: name}, nil
+}
+
+func (t *fakeTunnel) Query(message []byte) []byte { return message }
+
+// fakeOS notes the cleanups.
+type fakeOS struct {
+	mu       sync.Mutex
+	cleanups int
+	err      error
+}
+
+func (o *fakeOS) Apply(context.Context, netcfg.Config) error            { return nil }
+func (o *fakeOS) Watch(ctx context.Context, _ func(netcfg.Event)) error { <-ctx.Done(); return nil }
+func (o *fakeOS) Lookup(context.Context, string) ([]netip.Addr, error)  { return nil, nil }
+func (o *fakeOS) DNSMode() string                                       { return "fake" }
+func (o *fakeOS) Close() error                                          { return nil }
+func (o *fakeOS) Cleanup(context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.cleanups++
+	return o.err
+}
+
+// rig is a service with fakes around it.
+type rig struct {
+	config  Config
+	os      *fakeOS
+	tunnels chan *fakeTunnel
+}
+
+const goodToken = "good-token-9f2c"
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	dir := t.TempDir()
+	r := &rig{os: &fakeOS{}, tunnels: make(chan *fakeTunnel, 64)}
+	r.config = Config{
+		Logger:   slog.New(slog.DiscardHandler),
+		StateDir: filepath.Join(dir, "state"),
+		Socket:   filepath.Join(dir, "run", "s"),
+		Version:  "v1.2.3",
+		OS:       r.os,
+		NewTunnel: func(profile Profile) Tunnel {
+			tunnel := &fakeTunnel{
+				profile: profile, failure: make(chan error), changes: make(chan struct{}, 1),
+				status: &localv1.Status{State: localv1.State_STARTING},
+			}
+			r.tunnels <- tunnel
+			return tunnel
+		},
+		Verify: func(_ context.Context, _ *url.URL, token client.Token) (client.User, error) {
+			if string(token) != goodToken {
+				return client.User{}, &client.Error{Status: 401, Message: "no"}
+			}
+			return client.User{ID: uuid.MustParse("00000000-0000-0000-0000-00000000000a"), Username: "alice"}, nil
+		},
+		LookupEnv: func(string) (string, bool) { return "", false },
+	}
+	return r
+}
+
+// start runs the service; stop ends it and gives Run's error.
+func (r *rig) start(t *testing.T) (s *Service, call *localapi.Client, stop func() error) {
+	t.Helper()
+	s = New(r.config)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	var once sync.Once
+	var runErr error
+	stop = func() error {
+		once.Do(func() {
+			cancel()
+			select {
+			case runErr = <-ended:
+			case <-time.After(10 * time.Second):
+				runErr = errors.New("Run did not end")
+			}
+		})
+		return runErr
+	}
+	t.Cleanup(func() { _ = stop() })
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		client, err := localapi.Dial(t.Context(), r.config.Socket)
+		if err == nil {
+			t.Cleanup(func() { client.Close() })
+			return s, client, stop
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the service does not answer: %v; Run: %v", err, stop())
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (r *rig) tunnel(t *testing.T) *fakeTunnel {
+	t.Helper()
+	select {
+	case tunnel := <-r.tunnels:
+		return tunnel
+	case <-time.After(10 * time.Second):
+		t.Fatal("no tunnel was started")
+		return nil
+	}
+}
+
+func login(t *testing.T, call *localapi.Client) {
+	t.Helper()
+	answer, err := call.Login(t.Context(), &localv1.LoginRequest{Url: "https://coder.example.com/", Token: goodToken + "\n"})
+	if err != nil || answer.GetUser() != "alice" {
+		t.Fatalf("Login() = %v, %v", answer, err)
+	}
+}
+
+func statusOf(t *testing.T, call *localapi.Client) *localv1.Status {
+	t.Helper()
+	status, err := call.GetStatus(t.Context(), &localv1.GetStatusRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status
+}

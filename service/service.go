@@ -1,0 +1,203 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"sync"
+
+	"github.com/causewayhq/causeway/client"
+	"github.com/causewayhq/causeway/localapi"
+	"github.com/causewayhq/causeway/netcfg"
+	"github.com/causewayhq/causeway/proto/localv1"
+)
+
+// Verify asks the deployment who the token belongs to.
+type Verify func(ctx context.Context, access *url.URL, token client.Token) (client.User, error)
+
+// Config is what the daemon is made of. All but Preflight is required.
+type Config struct {
+	Logger    *slog.Logger
+	StateDir  string
+	Socket    string
+	Version   string
+	OS        netcfg.OS
+	NewTunnel NewTunnel
+	Verify    Verify
+	// Preflight finds out that a tunnel could run here, before anything is
+	// promised; its error is the start's.
+	Preflight func() error
+	// LookupEnv is os.LookupEnv.
+	LookupEnv func(string) (string, bool)
+}
+
+// Service is the daemon. It serves the local API while Run runs.
+type Service struct {
+	localv1.DRPCLocalUnimplementedServer
+	config Config
+
+	// changed is woken when a status may have changed, wants when the user
+	// wants something else.
+	changed, wants broadcast
+
+	// verifying serialises Login and Logout, so that the last to be asked is
+	// the one that counts.
+	verifying sync.Mutex
+
+	mu      sync.Mutex
+	state   state
+	asked   uint64           // counts what the user asked for
+	tunnel  Tunnel           // nil: none runs
+	settled uint64           // the value of asked that the supervisor has dealt with
+	trouble *localv1.Problem // why no tunnel runs although one is wanted
+	residue *localv1.Problem // what the last tunnel left on the host
+}
+
+// New prepares the daemon; nothing is touched before Run.
+func New(config Config) *Service { return &Service{config: config} }
+
+// Run starts the daemon step by step and keeps it until the context ends; then
+// the tunnel is taken down and the host is as it was. Its error is an *Error.
+func (s *Service) Run(ctx context.Context) error {
+	dir, err := OpenStateDir(s.config.StateDir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if s.state, err = loadState(dir.Path); err != nil {
+		return err
+	}
+	listener, err := listen(s.config.Socket)
+	if err != nil {
+		return err
+	}
+	if err := s.prepareHost(ctx); err != nil {
+		listener.Close()
+		return err
+	}
+	return s.serve(ctx, listener)
+}
+
+func listen(path string) (net.Listener, error) {
+	listener, err := localapi.Listen(path)
+	switch {
+	case errors.Is(err, localapi.ErrServed):
+		return nil, fail(FailureSocket, "stop the other daemon (systemctl stop causewayd), or choose another socket with --socket", "%w", err)
+	case err != nil:
+		return nil, fail(FailureSocket, "choose another socket with --socket, or move away what is in its place", "%w", err)
+	}
+	return listener, nil
+}
+
+// prepareHost makes sure that a tunnel can run, and that none is left over
+// from a crash when none is wanted. If one is wanted, it adopts what is there.
+func (s *Service) prepareHost(ctx context.Context) error {
+	if s.config.Preflight != nil {
+		if err := s.config.Preflight(); err != nil {
+			return err
+		}
+	}
+	if s.state.up && s.state.profile != nil {
+		return nil
+	}
+	if err := s.config.OS.Cleanup(ctx); err != nil {
+		return fail(FailureNetwork, "run: causewayd cleanup", "undo what an earlier daemon left: %w", err)
+	}
+	return nil
+}
+
+// serve runs the supervisor and the local API until the context ends.
+func (s *Service) serve(ctx context.Context, listener net.Listener) error {
+	// The API outlives the supervisor, so that a status can be had during a
+	// shutdown that takes its time.
+	apiCtx, stopAPI := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAPI()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	apiEnded := make(chan error, 1)
+	go func() {
+		err := localapi.Serve(apiCtx, listener, s, s.rule().Authorize, s.config.Logger)
+		stop()
+		apiEnded <- err
+	}()
+	s.notify("READY=1")
+	s.config.Logger.Info("daemon started", slog.String("socket", s.config.Socket), slog.String("version", s.config.Version))
+	notifyStopping := context.AfterFunc(ctx, func() { s.notify("STOPPING=1") })
+	s.supervise(ctx)
+	notifyStopping()
+	stopAPI()
+	if err := <-apiEnded; err != nil {
+		return fail(FailureLocalAPI, "restart causewayd", "serve local API: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.residue != nil {
+		return fail(FailureNetwork, s.residue.GetRemedy(), "%s", s.residue.GetCause())
+	}
+	s.config.Logger.Info("daemon stopped")
+	return nil
+}
+
+func (s *Service) notify(text string) {
+	if err := notify(s.config.LookupEnv, text); err != nil {
+		s.config.Logger.Warn("service manager not told", slog.Any("error", err))
+	}
+}
+
+// rule is who may call; the owner is asked for at each call.
+func (s *Service) rule() localapi.Rule {
+	return localapi.Rule{
+		DaemonUID: uint32(os.Geteuid()),
+		Owner: func() (uint32, bool) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.state.owner == nil {
+				return 0, false
+			}
+			return *s.state.owner, true
+		},
+	}
+}
+
+// change stores a new state and tells the supervisor; on an error the old one
+// stays. It returns the number to give to settle.
+func (s *Service) change(edit func(*state)) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := s.state
+	edit(&next)
+	if err := saveState(s.config.StateDir, next); err != nil {
+		return 0, &localapi.Error{
+			Code:   localapi.CodeGeneric,
+			Cause:  fmt.Sprintf("keep what you asked for: %s", err),
+			Remedy: "make room on the disk of the state directory, and try again",
+		}
+	}
+	s.state = next
+	s.asked++
+	s.wants.wake()
+	s.changed.wake()
+	return s.asked, nil
+}
+
+// settle waits until the supervisor has dealt with a change.
+func (s *Service) settle(ctx context.Context, number uint64) error {
+	for {
+		changed := s.changed.next()
+		s.mu.Lock()
+		done := s.settled >= number
+		s.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

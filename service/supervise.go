@@ -1,0 +1,156 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/causewayhq/causeway/proto/localv1"
+	"github.com/causewayhq/causeway/tun"
+)
+
+// A tunnel that fails is tried again after firstPause, then twice as long each
+// time up to lastPause, each shortened by up to a quarter at random. One that
+// ran for steady starts from the beginning. Tunnels retry their own connections;
+// this is for what they cannot mend, such as a missing device.
+const (
+	firstPause = time.Second
+	lastPause  = 30 * time.Second
+	steady     = time.Minute
+)
+
+// supervise runs a tunnel whenever the user wants one, until the context ends
+// and the tunnel has gone.
+func (s *Service) supervise(ctx context.Context) {
+	wait := firstPause
+	for ctx.Err() == nil {
+		wants := s.wants.next()
+		profile, number := s.wanted()
+		if profile == nil {
+			s.settleAt(number, nil)
+			sleep(ctx, wants, 0)
+			continue
+		}
+		began := time.Now()
+		err := s.runTunnel(ctx, *profile, number, wants)
+		if err == nil {
+			wait = firstPause
+			continue
+		}
+		if time.Since(began) >= steady {
+			wait = firstPause
+		}
+		s.config.Logger.Error("tunnel failed", slog.Any("error", err), slog.Duration("retry", wait))
+		s.settleAt(number, problemOf(err))
+		sleep(ctx, wants, wait-rand.N(wait/4))
+		wait = min(2*wait, lastPause)
+	}
+}
+
+// wanted is the profile that a tunnel is wanted for, nil for none, and the
+// number of the request that says so.
+func (s *Service) wanted() (*Profile, uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.state.up {
+		return nil, s.asked
+	}
+	return s.state.profile, s.asked
+}
+
+// settleAt notes that no tunnel runs, as of that request, and why.
+func (s *Service) settleAt(number uint64, trouble *localv1.Problem) {
+	s.mu.Lock()
+	s.tunnel, s.settled, s.trouble = nil, number, trouble
+	s.mu.Unlock()
+	s.changed.wake()
+}
+
+// runTunnel runs one tunnel until the user wants something else or the context
+// ends, which is nil, or until it fails. The tunnel has gone when it returns.
+func (s *Service) runTunnel(ctx context.Context, profile Profile, number uint64, wants <-chan struct{}) error {
+	tunnel := s.config.NewTunnel(profile)
+	runCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	changed, unsubscribe := tunnel.Subscribe()
+	defer unsubscribe()
+	ended := make(chan error, 1)
+	go func() { ended <- tunnel.Run(runCtx) }()
+
+	s.mu.Lock()
+	s.tunnel, s.settled, s.trouble, s.residue = tunnel, number, nil, nil
+	s.mu.Unlock()
+	s.changed.wake()
+	defer func() {
+		s.mu.Lock()
+		s.tunnel = nil
+		s.mu.Unlock()
+		s.changed.wake()
+	}()
+	for {
+		select {
+		case <-changed:
+			s.changed.wake()
+			continue
+		case err := <-ended:
+			if ctx.Err() == nil && err == nil {
+				err = errors.New("run tunnel: it ended by itself")
+			}
+			if ctx.Err() != nil {
+				s.leftBehind(err)
+				return nil
+			}
+			return err
+		case <-wants:
+		case <-ctx.Done():
+		}
+		stop()
+		s.leftBehind(<-ended)
+		return nil
+	}
+}
+
+// leftBehind keeps what a stopped tunnel could not take off the host.
+func (s *Service) leftBehind(err error) {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return
+	}
+	s.config.Logger.Error("tunnel not removed", slog.Any("error", err))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.residue = &localv1.Problem{
+		Code:   "host-not-restored",
+		Cause:  "take tunnel down: " + err.Error(),
+		Remedy: "stop causewayd, then run: sudo causewayd cleanup",
+	}
+}
+
+// problemOf puts a tunnel's failure into a problem.
+func problemOf(err error) *localv1.Problem {
+	var device *tun.Error
+	if errors.As(err, &device) {
+		return &localv1.Problem{Code: "tun-failed", Cause: "open TUN device " + device.Name + ": " + device.Cause, Remedy: device.Remedy}
+	}
+	return &localv1.Problem{
+		Code:   "tunnel-failed",
+		Cause:  err.Error(),
+		Remedy: "it is tried again by itself; if it stays, look at the daemon's log (journalctl -u causewayd)",
+	}
+}
+
+// sleep waits for the time (0: no limit), the wake-up or the context's end.
+func sleep(ctx context.Context, wake <-chan struct{}, d time.Duration) {
+	var expired <-chan time.Time
+	if d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		expired = timer.C
+	}
+	select {
+	case <-wake:
+	case <-expired:
+	case <-ctx.Done():
+	}
+}

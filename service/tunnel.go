@@ -1,0 +1,28 @@
+package service
+
+import (
+	"context"
+
+	"github.com/causewayhq/causeway/proto/localv1"
+)
+
+// Tunnel is one tunnel to one deployment, as the service sees it.
+type Tunnel interface {
+	// Run keeps the tunnel until the context ends, then takes what it put on
+	// the host away again; its error says what could not be. An error before
+	// that means that the tunnel cannot run. It is called once.
+	Run(ctx context.Context) error
+	// Status is what the tunnel knows: everything of the message but the
+	// fields about the user (url, user, owner_uid, wanted_up, version).
+	Status() *localv1.Status
+	// Subscribe gives a channel that gets a value some time after each change
+	// of the status, until cancel is called.
+	Subscribe() (changed <-chan struct{}, cancel func())
+	// Ping reaches an agent by name, short name or address.
+	Ping(ctx context.Context, name string) (*localv1.PingReply, error)
+	// Query answers one packed DNS message; nil for one that gets no answer.
+	Query(message []byte) []byte
+}
+
+// NewTunnel makes the tunnel of a profile; Run starts it.
+type NewTunnel func(Profile) Tunnel
