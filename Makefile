@@ -9,7 +9,7 @@ COMMANDS := causewayd causeway causeway-agent causeway-server
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X github.com/causewayhq/causeway/internal/version.Version=$(VERSION)
 LINT     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
-LICENSES := github.com/google/go-licenses/v2@v2.0.1
+LICENSES := github.com/google/go-licenses@v1.6.0
 FUZZTIME ?= 10s
 export CGO_ENABLED ?= 0
 

@@ -81,7 +81,7 @@ func TestSessionSurvivesBlockedUDP(t *testing.T) {
 		must(t, rig.Eventually(within(t, 40*time.Second), func() error {
 			now, err := read.count()
 			if now < from+wanted {
-				return fmt.Errorf("%d lines, want %d more than %d (%v)", now, wanted, from, err)
+				return fmt.Errorf("%d lines, want %d more than %d: %w", now, wanted, from, err)
 			}
 			return nil
 		}))

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -147,12 +146,4 @@ func agentFile(t *testing.T, stack *rig.Stack, mebibytes int) (path, sum string)
 func firstWord(text string) string {
 	word, _, _ := strings.Cut(text, " ")
 	return strings.TrimSpace(word)
-}
-
-// keep copies a file of the machine into a test's directory.
-func readFile(t *testing.T, path string) string {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Clean(path))
-	must(t, err)
-	return string(content)
 }

@@ -48,7 +48,8 @@ func run(ctx context.Context, args []string) error {
 	case len(args) == 4 && args[0] == "tcp-send":
 		return numbers(args[2:], func(n []int) error { return tcpSend(args[1], n[0], n[1]) })
 	}
-	return errors.New("bad arguments\n" + usage)
+	fmt.Fprint(os.Stderr, usage)
+	return errors.New("bad arguments")
 }
 
 func numbers(texts []string, do func([]int) error) error {

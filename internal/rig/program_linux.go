@@ -91,7 +91,7 @@ func (p *Program) WaitFor(ctx context.Context, text string) error {
 		if log := p.Log(); !strings.Contains(log, text) {
 			select {
 			case <-p.done:
-				return &finalError{fmt.Errorf("wait for %q of %s: it ended (%v):\n%s", text, p.name, p.err, log)}
+				return &finalError{fmt.Errorf("wait for %q of %s: it ended: %w:\n%s", text, p.name, p.err, log)}
 			default:
 				return fmt.Errorf("wait for %q of %s:\n%s", text, p.name, log)
 			}
