@@ -1,0 +1,172 @@
+package netcfg
+
+import (
+	"errors"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func prefixes(list ...string) []netip.Prefix {
+	out := make([]netip.Prefix, 0, len(list))
+	for _, p := range list {
+		out = append(out, netip.MustParsePrefix(p))
+	}
+	return out
+}
+
+func full() Config {
+	return Config{
+		Interface: "causeway0", MTU: 1280,
+		Addresses: prefixes("fd60:627a:a42b:1::1/128"),
+		Routes:    prefixes("fd60:627a:a42b::/48"),
+		DNS: DNS{
+			Nameservers: []netip.Addr{netip.MustParseAddr("fd60:627a:a42b::53")},
+			Suffixes:    []string{"coder"},
+			Hosts:       []Host{{"main.ws.me.coder", netip.MustParseAddr("fd60:627a:a42b:1::2")}},
+		},
+	}
+}
+
+func TestDiff(t *testing.T) {
+	tests := []struct {
+		name       string
+		have, want Config
+		changes    Changes
+	}{
+		{"nothing to nothing", Config{}, Config{}, Changes{}},
+		{"same", full(), full(), Changes{}},
+		{"from nothing", Config{}, full(), Changes{AddAddresses: full().Addresses, AddRoutes: full().Routes, MTU: true, DNS: true}},
+		{"to nothing", full(), Config{}, Changes{RemoveAddresses: full().Addresses, RemoveRoutes: full().Routes, DNS: true}},
+		{
+			"another address, sorted and once",
+			Config{Addresses: prefixes("fd00::9/128", "fd00::1/128")},
+			Config{Addresses: prefixes("fd00::5/128", "fd00::2/128", "fd00::5/128", "fd00::1/128")},
+			Changes{AddAddresses: prefixes("fd00::2/128", "fd00::5/128"), RemoveAddresses: prefixes("fd00::9/128")},
+		},
+		{"a longer prefix is another", Config{Routes: prefixes("fd00::/48")}, Config{Routes: prefixes("fd00::/64")}, Changes{AddRoutes: prefixes("fd00::/64"), RemoveRoutes: prefixes("fd00::/48")}},
+		{"host bits of a route mean nothing", Config{Routes: prefixes("fd00::1/48")}, Config{Routes: prefixes("fd00::/48")}, Changes{}},
+		{"MTU 0 leaves it", Config{MTU: 1500}, Config{}, Changes{}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := Diff(test.have, test.want)
+			if !reflect.DeepEqual(got, test.changes) {
+				t.Errorf("got  %+v\nwant %+v", got, test.changes)
+			}
+			if got.IsZero() != reflect.DeepEqual(got, Changes{}) {
+				t.Error("IsZero disagrees")
+			}
+		})
+	}
+}
+
+func TestEqual(t *testing.T) {
+	changes := map[string]func(*Config){
+		"interface": func(c *Config) { c.Interface = "x" },
+		"MTU":       func(c *Config) { c.MTU++ },
+		"address":   func(c *Config) { c.Addresses = nil },
+		"route":     func(c *Config) { c.Routes = append(c.Routes, netip.MustParsePrefix("fd01::/48")) },
+		"server":    func(c *Config) { c.DNS.Nameservers = nil },
+		"suffix":    func(c *Config) { c.DNS.Suffixes = []string{"other"} },
+		"host":      func(c *Config) { c.DNS.Hosts[0].Name = "b.coder" },
+	}
+	for name, change := range changes {
+		c := full()
+		change(&c)
+		if c.Equal(full()) || full().Equal(c) {
+			t.Errorf("a changed %s is equal", name)
+		}
+	}
+	a, b := full(), full()
+	a.DNS.Suffixes, b.DNS.Suffixes = []string{"a", "b"}, []string{"b", "a", "b"}
+	second := Host{"a.coder", netip.MustParseAddr("fd00::1")}
+	a.DNS.Hosts = append(a.DNS.Hosts, second)
+	b.DNS.Hosts = append([]Host{second}, b.DNS.Hosts...)
+	if !a.Equal(b) {
+		t.Error("order of sets matters")
+	}
+	if clone := a.Clone(); !clone.Equal(a) {
+		t.Error("a clone differs")
+	}
+	a.DNS.Hosts = nil
+	if !a.DNS.SplitEqual(b.DNS) || a.DNS.Equal(b.DNS) {
+		t.Error("hosts are part of split DNS")
+	}
+}
+
+func TestCloneSharesNothing(t *testing.T) {
+	original := full()
+	clone := original.Clone()
+	clone.Addresses[0], clone.Routes[0] = netip.Prefix{}, netip.Prefix{}
+	clone.DNS.Nameservers[0], clone.DNS.Suffixes[0], clone.DNS.Hosts[0] = netip.Addr{}, "", Host{}
+	if !original.Equal(full()) {
+		t.Error("the original changed")
+	}
+}
+
+func TestValidate(t *testing.T) {
+	if err := full().Validate(); err != nil {
+		t.Error(err)
+	}
+	if err := (Config{}).Validate(); err != nil {
+		t.Error(err)
+	}
+	tests := []struct {
+		say    string
+		change func(*Config)
+	}{
+		{"need an interface", func(c *Config) { c.Interface = "" }},
+		{"MTU 1279", func(c *Config) { c.MTU = 1279 }},
+		{"MTU -1", func(c *Config) { c.MTU = -1 }},
+		{"invalid Prefix", func(c *Config) { c.Addresses = []netip.Prefix{{}} }},
+		{"::1/128", func(c *Config) { c.Addresses = prefixes("::1/128") }},
+		{"ff02::1/128", func(c *Config) { c.Addresses = prefixes("ff02::1/128") }},
+		{"fe80::1/64", func(c *Config) { c.Addresses = prefixes("fe80::1/64") }},
+		{"all traffic of the host", func(c *Config) { c.Routes = prefixes("::/0") }},
+		{"all traffic of the host", func(c *Config) { c.Routes = prefixes("0.0.0.0/0") }},
+		{"host bits, fd00::/48 is meant", func(c *Config) { c.Routes = prefixes("fd00::1/48") }},
+		{"invalid Prefix", func(c *Config) { c.Routes = []netip.Prefix{{}} }},
+		{"global resolver", func(c *Config) { c.DNS.Suffixes = nil }},
+		{"invalid IP", func(c *Config) { c.DNS.Nameservers[0] = netip.Addr{} }},
+		{"fe80::1%eth0", func(c *Config) { c.DNS.Nameservers[0] = netip.MustParseAddr("fe80::1%eth0") }},
+		{`suffix "" is empty`, func(c *Config) { c.DNS.Suffixes[0] = "" }},
+		{`suffix "." begins or ends`, func(c *Config) { c.DNS.Suffixes[0] = "." }},
+		{`suffix "coder." begins or ends`, func(c *Config) { c.DNS.Suffixes[0] = "coder." }},
+		{`character 'C'`, func(c *Config) { c.DNS.Suffixes[0] = "Coder" }},
+		{"label of 0 bytes", func(c *Config) { c.DNS.Suffixes[0] = "a..b" }},
+		{"label of 64 bytes", func(c *Config) { c.DNS.Suffixes[0] = strings.Repeat("a", 64) }},
+		{"254 bytes", func(c *Config) { c.DNS.Hosts[0].Name = strings.Repeat("a.", 127)[:254-1] + "a" }},
+		{`character '\n'`, func(c *Config) { c.DNS.Hosts[0].Name = "a\n127.0.0.1 bank.example" }},
+		{`character '/'`, func(c *Config) { c.DNS.Suffixes[0] = "a/../etc" }},
+		{"invalid IP", func(c *Config) { c.DNS.Hosts[0].Addr = netip.Addr{} }},
+	}
+	for _, test := range tests {
+		c := full()
+		test.change(&c)
+		err := c.Validate()
+		if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), test.say) {
+			t.Errorf("want %q, got %v", test.say, err)
+		}
+	}
+}
+
+func TestValidateReportsAll(t *testing.T) {
+	c := full()
+	c.MTU, c.DNS.Suffixes[0], c.Routes = 1, "A", prefixes("::/0")
+	err := c.Validate()
+	for _, part := range []string{"MTU", "suffix", "route"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("no %s in %v", part, err)
+		}
+	}
+}
+
+func TestUnderscoresAreNames(t *testing.T) {
+	c := full()
+	c.DNS.Hosts[0].Name = "main_agent-1.main-workspace.admin.coder"
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+}
