@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 )
@@ -19,12 +18,6 @@ func (s Setting) check(text string) error {
 		return checkPath(text)
 	case InterfaceName:
 		return checkInterface(text)
-	case Bytes:
-		number, err := strconv.Atoi(text)
-		if err != nil || number < s.Min || number > s.Max {
-			return fmt.Errorf("%q is not a whole number from %d to %d", text, s.Min, s.Max)
-		}
-		return nil
 	case Choice:
 		if !slices.Contains(s.Choices, text) {
 			return fmt.Errorf("%q is none of %s", text, strings.Join(s.Choices, ", "))

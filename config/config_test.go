@@ -34,8 +34,8 @@ func TestDefaultsPassTheirOwnCheck(t *testing.T) {
 }
 
 func TestOrderOfSources(t *testing.T) {
-	file := write(t, "# ours\ninterface: file0\nsocket: /file.sock\nlog-level: debug\nmtu: 1400\n")
-	env := map[string]string{"CAUSEWAY_CONFIG": file, "CAUSEWAY_INTERFACE": "env0", "CAUSEWAY_SOCKET": "/env.sock", "CAUSEWAY_MTU": ""}
+	file := write(t, "# ours\ninterface: file0\nsocket: /file.sock\nlog-level: debug\nlog-format: json\n")
+	env := map[string]string{"CAUSEWAY_CONFIG": file, "CAUSEWAY_INTERFACE": "env0", "CAUSEWAY_SOCKET": "/env.sock", "CAUSEWAY_LOG_FORMAT": ""}
 	got, err := Load(Sources{
 		Flags:     map[string]string{"interface": "flag0"},
 		LookupEnv: func(name string) (string, bool) { text, ok := env[name]; return text, ok },
@@ -44,8 +44,8 @@ func TestOrderOfSources(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Daemon{
-		StateDir: DefaultStateDir, Socket: "/env.sock", Interface: "flag0", MTU: 1400,
-		LogLevel: slog.LevelDebug, LogFormat: "text", File: file,
+		StateDir: DefaultStateDir, Socket: "/env.sock", Interface: "flag0",
+		LogLevel: slog.LevelDebug, LogFormat: "json", File: file,
 	}
 	if got != want {
 		t.Errorf("Load() = %+v\nwant %+v", got, want)
@@ -66,18 +66,18 @@ func TestFileRefused(t *testing.T) {
 	tests := map[string]struct{ text, want string }{
 		"unknown key":       {"interface: a\nstatedir: /x\n", `line 2: unknown key "statedir"; did you mean "state-dir"?`},
 		"far from any key":  {"zzz: 1\n", `line 1: unknown key "zzz"; known are state-dir,`},
-		"twice":             {"mtu: 1280\nmtu: 1290\n", "line 2:"},
-		"not a number":      {"\n\nmtu: lots\n", `line 3: key "mtu": "lots" is not a whole number from 1280 to 9000`},
-		"hexadecimal":       {"mtu: 0x500\n", `line 1: key "mtu"`},
+		"twice":             {"interface: a\ninterface: b\n", "line 2:"},
+		"no choice":         {"\n\nlog-format: xml\n", `line 3: key "log-format": "xml" is none of text, json`},
+		"truth value":       {"log-level: true\n", `line 1: key "log-level": "true" is none of`},
 		"relative path":     {"socket: run/x.sock\n", `line 1: key "socket": "run/x.sock" is not an absolute path`},
 		"empty value":       {"socket:\n", `line 1: key "socket": expected one plain value`},
 		"list":              {"socket: [/a, /b]\n", `line 1: key "socket": expected one plain value`},
 		"nested":            {"socket:\n  path: /a\n", `line 1: key "socket": expected one plain value`},
 		"list at the top":   {"- socket\n", "line 1: expected \"key: value\""},
 		"bare word":         {"hello\n", "line 1: expected \"key: value\""},
-		"second document":   {"mtu: 1280\n---\nmtu: 1290\n", "a second YAML document"},
-		"broken YAML":       {"mtu: [1\nsocket: /x\n", "not YAML"},
-		"tab":               {"mtu: 1280\n\tsocket: /x\n", "not YAML"},
+		"second document":   {"interface: a\n---\ninterface: b\n", "a second YAML document"},
+		"broken YAML":       {"interface: [1\nsocket: /x\n", "not YAML"},
+		"tab":               {"interface: a\n\tsocket: /x\n", "not YAML"},
 		"long interface":    {"interface: sixteen-letters-\n", `line 1: key "interface"`},
 		"interface escapes": {"interface: ../../x\n", `line 1: key "interface"`},
 		"log level":         {"log-level: loud\n", `line 1: key "log-level": "loud" is none of debug, info, warn, error`},
@@ -107,10 +107,10 @@ func TestFileTaken(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty":    "",
 		"comment":  "# nothing yet\n",
-		"document": "---\nmtu: 1281\n",
+		"document": "---\ninterface: a\n",
 		"quoted":   "interface: \"42\"\nlog-format: 'json'\n",
 		"number":   "interface: 42\n",
-		"flow":     "{mtu: 1500, log-level: warn}\n",
+		"flow":     "{interface: a, log-level: warn}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := Load(Sources{Flags: map[string]string{"config": write(t, text)}, LookupEnv: noEnv}); err != nil {
@@ -121,7 +121,7 @@ func TestFileTaken(t *testing.T) {
 }
 
 func TestFileThatOthersCanWrite(t *testing.T) {
-	path := write(t, "mtu: 1280\n")
+	path := write(t, "interface: a\n")
 	if err := os.Chmod(path, 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -134,8 +134,8 @@ func TestFileThatOthersCanWrite(t *testing.T) {
 }
 
 func TestFlagAndVariableRefused(t *testing.T) {
-	_, err := Load(Sources{Flags: map[string]string{"mtu": "1"}, LookupEnv: noEnv})
-	if err == nil || !strings.Contains(err.Error(), "flag --mtu") {
+	_, err := Load(Sources{Flags: map[string]string{"log-format": "1"}, LookupEnv: noEnv})
+	if err == nil || !strings.Contains(err.Error(), "flag --log-format") {
 		t.Errorf("flag: %v", err)
 	}
 	env := func(name string) (string, bool) { return "no", name == "CAUSEWAY_LOG_LEVEL" }
@@ -147,7 +147,7 @@ func TestFlagAndVariableRefused(t *testing.T) {
 
 func FuzzParseFile(f *testing.F) {
 	for _, seed := range []string{
-		"", "mtu: 1280\n", "# c\nsocket: /a\nlog-level: debug\n", "a: &x [1]\nb: *x\n", "? a\n: b\n", "- 1\n", "{a: b}\n", "\x00", "socket: |\n  /a\n", "<<: {mtu: 1}\n", "!!binary x: y\n", "---\n...\n---\n", "\"\\u0000\": 1",
+		"", "interface: a\n", "# c\nsocket: /a\nlog-level: debug\n", "a: &x [1]\nb: *x\n", "? a\n: b\n", "- 1\n", "{a: b}\n", "\x00", "socket: |\n  /a\n", "<<: {interface: a}\n", "!!binary x: y\n", "---\n...\n---\n", "\"\\u0000\": 1",
 	} {
 		f.Add([]byte(seed))
 	}

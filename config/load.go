@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"log/slog"
-	"strconv"
 )
 
 // Daemon is causewayd's settings, checked.
@@ -11,7 +10,6 @@ type Daemon struct {
 	StateDir  string
 	Socket    string
 	Interface string
-	MTU       int // bytes
 	LogLevel  slog.Level
 	LogFormat string // "text" or "json"
 	// File is the settings file that was read, or would have been.
@@ -75,10 +73,6 @@ func (from Sources) value(setting Setting, file map[string]fileValue) (string, e
 }
 
 func assemble(values map[string]string, path string) (Daemon, error) {
-	mtu, err := strconv.Atoi(values[MTU])
-	if err != nil {
-		return Daemon{}, fmt.Errorf("read setting %s: %w", MTU, err)
-	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(values[LogLevel])); err != nil {
 		return Daemon{}, fmt.Errorf("read setting %s: %w", LogLevel, err)
@@ -87,7 +81,6 @@ func assemble(values map[string]string, path string) (Daemon, error) {
 		StateDir:  values[StateDir],
 		Socket:    values[Socket],
 		Interface: values[Interface],
-		MTU:       mtu,
 		LogLevel:  level,
 		LogFormat: values[LogFormat],
 		File:      path,

@@ -15,8 +15,6 @@ const (
 	Path Kind = iota + 1
 	// InterfaceName is a network interface's name as the kernel takes it.
 	InterfaceName
-	// Bytes is a whole number of bytes within the setting's limits.
-	Bytes
 	// Choice is one of the setting's choices.
 	Choice
 )
@@ -28,8 +26,6 @@ func (k Kind) String() string {
 		return "path"
 	case InterfaceName:
 		return "name"
-	case Bytes:
-		return "bytes"
 	case Choice:
 		return "choice"
 	}
@@ -50,8 +46,6 @@ type Setting struct {
 	Kind Kind
 	// Choices of a Choice.
 	Choices []string
-	// Min and Max of Bytes.
-	Min, Max int
 }
 
 // The names of the settings.
@@ -59,7 +53,6 @@ const (
 	StateDir  = "state-dir"
 	Socket    = "socket"
 	Interface = "interface"
-	MTU       = "mtu"
 	LogLevel  = "log-level"
 	LogFormat = "log-format"
 )
@@ -85,12 +78,6 @@ func Schema() []Setting {
 		{
 			Name: Interface, Env: "CAUSEWAY_INTERFACE", Default: DefaultInterface, Kind: InterfaceName,
 			Doc: "name of the TUN interface",
-		},
-		{
-			// 1280 is the least that IPv6 allows, and what the tunnel core
-			// chooses for itself; more only helps on a LAN with jumbo frames.
-			Name: MTU, Env: "CAUSEWAY_MTU", Default: "1280", Kind: Bytes, Min: 1280, Max: 9000,
-			Doc: "MTU of the TUN interface",
 		},
 		{
 			Name: LogLevel, Env: "CAUSEWAY_LOG_LEVEL", Default: "info", Kind: Choice,
@@ -132,12 +119,8 @@ func Document() string {
 
 // limits says in the documentation which values are taken.
 func (s Setting) limits() string {
-	switch s.Kind {
-	case Choice:
+	if s.Kind == Choice {
 		return " (" + strings.Join(s.Choices, ", ") + ")"
-	case Bytes:
-		return fmt.Sprintf(" (%d to %d)", s.Min, s.Max)
-	case Path, InterfaceName:
 	}
 	return ""
 }

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,7 +28,8 @@ type fakeTunnel struct {
 	profile Profile
 	failure chan error
 	residue error // what Run returns after its context has ended
-	changes chan struct{}
+	changes broadcast
+	kicks   atomic.Int32
 
 	mu     sync.Mutex
 	status *localv1.Status
@@ -52,10 +54,12 @@ func (t *fakeTunnel) set(status *localv1.Status) {
 	t.mu.Lock()
 	t.status = status
 	t.mu.Unlock()
-	t.changes <- struct{}{}
+	t.changes.wake()
 }
 
-func (t *fakeTunnel) Subscribe() (<-chan struct{}, func()) { return t.changes, func() {} }
+func (t *fakeTunnel) Changed() <-chan struct{} { return t.changes.next() }
+
+func (t *fakeTunnel) Kick() { t.kicks.Add(1) }
 
 func (t *fakeTunnel) Ping(_ context.Context, name string) (*localv1.PingReply, error) {
 	return &localv1.PingReply{Name: name}, nil
@@ -100,10 +104,10 @@ func newRig(t *testing.T) *rig {
 		StateDir: filepath.Join(dir, "state"),
 		Socket:   filepath.Join(dir, "run", "s"),
 		Version:  "v1.2.3",
-		OS:       r.os,
-		NewTunnel: func(profile Profile) Tunnel {
+		OpenOS:   func() (netcfg.OS, error) { return r.os, nil },
+		NewTunnel: func(profile Profile, _ netcfg.OS) Tunnel {
 			tunnel := &fakeTunnel{
-				profile: profile, failure: make(chan error), changes: make(chan struct{}, 1),
+				profile: profile, failure: make(chan error),
 				status: &localv1.Status{State: localv1.State_STARTING},
 			}
 			r.tunnels <- tunnel

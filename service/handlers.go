@@ -51,12 +51,13 @@ func (s *Service) WatchStatus(_ *localv1.GetStatusRequest, stream localv1.DRPCLo
 // while the daemon waits before its next try makes it try at once.
 func (s *Service) Up(context.Context, *localv1.UpRequest) (*localv1.UpResponse, error) {
 	s.mu.Lock()
-	signedOut, running := s.state.profile == nil, s.tunnel != nil && s.state.up
+	signedOut, up, tunnel := s.state.profile == nil, s.state.up, s.tunnel
 	s.mu.Unlock()
 	if signedOut {
 		return nil, notSignedIn()
 	}
-	if running {
+	if up && tunnel != nil {
+		tunnel.Kick()
 		return &localv1.UpResponse{}, nil
 	}
 	if _, err := s.change(func(next *state) { next.up = true }); err != nil {

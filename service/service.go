@@ -21,11 +21,12 @@ type Verify func(ctx context.Context, access *url.URL, token client.Token) (clie
 
 // Config is what the daemon is made of. All but Preflight is required.
 type Config struct {
-	Logger    *slog.Logger
-	StateDir  string
-	Socket    string
-	Version   string
-	OS        netcfg.OS
+	Logger   *slog.Logger
+	StateDir string
+	Socket   string
+	Version  string
+	// OpenOS opens this host's platform; the state directory exists by then.
+	OpenOS    func() (netcfg.OS, error)
 	NewTunnel NewTunnel
 	Verify    Verify
 	// Preflight finds out that a tunnel could run here, before anything is
@@ -39,6 +40,7 @@ type Config struct {
 type Service struct {
 	localv1.DRPCLocalUnimplementedServer
 	config Config
+	os     netcfg.OS // from the start on
 
 	// changed is woken when a status may have changed, wants when the user
 	// wants something else.
@@ -79,6 +81,7 @@ func (s *Service) Run(ctx context.Context) error {
 		listener.Close()
 		return err
 	}
+	defer s.os.Close()
 	return s.serve(ctx, listener)
 }
 
@@ -101,11 +104,15 @@ func (s *Service) prepareHost(ctx context.Context) error {
 			return err
 		}
 	}
+	var err error
+	if s.os, err = s.config.OpenOS(); err != nil {
+		return fail(FailureNetwork, "", "open platform: %w", err)
+	}
 	if s.state.up && s.state.profile != nil {
 		return nil
 	}
-	if err := s.config.OS.Cleanup(ctx); err != nil {
-		return fail(FailureNetwork, "run: causewayd cleanup", "undo what an earlier daemon left: %w", err)
+	if err := s.os.Cleanup(ctx); err != nil {
+		return errors.Join(fail(FailureNetwork, "run: causewayd cleanup", "undo what an earlier daemon left: %w", err), s.os.Close())
 	}
 	return nil
 }

@@ -46,6 +46,9 @@ func TestLifeOfAProfile(t *testing.T) {
 	if string(tunnel.profile.Token) != goodToken || tunnel.profile.User != "alice" {
 		t.Errorf("tunnel of the profile %+v", tunnel.profile)
 	}
+	if _, err := call.Up(t.Context(), &localv1.UpRequest{}); err != nil || tunnel.kicks.Load() != 1 {
+		t.Errorf("up while up: %v, %d kicks", err, tunnel.kicks.Load())
+	}
 	if reply, err := call.Ping(t.Context(), &localv1.PingRequest{Name: "ws"}); err != nil || reply.GetName() != "ws" {
 		t.Errorf("Ping() = %v, %v", reply, err)
 	}

@@ -71,11 +71,10 @@ func (s *Service) settleAt(number uint64, trouble *localv1.Problem) {
 // runTunnel runs one tunnel until the user wants something else or the context
 // ends, which is nil, or until it fails. The tunnel has gone when it returns.
 func (s *Service) runTunnel(ctx context.Context, profile Profile, number uint64, wants <-chan struct{}) error {
-	tunnel := s.config.NewTunnel(profile)
+	tunnel := s.config.NewTunnel(profile, s.os)
 	runCtx, stop := context.WithCancel(ctx)
 	defer stop()
-	changed, unsubscribe := tunnel.Subscribe()
-	defer unsubscribe()
+	changed := tunnel.Changed()
 	ended := make(chan error, 1)
 	go func() { ended <- tunnel.Run(runCtx) }()
 
@@ -92,6 +91,7 @@ func (s *Service) runTunnel(ctx context.Context, profile Profile, number uint64,
 	for {
 		select {
 		case <-changed:
+			changed = tunnel.Changed()
 			s.changed.wake()
 			continue
 		case err := <-ended:

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 
+	"github.com/causewayhq/causeway/netcfg"
 	"github.com/causewayhq/causeway/proto/localv1"
 )
 
@@ -15,14 +16,16 @@ type Tunnel interface {
 	// Status is what the tunnel knows: everything of the message but the
 	// fields about the user (url, user, owner_uid, wanted_up, version).
 	Status() *localv1.Status
-	// Subscribe gives a channel that gets a value some time after each change
-	// of the status, until cancel is called.
-	Subscribe() (changed <-chan struct{}, cancel func())
+	// Changed is closed at the next change of the status. Take it before
+	// Status, so that no change falls between the two.
+	Changed() <-chan struct{}
+	// Kick makes the tunnel try at once whatever it waits with.
+	Kick()
 	// Ping reaches an agent by name, short name or address.
 	Ping(ctx context.Context, name string) (*localv1.PingReply, error)
 	// Query answers one packed DNS message; nil for one that gets no answer.
 	Query(message []byte) []byte
 }
 
-// NewTunnel makes the tunnel of a profile; Run starts it.
-type NewTunnel func(Profile) Tunnel
+// NewTunnel makes the tunnel of a profile on this host; Run starts it.
+type NewTunnel func(Profile, netcfg.OS) Tunnel
