@@ -69,20 +69,23 @@ const (
 	initiationSize = 148
 )
 
-func (s *session) notePacket(now int64, path netip.AddrPort, bytes int, received bool) {
+// notePacket reports whether the path of sent packets changed.
+func (s *session) notePacket(now int64, path netip.AddrPort, bytes int, received bool) (moved bool) {
 	if bytes > idlePacket && bytes != initiationSize {
 		s.used.Store(now)
 	}
 	if received {
 		s.received.Store(now)
-		return
+		return false
 	}
 	s.sent.Store(now)
-	if known := s.path.Load(); known == nil || *known != path {
-		// A copy, so that the parameter itself stays off the heap.
-		changed := path
-		s.path.Store(&changed)
+	if known := s.path.Load(); known != nil && *known == path {
+		return false
 	}
+	// A copy, so that the parameter itself stays off the heap.
+	changed := path
+	s.path.Store(&changed)
+	return true
 }
 
 func (s *session) lastHandshake() time.Time {

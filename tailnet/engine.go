@@ -81,6 +81,8 @@ type Engine struct {
 	directory *directory
 	peers     *lifecycle
 	publisher *publisher
+	// upgrades are peers to look for a direct path to.
+	upgrades chan uuid.UUID
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -107,6 +109,7 @@ func New(config Config) (*Engine, error) {
 	netns.SetEnabled(false)
 	e := &Engine{
 		config: config, logger: config.Logger, system: tsd.NewSystem(), wanted: map[uuid.UUID]struct{}{},
+		upgrades: make(chan uuid.UUID, maxUpgrades),
 	}
 	if err := e.start(); err != nil {
 		if e.upstream == nil && config.Device != nil {
@@ -177,6 +180,7 @@ func (e *Engine) start() error {
 	}
 	e.running.Go(func() { e.publisher.run(ctx) })
 	e.running.Go(func() { e.keepAlive(ctx) })
+	e.running.Go(func() { e.upgrade(ctx) })
 	return nil
 }
 

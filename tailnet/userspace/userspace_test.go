@@ -70,7 +70,9 @@ func TestRelayedOnly(t *testing.T) {
 			}))
 		}},
 		"websocket forced": {
-			wrap:   func(s *derpserver.Server, raw http.Handler) http.Handler { return derpserver.AddWebSocketSupport(s, raw) },
+			wrap: func(s *derpserver.Server, raw http.Handler) http.Handler {
+				return derpserver.AddWebSocketSupport(s, raw)
+			},
 			adjust: func(c *userspace.Config) { c.ForceWebsocket = true },
 		},
 	}
