@@ -1,0 +1,207 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/causewayhq/causeway/agent/sshd"
+	"github.com/causewayhq/causeway/control"
+	"github.com/causewayhq/causeway/proto"
+	"github.com/causewayhq/causeway/proto/agentv2"
+)
+
+// The parts of an orderly end; together they stay below the five seconds that
+// an impatient supervisor allows. The control loop's own goodbye takes one.
+const (
+	sshEnd    = 1500 * time.Millisecond
+	reportEnd = time.Second
+)
+
+// Token is the agent's secret. It never prints.
+type Token string
+
+func (Token) String() string { return "[redacted]" }
+
+// LogValue keeps the token out of logs.
+func (Token) LogValue() slog.Value { return slog.StringValue("[redacted]") }
+
+// Config is what an agent needs. Logger, URL, Token and StateDir are required.
+type Config struct {
+	Logger *slog.Logger
+	// URL is the access URL of the deployment.
+	URL *url.URL
+	// Token authenticates the agent.
+	Token Token
+	// StateDir keeps the keys; one agent at a time can use it.
+	StateDir string
+	// Header is added to each request to the control plane and its relays.
+	Header http.Header
+	// Version is reported to the control plane.
+	Version string
+	// Connected is told, each time the control plane has accepted the agent,
+	// under which names it can be reached. Nil: nobody is.
+	Connected func(names []string)
+}
+
+// agent is one run.
+type agent struct {
+	config   Config
+	log      *slog.Logger
+	state    *State
+	loop     *control.Loop
+	ssh      *sshd.Server
+	reporter *reporter
+	open     openNetwork
+	failed   chan error // takes the first error that ends the agent
+
+	work sync.WaitGroup
+
+	mu        sync.Mutex
+	closing   bool
+	manifest  manifest
+	network   network
+	forwards  *forwarder // of the network
+	shape     shape
+	connected bool // now
+	once      bool // since the start
+	warned    bool // about the outage that lasts
+}
+
+// Run serves until the context ends, and nil is the answer then. It gives up
+// by itself only when the state directory cannot be used, or when the control
+// plane, before it has ever accepted this agent, refuses it for good: ErrToken,
+// ErrCertificate and ErrVersion.
+func Run(ctx context.Context, config Config) error {
+	return run(ctx, config, openUserspace)
+}
+
+func run(ctx context.Context, config Config, open openNetwork) error {
+	state, err := OpenState(config.StateDir)
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	a := &agent{
+		config: config, log: config.Logger, state: state, open: open,
+		reporter: newReporter(config.Logger, config.Version), failed: make(chan error, 1),
+	}
+	a.ssh, err = sshd.New(sshd.Config{
+		HostKey: state.HostKey(), Logger: config.Logger, Environment: a.environment, Directory: a.directory,
+	})
+	if err != nil {
+		return err
+	}
+	a.loop = &control.Loop{
+		Dialer: &control.Dialer{
+			URL: config.URL, Path: control.AgentPath, Version: proto.V20, Query: url.Values{"role": {"agent"}},
+			Token: func() string { return string(config.Token) }, Header: config.Header,
+		},
+		Logger: quiet(config.Logger), Acks: true,
+		Prepare: a.prepare, Extra: a.extra, RelayMap: a.setRelayMap, Connected: a.setConnected,
+	}
+	return a.serve(ctx)
+}
+
+// serve runs the control loop until the agent ends, in the order that lets the
+// others know: sessions, the last report, the goodbye to peers, the network.
+func (a *agent) serve(ctx context.Context) error {
+	loopCtx, stopLoop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLoop()
+	loopEnded := make(chan struct{})
+	go func() {
+		defer close(loopEnded)
+		_ = a.loop.Run(loopCtx) // it ends with its context only
+	}()
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-a.failed:
+	}
+	a.log.Debug("agent is ending")
+	a.mu.Lock()
+	a.closing = true
+	connected := a.connected
+	a.mu.Unlock()
+
+	sshCtx, cancel := context.WithTimeout(context.Background(), sshEnd)
+	if err := a.ssh.Shutdown(sshCtx); err != nil {
+		a.log.Warn("ssh sessions did not end in time", slog.String("error", err.Error()))
+	}
+	cancel()
+	if connected {
+		a.reporter.add(agentv2.Lifecycle_SHUTTING_DOWN)
+		a.reporter.add(agentv2.Lifecycle_OFF)
+		a.reporter.flush(reportEnd)
+	}
+	stopLoop()
+	<-loopEnded
+	err = errors.Join(err, a.closeNetwork())
+	a.work.Wait()
+	return err
+}
+
+// prepare asks what the agent is to be, and makes the network for it, before
+// the connection is used for anything else.
+func (a *agent) prepare(ctx context.Context, conn *control.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, manifestLimit)
+	defer cancel()
+	var client agentv2.Client20 = agentv2.NewDRPCAgentClient(conn)
+	message, err := client.GetManifest(ctx, &agentv2.GetManifestRequest{})
+	if err != nil {
+		return fmt.Errorf("get manifest: %w", err)
+	}
+	manifest, err := readManifest(message)
+	if err != nil {
+		return err
+	}
+	return a.install(manifest)
+}
+
+// extra reports beside the other controllers until the connection ends.
+func (a *agent) extra(ctx context.Context, conn *control.Conn) error {
+	a.reporter.run(ctx, agentv2.NewDRPCAgentClient(conn), a.directory())
+	return ctx.Err()
+}
+
+// setConnected hears of each change of the connection and each failed dial.
+func (a *agent) setConnected(connected bool, cause error) {
+	a.mu.Lock()
+	first := connected && !a.once
+	again := connected && a.once && !a.connected
+	warn := !connected && cause != nil && !a.warned && !a.closing
+	final := refusal(cause)
+	a.connected = connected
+	a.once = a.once || connected
+	a.warned = !connected && (a.warned || cause != nil)
+	network, names := a.network, a.manifest.names()
+	fatal := final != nil && !a.once
+	a.mu.Unlock()
+
+	if network != nil {
+		network.SetControlConnected(connected)
+	}
+	switch {
+	case fatal:
+		select {
+		case a.failed <- fmt.Errorf("%w: %w", final, cause):
+		default:
+		}
+	case warn:
+		a.log.Warn("no control plane; trying again until it answers", slog.String("url", a.config.URL.Redacted()), slog.String("error", cause.Error()))
+	case first:
+		a.reporter.add(agentv2.Lifecycle_STARTING)
+		a.reporter.add(agentv2.Lifecycle_READY)
+	case again:
+		a.log.Info("control plane is back")
+	}
+	if first && a.config.Connected != nil {
+		a.config.Connected(names)
+	}
+}

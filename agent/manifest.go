@@ -1,0 +1,126 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/causewayhq/causeway/proto"
+	"github.com/causewayhq/causeway/proto/agentv2"
+)
+
+// manifestLimit bounds the wait for the manifest on a connection that is alive.
+const manifestLimit = 30 * time.Second
+
+// defaultSuffix ends the names that are printed. The deployment can choose
+// another one for its users, which agents are not told.
+const defaultSuffix = "coder"
+
+// manifest is what the control plane wants the agent to be.
+type manifest struct {
+	id                      uuid.UUID
+	workspaceID             uuid.UUID
+	owner, workspace, agent string
+	message                 *agentv2.Manifest
+	relays                  proto.RelayMap
+	shape                   shape
+}
+
+// shape is what the network is made from.
+type shape struct {
+	id                             uuid.UUID
+	directDisabled, forceWebsocket bool
+}
+
+func readManifest(message *agentv2.Manifest) (manifest, error) {
+	id, err := uuid.FromBytes(message.GetAgentId())
+	if err != nil || id == uuid.Nil {
+		return manifest{}, errors.New("read manifest: it has no agent id")
+	}
+	result := manifest{
+		id: id, owner: message.GetOwnerUsername(), workspace: message.GetWorkspaceName(), agent: message.GetAgentName(), message: message,
+		shape: shape{id: id, directDisabled: message.GetDisableDirectConnections(), forceWebsocket: message.GetDerpForceWebsockets()},
+	}
+	if raw := message.GetWorkspaceId(); len(raw) > 0 {
+		if result.workspaceID, err = uuid.FromBytes(raw); err != nil {
+			return manifest{}, fmt.Errorf("read manifest: workspace id: %w", err)
+		}
+	}
+	if message.GetDerpMap() != nil {
+		result.relays = proto.RelayMapFromProto(message.GetDerpMap())
+	}
+	return result, nil
+}
+
+// names are those by which the owner and others can reach the agent.
+func (m manifest) names() []string {
+	if m.agent == "" || m.workspace == "" {
+		return nil
+	}
+	names := []string{strings.ToLower(m.agent + "." + m.workspace + ".me." + defaultSuffix)}
+	if m.owner != "" {
+		names = append(names, strings.ToLower(m.agent+"."+m.workspace+"."+m.owner+"."+defaultSuffix))
+	}
+	return names
+}
+
+// environment is what sessions get besides the agent's own environment (docs
+// of the protocol, 5.3). The token is among it because programs of the
+// workspace act as the agent with it; they run as the same user, who could read
+// it from the agent's memory anyway. GIT_SSH_COMMAND is left out: it names a
+// subcommand that this agent does not have, and would break git.
+func (a *agent) environment() []string {
+	a.mu.Lock()
+	m := a.manifest
+	a.mu.Unlock()
+	variables := []string{
+		"CODER=true", "CODER_WORKSPACE_NAME=" + m.workspace, "CODER_WORKSPACE_AGENT_NAME=" + m.agent,
+		"CODER_WORKSPACE_OWNER_NAME=" + m.owner, "CODER_WORKSPACE_ID=" + m.workspaceID.String(),
+		"CODER_AGENT_TOKEN=" + string(a.config.Token), "CS_DISABLE_GETTING_STARTED_OVERRIDE=true",
+	}
+	if uri := m.message.GetVsCodePortProxyUri(); uri != "" {
+		variables = append(variables, "VSCODE_PROXY_URI="+uri)
+	}
+	wanted := m.message.GetEnvironmentVariables()
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		variables = appendVariable(variables, name, os.ExpandEnv(wanted[name]))
+	}
+	for _, secret := range m.message.GetSecrets() {
+		variables = appendVariable(variables, secret.GetEnvName(), string(secret.GetValue()))
+	}
+	return variables
+}
+
+// appendVariable leaves out what the kernel would not take: one bad name must
+// not cost the user every session.
+func appendVariable(variables []string, name, value string) []string {
+	if name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(value, "\x00") {
+		return variables
+	}
+	return append(variables, name+"="+value)
+}
+
+// directory is where sessions start: the manifest's directory with variables
+// and ~ expanded, in the home directory when it is relative or not given.
+func (a *agent) directory() string {
+	a.mu.Lock()
+	path := os.ExpandEnv(a.manifest.message.GetDirectory())
+	a.mu.Unlock()
+	home, err := os.UserHomeDir()
+	if err != nil {
+		home = string(filepath.Separator)
+	}
+	if path == "~" || strings.HasPrefix(path, "~/") {
+		path = path[1:]
+	} else if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(home, path)
+}

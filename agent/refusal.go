@@ -1,0 +1,65 @@
+package agent
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"github.com/causewayhq/causeway/control"
+)
+
+// What makes an agent give up that the control plane has never accepted. After
+// the first success each of them is only an outage: a token can be restored
+// and a certificate renewed without anybody looking after the agents.
+var (
+	// ErrToken means that the control plane does not know the token.
+	ErrToken = errors.New("the control plane refuses the token")
+	// ErrCertificate means that the server's certificate is of an authority
+	// that this host does not trust, or for another name. One that has expired
+	// is not meant: it may be this host's clock, and mends itself.
+	ErrCertificate = errors.New("the server's certificate does not verify")
+	// ErrVersion means that the control plane does not speak our version.
+	ErrVersion = errors.New("the control plane does not speak this agent's version")
+)
+
+// refusal says which of the above a failed dial is, nil if none.
+func refusal(err error) error {
+	var authority x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var rejected *control.DialError
+	switch {
+	case errors.Is(err, control.ErrSignedOut):
+		return ErrToken
+	case errors.As(err, &authority) || errors.As(err, &name):
+		return ErrCertificate
+	case errors.As(err, &rejected) && rejected.Status == http.StatusBadRequest && len(rejected.Validations) > 0 &&
+		rejected.Validations[0].Field == "version":
+		return ErrVersion
+	}
+	return nil
+}
+
+// quiet lets through at debug level only: the agent reports outages itself,
+// once each, where the control loop would report every failed dial.
+func quiet(logger *slog.Logger) *slog.Logger { return slog.New(quietHandler{logger.Handler()}) }
+
+type quietHandler struct{ slog.Handler }
+
+func (h quietHandler) Enabled(ctx context.Context, _ slog.Level) bool {
+	return h.Handler.Enabled(ctx, slog.LevelDebug)
+}
+
+func (h quietHandler) Handle(ctx context.Context, record slog.Record) error {
+	record.Level = slog.LevelDebug
+	return h.Handler.Handle(ctx, record)
+}
+
+func (h quietHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return quietHandler{h.Handler.WithAttrs(attrs)}
+}
+
+func (h quietHandler) WithGroup(name string) slog.Handler {
+	return quietHandler{h.Handler.WithGroup(name)}
+}

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/causewayhq/causeway/agent"
+	"github.com/causewayhq/causeway/internal/version"
+)
+
+// envPrefix begins the names of the variables that stand in for flags. The SSH
+// server hides variables with this prefix from sessions.
+const envPrefix = "CAUSEWAY_AGENT_"
+
+// options are the settings of run: a flag counts before its variable.
+type options struct {
+	url, token, tokenFile, stateDir, logLevel string
+	headers                                   []string
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "causeway-agent",
+		Short:         "Make this workspace reachable through the tunnel",
+		SilenceErrors: true, SilenceUsage: true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args:              unknownCommand,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(newRun(), newVersion())
+	return root
+}
+
+func unknownCommand(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("unknown command %q", args[0])}
+	}
+	return nil
+}
+
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("unexpected argument %q", args[0])}
+	}
+	return nil
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			fmt.Fprintf(cmd.OutOrStdout(), "causeway-agent %s (%s, %s/%s)\n", version.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return nil
+		},
+	}
+}
+
+func newRun() *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Use:   "run --url URL",
+		Short: "Join the tunnel and serve until told to stop",
+		Long: `Join the tunnel and serve SSH and the ports of localhost until SIGTERM.
+
+The token comes from --token-file, from the variable CAUSEWAY_AGENT_TOKEN, or
+from --token. The last one is for trying things out: a command line can be read
+by every user of the machine until the agent has removed the token from it.
+
+Each flag has a variable: CAUSEWAY_AGENT_URL for --url, and so on.
+
+` + exitHelp,
+		Example: "  CAUSEWAY_AGENT_TOKEN=... causeway-agent run --url https://causeway.example.com",
+		Args:    noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr(), cmd.Flags().Changed("token"))
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.url, "url", os.Getenv(envPrefix+"URL"), "access `URL` of the deployment")
+	flags.StringVar(&o.token, "token", "", "the agent's `token`; prefer --token-file or CAUSEWAY_AGENT_TOKEN")
+	flags.StringVar(&o.tokenFile, "token-file", os.Getenv(envPrefix+"TOKEN_FILE"), "`file` that holds the token, - for standard input")
+	flags.StringVar(&o.stateDir, "state-dir", defaultStateDir(), "`directory` that keeps the agent's keys")
+	flags.StringVar(&o.logLevel, "log-level", variable("LOG_LEVEL", "info"), "debug, info, warn or error")
+	flags.StringArrayVar(&o.headers, "header", nil, "extra `\"Name: value\"` on requests to the control plane and its relays; repeatable")
+	return cmd
+}
+
+// variable is the flag's variable, or what holds without one.
+func variable(name, otherwise string) string {
+	if value := os.Getenv(envPrefix + name); value != "" {
+		return value
+	}
+	return otherwise
+}
+
+// defaultStateDir follows the XDG base directories.
+func defaultStateDir() string {
+	if directory := os.Getenv(envPrefix + "STATE_DIR"); directory != "" {
+		return directory
+	}
+	if base := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(base) {
+		return filepath.Join(base, "causeway-agent")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(home, ".local", "state", "causeway-agent")
+}
+
+func (o options) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer, tokenOnLine bool) error {
+	config, err := o.config(stdin, stderr)
+	if err != nil {
+		return usageError{err}
+	}
+	if tokenOnLine {
+		if err := hideToken(string(config.Token)); err != nil {
+			config.Logger.Warn("the token stays visible on the command line", slog.String("error", err.Error()))
+		}
+	}
+	access := config.URL.Redacted()
+	config.Connected = func(names []string) {
+		if len(names) == 0 {
+			fmt.Fprintf(stdout, "connected to %s\n", access)
+			return
+		}
+		fmt.Fprintf(stdout, "connected to %s, reachable as %s\n", access, strings.Join(names, " and "))
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// A second signal ends the process at once.
+	defer context.AfterFunc(ctx, stop)()
+	return agent.Run(ctx, config)
+}
+
+// config reads and checks everything that the user gave.
+func (o options) config(stdin io.Reader, stderr io.Writer) (agent.Config, error) {
+	config := agent.Config{StateDir: o.stateDir, Version: version.Version}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
+		return config, fmt.Errorf("--log-level %q: want debug, info, warn or error", o.logLevel)
+	}
+	config.Logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	if o.stateDir == "" {
+		return config, errors.New("--state-dir is missing, and there is no home directory to choose one in")
+	}
+	var err error
+	if config.URL, err = accessURL(o.url); err != nil {
+		return config, err
+	}
+	if config.Header, err = headers(o.headers); err != nil {
+		return config, err
+	}
+	config.Token, err = o.readToken(stdin)
+	return config, err
+}
+
+func accessURL(text string) (*url.URL, error) {
+	if text == "" {
+		return nil, errors.New("--url is missing")
+	}
+	access, err := url.Parse(text)
+	switch {
+	case err != nil:
+		// The cause repeats the text, which may hold a password.
+		return nil, errors.New("--url cannot be parsed; want for example https://causeway.example.com")
+	case access.Scheme != "http" && access.Scheme != "https" || access.Hostname() == "":
+		return nil, fmt.Errorf("--url %q: want http:// or https:// and a host", access.Redacted())
+	case access.User != nil || access.RawQuery != "" || access.Fragment != "":
+		return nil, fmt.Errorf("--url %q: want no user, query or fragment", access.Redacted())
+	}
+	return access, nil
+}
+
+func headers(lines []string) (http.Header, error) {
+	result := http.Header{}
+	for _, line := range lines {
+		name, value, found := strings.Cut(line, ":")
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		if !found || name == "" || strings.ContainsAny(name, " \t\r\n") || strings.ContainsAny(value, "\r\n") {
+			return nil, errors.New(`--header: want "Name: value"`)
+		}
+		result.Add(name, value)
+	}
+	return result, nil
+}
+
+// tokenLimit is far above any token; it keeps a wrong --token-file harmless.
+const tokenLimit = 4096
+
+func (o options) readToken(stdin io.Reader) (agent.Token, error) {
+	token := o.token
+	switch {
+	case o.token != "" && o.tokenFile != "":
+		return "", errors.New("--token and --token-file exclude each other")
+	case o.token != "":
+	case o.tokenFile == "-":
+		content, err := io.ReadAll(io.LimitReader(stdin, tokenLimit))
+		if err != nil {
+			return "", fmt.Errorf("read token from standard input: %w", err)
+		}
+		token = string(content)
+	case o.tokenFile != "":
+		content, err := readLimited(o.tokenFile)
+		if err != nil {
+			return "", fmt.Errorf("read token: %w", err)
+		}
+		token = content
+	default:
+		token = os.Getenv(envPrefix + "TOKEN")
+	}
+	token = strings.TrimSpace(token)
+	switch {
+	case token == "":
+		return "", errors.New("no token: set CAUSEWAY_AGENT_TOKEN or give --token-file")
+	case len(token) >= tokenLimit || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
+		return "", errors.New("the token holds characters that no token has")
+	}
+	return agent.Token(token), nil
+}
+
+func readLimited(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, tokenLimit))
+	return string(content), err
+}
