@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/causewayhq/causeway/server/store"
+)
+
+// app is one invocation.
+type app struct {
+	stdout, stderr io.Writer
+	environment    func(string) (string, bool)
+	dataDir        string
+	asJSON         bool
+}
+
+const envPrefix = "CAUSEWAY_SERVER_"
+
+// envName is the environment variable of a flag.
+func envName(flag string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "causeway-server",
+		Short: "The control plane of Causeway: who may reach which workspace, and how",
+		Long: `The control plane of Causeway: it knows users, workspaces and agents, introduces
+a desktop to the agents of its user, and relays between them when they cannot
+reach each other directly.
+
+The subcommands that manage users, tokens, workspaces and agents work on the
+database in the data directory. A running server notices within two seconds.
+
+Every flag has an environment variable: ` + envPrefix + ` and its name in capitals with
+underscores, such as ` + envName("data-dir") + `. A flag wins over the environment.
+
+` + exitTable,
+		Example: `  causeway-server run                              # no configuration needed
+  causeway-server user create alice                # prints her token
+  causeway-server workspace create alice/myws
+  causeway-server agent create alice/myws/main     # prints the command to start it
+  causeway-server backup /srv/backup/causeway.db   # while the server runs`,
+		SilenceErrors: true, SilenceUsage: true,
+		Args:              cobra.NoArgs,
+		PersistentPreRunE: func(command *cobra.Command, _ []string) error { return a.readEnvironment(command) },
+		RunE:              func(command *cobra.Command, _ []string) error { return command.Help() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.PersistentFlags().StringVar(&a.dataDir, "data-dir", defaultDataDir(), "directory of the database")
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(a.runCommand(), a.userCommand(), a.tokenCommand(), a.workspaceCommand(), a.agentCommand(),
+		a.backupCommand(), a.restoreCommand(), a.healthCommand(), a.versionCommand())
+	return root
+}
+
+// readEnvironment fills the flags that were not given. An empty variable
+// counts as none.
+func (a *app) readEnvironment(command *cobra.Command) (err error) {
+	command.Flags().VisitAll(func(flag *pflag.Flag) {
+		value, found := a.environment(envName(flag.Name))
+		if flag.Changed || !found || value == "" || flag.Name == "help" || err != nil {
+			return
+		}
+		if failure := command.Flags().Set(flag.Name, value); failure != nil {
+			err = &usageError{fmt.Errorf("read environment %s: %w", envName(flag.Name), failure)}
+		}
+	})
+	return err
+}
+
+// defaultDataDir is the system's place for root and the user's own for others.
+func defaultDataDir() string {
+	if runtime.GOOS != "windows" && os.Geteuid() == 0 {
+		return "/var/lib/causeway-server"
+	}
+	if base := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(base) {
+		return filepath.Join(base, "causeway-server")
+	}
+	if runtime.GOOS == "windows" {
+		if base, err := os.UserConfigDir(); err == nil {
+			return filepath.Join(base, "causeway-server")
+		}
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "causeway-server-data"
+	}
+	return filepath.Join(home, ".local", "share", "causeway-server")
+}
+
+// withStore opens the database for one command.
+func (a *app) withStore(ctx context.Context, do func(*store.Store) error) error {
+	opened, err := store.Open(ctx, a.dataDir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(opened), opened.Close())
+}
+
+// self is how to call this program again for the same data directory.
+func (a *app) self() string {
+	if a.dataDir == defaultDataDir() {
+		return "causeway-server"
+	}
+	return "causeway-server --data-dir " + shellQuote(a.dataDir)
+}
+
+// shellQuote leaves plain words alone, for commands that people paste.
+func shellQuote(text string) string {
+	plain := func(char rune) bool {
+		return char >= 'a' && char <= 'z' || char >= 'A' && char <= 'Z' || char >= '0' && char <= '9' || strings.ContainsRune("-_./:@%+,=", char)
+	}
+	if text != "" && strings.IndexFunc(text, func(char rune) bool { return !plain(char) }) < 0 {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
+// group is a command that only holds others.
+func group(use, short, example string, commands ...*cobra.Command) *cobra.Command {
+	parent := &cobra.Command{
+		Use: use, Short: short, Example: example,
+		Args: func(command *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return &usageError{fmt.Errorf("unknown command %q for %q", args[0], command.CommandPath())}
+			}
+			return nil
+		},
+		RunE: func(command *cobra.Command, _ []string) error {
+			return &usageError{fmt.Errorf("%q needs a subcommand: %s", command.CommandPath(), subcommands(command))}
+		},
+	}
+	parent.AddCommand(commands...)
+	return parent
+}
+
+func subcommands(command *cobra.Command) string {
+	var names []string
+	for _, child := range command.Commands() {
+		names = append(names, child.Name())
+	}
+	return strings.Join(names, ", ")
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(a.stdout, "causeway-server %s %s/%s\n", version, runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}

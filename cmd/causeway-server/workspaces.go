@@ -1,0 +1,331 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/causewayhq/causeway/server/store"
+)
+
+type workspaceOutput struct {
+	ID        uuid.UUID `json:"id"`
+	Owner     string    `json:"owner"`
+	Name      string    `json:"name"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// splitPath reads "USER/WORKSPACE" or "USER/WORKSPACE/AGENT".
+func splitPath(path, form string) ([]string, error) {
+	parts := strings.Split(path, "/")
+	if len(parts) != strings.Count(form, "/")+1 || strings.Contains("/"+path+"/", "//") {
+		return nil, &usageError{fmt.Errorf("read %q: want %s", path, form)}
+	}
+	return parts, nil
+}
+
+const (
+	workspaceForm = "USER/WORKSPACE"
+	agentForm     = "USER/WORKSPACE/AGENT"
+)
+
+func findWorkspace(ctx context.Context, opened *store.Store, parts []string) (store.Workspace, error) {
+	user, err := opened.UserByName(ctx, parts[0])
+	if err != nil {
+		return store.Workspace{}, err
+	}
+	return opened.WorkspaceByName(ctx, user.ID, parts[1])
+}
+
+func (a *app) workspaceCommand() *cobra.Command {
+	return group("workspace", "Create, list and delete workspaces",
+		"  causeway-server workspace create alice/myws\n  causeway-server workspace list alice\n  causeway-server workspace delete alice/myws",
+		a.workspaceCreate(), a.workspaceList(), a.workspaceDelete())
+}
+
+func (a *app) workspaceCreate() *cobra.Command {
+	return a.jsonFlag(&cobra.Command{
+		Use: "create " + workspaceForm, Short: "Create a workspace", Args: cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			parts, err := splitPath(args[0], workspaceForm)
+			if err != nil {
+				return err
+			}
+			return a.withStore(command.Context(), func(opened *store.Store) error {
+				user, err := opened.UserByName(command.Context(), parts[0])
+				if err != nil {
+					return err
+				}
+				workspace, err := opened.CreateWorkspace(command.Context(), user, parts[1])
+				if err != nil {
+					return err
+				}
+				if a.asJSON {
+					return a.printJSON(map[string]any{"workspace": workspaceOutput{workspace.ID, workspace.OwnerName, workspace.Name, workspace.CreatedAt}})
+				}
+				path := workspace.OwnerName + "/" + workspace.Name
+				return a.print("Created workspace "+path+".", "Next: "+a.self()+" agent create "+path+"/main")
+			})
+		},
+	})
+}
+
+func (a *app) workspaceList() *cobra.Command {
+	return a.jsonFlag(&cobra.Command{
+		Use: "list [USER]", Short: "List workspaces", Args: cobra.MaximumNArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			return a.withStore(command.Context(), func(opened *store.Store) error {
+				workspaces, err := listWorkspaces(command.Context(), opened, args)
+				if err != nil {
+					return err
+				}
+				list, rows := []workspaceOutput{}, [][]string{}
+				for _, workspace := range workspaces {
+					list = append(list, workspaceOutput{workspace.ID, workspace.OwnerName, workspace.Name, workspace.CreatedAt})
+					rows = append(rows, []string{workspace.OwnerName + "/" + workspace.Name, moment(workspace.CreatedAt), workspace.ID.String()})
+				}
+				if a.asJSON {
+					return a.printJSON(map[string]any{"workspaces": list})
+				}
+				return a.printTable([]string{"WORKSPACE", "CREATED", "ID"}, rows)
+			})
+		},
+	})
+}
+
+func listWorkspaces(ctx context.Context, opened *store.Store, args []string) ([]store.Workspace, error) {
+	if len(args) == 0 {
+		return opened.Workspaces(ctx)
+	}
+	user, err := opened.UserByName(ctx, args[0])
+	if err != nil {
+		return nil, err
+	}
+	return opened.WorkspacesOf(ctx, user.ID)
+}
+
+func (a *app) workspaceDelete() *cobra.Command {
+	return &cobra.Command{
+		Use: "delete " + workspaceForm, Short: "Delete a workspace with its agents", Args: cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			parts, err := splitPath(args[0], workspaceForm)
+			if err != nil {
+				return err
+			}
+			return a.withStore(command.Context(), func(opened *store.Store) error {
+				workspace, err := findWorkspace(command.Context(), opened, parts)
+				if err != nil {
+					return err
+				}
+				if err := opened.DeleteWorkspace(command.Context(), workspace.ID); err != nil {
+					return err
+				}
+				return a.print("Deleted workspace " + args[0] + ".")
+			})
+		},
+	}
+}
+
+type agentOutput struct {
+	ID               uuid.UUID  `json:"id"`
+	Owner            string     `json:"owner"`
+	Workspace        string     `json:"workspace"`
+	Name             string     `json:"name"`
+	CreatedAt        time.Time  `json:"created_at"`
+	FirstConnectedAt *time.Time `json:"first_connected_at"`
+}
+
+func describeAgent(agent store.Agent) agentOutput {
+	return agentOutput{agent.ID, agent.OwnerName, agent.WorkspaceName, agent.Name, agent.CreatedAt, optional(agent.FirstConnectedAt)}
+}
+
+func findAgent(ctx context.Context, opened *store.Store, path string) (store.Agent, error) {
+	parts, err := splitPath(path, agentForm)
+	if err != nil {
+		return store.Agent{}, err
+	}
+	workspace, err := findWorkspace(ctx, opened, parts)
+	if err != nil {
+		return store.Agent{}, err
+	}
+	return opened.AgentByName(ctx, workspace.ID, parts[2])
+}
+
+func (a *app) agentCommand() *cobra.Command {
+	return group("agent", "Create, list and delete agents, and make tokens for them",
+		"  causeway-server agent create alice/myws/main\n  causeway-server agent list alice\n  causeway-server agent token alice/myws/main     # another token\n  causeway-server agent delete alice/myws/main",
+		a.agentCreate(), a.agentList(), a.agentDelete(), a.agentToken())
+}
+
+func (a *app) agentCreate() *cobra.Command {
+	var url string
+	command := &cobra.Command{
+		Use: "create " + agentForm, Short: "Create an agent and print the command that starts it", Args: cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			parts, err := splitPath(args[0], agentForm)
+			if err != nil {
+				return err
+			}
+			return a.withStore(command.Context(), func(opened *store.Store) error {
+				workspace, err := findWorkspace(command.Context(), opened, parts)
+				if err != nil {
+					return err
+				}
+				agent, err := opened.CreateAgent(command.Context(), workspace, parts[2])
+				if err != nil {
+					return err
+				}
+				return a.issueAgentToken(command.Context(), opened, agent, url, "Created agent "+agent.Path()+".")
+			})
+		},
+	}
+	command.Flags().StringVar(&url, "url", "", "URL of the server in the printed command (default: where it last ran)")
+	return a.jsonFlag(command)
+}
+
+func (a *app) agentToken() *cobra.Command {
+	var url string
+	command := &cobra.Command{
+		Use: "token " + agentForm, Short: "Make another token for an agent; the others stay good", Args: cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			return a.withStore(command.Context(), func(opened *store.Store) error {
+				agent, err := findAgent(command.Context(), opened, args[0])
+				if err != nil {
+					return err
+				}
+				return a.issueAgentToken(command.Context(), opened, agent, url, "New token for agent "+agent.Path()+".")
+			})
+		},
+	}
+	command.Flags().StringVar(&url, "url", "", "URL of the server in the printed command (default: where it last ran)")
+	return a.jsonFlag(command)
+}
+
+// fallbackURL stands in a printed command when the server has never run.
+const fallbackURL = "http://127.0.0.1:7080"
+
+func (a *app) issueAgentToken(ctx context.Context, opened *store.Store, agent store.Agent, url, headline string) error {
+	token, secret, err := opened.CreateAgentToken(ctx, agent.ID, 0)
+	if err != nil {
+		return err
+	}
+	known, err := opened.Setting(ctx, store.SettingAccessURL)
+	if err != nil {
+		return err
+	}
+	for _, candidate := range []string{known, fallbackURL} {
+		if url == "" {
+			url = candidate
+		}
+	}
+	start := "causeway-agent run --url " + shellQuote(url)
+	if a.asJSON {
+		return a.printJSON(map[string]any{
+			"agent": describeAgent(agent), "token": secret.Reveal(), "token_id": token.ID, "url": url,
+			"command": start + " --token " + secret.Reveal(),
+		})
+	}
+	return a.print(headline+" Start it in the workspace; the token is shown this once:",
+		"",
+		"  "+start+" --token "+secret.Reveal(),
+		"",
+		"Others on that machine can read a command line. Where that matters, put the token",
+		"into a file that only you can read and use --token-file FILE, or into the",
+		"environment as CAUSEWAY_AGENT_TOKEN.")
+}
+
+func (a *app) agentList() *cobra.Command {
+	return a.jsonFlag(&cobra.Command{
+		Use: "list [USER]", Short: "List agents", Args: cobra.MaximumNArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			return a.withStore(command.Context(), func(opened *store.Store) error {
+				agents, err := listAgents(command.Context(), opened, args)
+				if err != nil {
+					return err
+				}
+				list, rows := []agentOutput{}, [][]string{}
+				for _, agent := range agents {
+					list = append(list, describeAgent(agent))
+					rows = append(rows, []string{agent.Path(), moment(agent.CreatedAt), moment(agent.FirstConnectedAt), agent.ID.String()})
+				}
+				if a.asJSON {
+					return a.printJSON(map[string]any{"agents": list})
+				}
+				return a.printTable([]string{"AGENT", "CREATED", "FIRST CONNECTED", "ID"}, rows)
+			})
+		},
+	})
+}
+
+func listAgents(ctx context.Context, opened *store.Store, args []string) ([]store.Agent, error) {
+	if len(args) == 0 {
+		return opened.Agents(ctx)
+	}
+	user, err := opened.UserByName(ctx, args[0])
+	if err != nil {
+		return nil, err
+	}
+	return opened.AgentsOf(ctx, user.ID)
+}
+
+func (a *app) agentDelete() *cobra.Command {
+	return &cobra.Command{
+		Use: "delete " + agentForm, Short: "Delete an agent; its connection ends", Args: cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			return a.withStore(command.Context(), func(opened *store.Store) error {
+				agent, err := findAgent(command.Context(), opened, args[0])
+				if err != nil {
+					return err
+				}
+				if err := opened.DeleteAgent(command.Context(), agent.ID); err != nil {
+					return err
+				}
+				return a.print("Deleted agent " + agent.Path() + ".")
+			})
+		},
+	}
+}
+
+func (a *app) backupCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "backup FILE", Short: "Copy the database to a new file, also while the server runs", Args: cobra.ExactArgs(1),
+		Long: `Copy the database to a new file, also while the server runs. The copy is
+verified, and only its owner can read it: it holds the server's signing keys and
+the hashes of all tokens. An existing file is never overwritten.`,
+		RunE: func(command *cobra.Command, args []string) error {
+			opened, err := store.OpenExisting(command.Context(), a.dataDir)
+			if err != nil {
+				return err
+			}
+			if err := errors.Join(opened.Backup(command.Context(), args[0]), opened.Close()); err != nil {
+				return err
+			}
+			return a.print("Wrote and verified " + args[0] + ".")
+		},
+	}
+}
+
+func (a *app) restoreCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "restore FILE", Short: "Replace the database by a backup; the server must be stopped", Args: cobra.ExactArgs(1),
+		Long: `Replace the database by a backup. The server must be stopped. The backup is
+checked first, and the old database is kept beside the new one. Tokens that were
+created or revoked after the backup are again as they were at its time.`,
+		RunE: func(command *cobra.Command, args []string) error {
+			kept, err := store.Restore(command.Context(), a.dataDir, args[0])
+			if err != nil {
+				return err
+			}
+			lines := []string{"Restored " + args[0] + " into " + a.dataDir + "."}
+			if kept != "" {
+				lines = append(lines, "The old database is kept as "+kept+".")
+			}
+			return a.print(append(lines, "Next: "+a.self()+" run")...)
+		},
+	}
+}

@@ -1,0 +1,327 @@
+// Package server assembles the control plane: the store, the coordinator, the
+// API, the relay and STUN, on one listener for HTTP and one for UDP.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"tailscale.com/types/key"
+
+	"github.com/causewayhq/causeway/server/api"
+	"github.com/causewayhq/causeway/server/coordinator"
+	"github.com/causewayhq/causeway/server/relay"
+	"github.com/causewayhq/causeway/server/store"
+	tailnetsvc "github.com/causewayhq/causeway/server/tailnet"
+)
+
+const (
+	// DefaultListen is loopback, because plain HTTP carries tokens in clear:
+	// opening the server to others is a decision, and it comes with --listen and
+	// a certificate or a proxy. 7080 is unassigned and collides with no common
+	// development server.
+	DefaultListen = "127.0.0.1:7080"
+	// DefaultSTUNListen is the registered port of STUN, on every address: it
+	// tells a peer nothing but its own address.
+	DefaultSTUNListen = ":3478"
+	// STUNOff as the STUN address turns STUN off.
+	STUNOff = "off"
+	// HostnameSuffix of the names in the tunnel.
+	HostnameSuffix = "coder"
+	// DrainLimit is how long a shutdown waits for connections to end.
+	DrainLimit = 10 * time.Second
+)
+
+const (
+	// headerLimit and bodyLimit end requests of clients that send too slowly.
+	// Upgraded connections are not bound by them.
+	headerLimit = 10 * time.Second
+	bodyLimit   = 30 * time.Second
+	// idleLimit is how long an unused connection is kept.
+	idleLimit = 2 * time.Minute
+	// headerSizeLimit is far above any real request: tokens have under 100 bytes.
+	headerSizeLimit = 64 << 10
+	// relayFlush is for frames that are on their way when the server stops.
+	relayFlush = 200 * time.Millisecond
+)
+
+// Config is what a server needs to know. Only Logger and DataDir have no default.
+type Config struct {
+	Logger  *slog.Logger
+	DataDir string
+	// Listen is host:port; "" is DefaultListen.
+	Listen string
+	// AccessURL is how clients reach the server; "" derives it from Listen.
+	AccessURL string
+	// TLSCert and TLSKey are files in PEM form; both or none.
+	TLSCert, TLSKey string
+	// STUNListen is host:port, or STUNOff; "" is DefaultSTUNListen.
+	STUNListen string
+	// STUNOptional lets the server start without STUN when its port is taken.
+	STUNOptional bool
+	// Version is told to clients.
+	Version string
+}
+
+// SettingError is a value that cannot be used.
+type SettingError struct {
+	// Setting is the flag's name without its dashes.
+	Setting string
+	// Cause says what is wrong and what to do.
+	Cause error
+}
+
+func (e *SettingError) Error() string { return "use setting --" + e.Setting + ": " + e.Cause.Error() }
+
+// Unwrap is the cause.
+func (e *SettingError) Unwrap() error { return e.Cause }
+
+// ListenError is an address that cannot be listened on.
+type ListenError struct {
+	// Setting is the flag's name without its dashes.
+	Setting string
+	Address string
+	Cause   error
+}
+
+func (e *ListenError) Error() string {
+	return fmt.Sprintf("listen on %s: %s; choose another with --%s", e.Address, e.Cause, e.Setting)
+}
+
+// Unwrap is the cause.
+func (e *ListenError) Unwrap() error { return e.Cause }
+
+// Server is a control plane that holds its data directory and listens. It ends
+// by Run's context, or by Close when it never ran.
+type Server struct {
+	config    Config
+	lock      *store.Lock
+	store     *store.Store
+	listener  net.Listener
+	stun      *relay.STUN // nil: off
+	access    *url.URL
+	setupCode string
+	relay     *relay.Relay
+	api       *api.Server
+	http      *http.Server
+}
+
+// New takes the data directory and the listeners, so that whatever can go
+// wrong at the start does before anything is announced.
+func New(ctx context.Context, config Config) (server *Server, err error) {
+	if config.Listen == "" {
+		config.Listen = DefaultListen
+	}
+	if config.STUNListen == "" {
+		config.STUNListen = DefaultSTUNListen
+	}
+	s := &Server{config: config}
+	defer func() {
+		if err != nil {
+			s.release()
+		}
+	}()
+	certificate, err := loadCertificate(config.TLSCert, config.TLSKey)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.openStore(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.listen(certificate); err != nil {
+		return nil, err
+	}
+	if s.access, err = accessURL(config.AccessURL, s.listener.Addr(), certificate != nil); err != nil {
+		return nil, err
+	}
+	if err := s.store.SetSetting(ctx, store.SettingAccessURL, s.URL()); err != nil {
+		return nil, err
+	}
+	return s, s.assemble(ctx)
+}
+
+func (s *Server) openStore(ctx context.Context) (err error) {
+	if s.store, err = store.Open(ctx, s.config.DataDir); err != nil {
+		return err
+	}
+	s.lock, err = store.LockDir(s.config.DataDir)
+	return err
+}
+
+func (s *Server) listen(certificate *certificate) error {
+	listener, err := net.Listen("tcp", s.config.Listen)
+	if err != nil {
+		return &ListenError{"listen", s.config.Listen, listenCause(err)}
+	}
+	s.listener = listener
+	if certificate != nil {
+		s.listener = tls.NewListener(listener, &tls.Config{
+			GetCertificate: certificate.get, MinVersion: tls.VersionTLS12,
+			// Upgrades need HTTP/1.1, and all long-lived traffic is upgraded.
+			NextProtos: []string{"http/1.1"},
+		})
+	}
+	if s.config.STUNListen == STUNOff {
+		return nil
+	}
+	stun, err := relay.ListenSTUN(s.config.STUNListen, s.config.Logger)
+	switch {
+	case err == nil:
+		s.stun = stun
+	case s.config.STUNOptional:
+		s.config.Logger.Warn("STUN is off, so direct paths are found less often", slog.String("address", s.config.STUNListen), slog.Any("cause", listenCause(err)))
+	default:
+		return &ListenError{"stun-listen", s.config.STUNListen, listenCause(err)}
+	}
+	return nil
+}
+
+// listenCause drops the operation and the address, which our message names.
+func listenCause(err error) error {
+	var failure *net.OpError
+	if errors.As(err, &failure) {
+		return failure.Err
+	}
+	return err
+}
+
+// URL is how clients reach the server.
+func (s *Server) URL() string { return s.access.String() }
+
+// Addr is the address listened on.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// STUNAddr is the address that STUN listens on, nil when it is off.
+func (s *Server) STUNAddr() net.Addr {
+	if s.stun == nil {
+		return nil
+	}
+	return net.UDPAddrFromAddrPort(s.stun.Addr())
+}
+
+// SetupCode lets its holder create the first user by HTTP; "" when there is a
+// user already.
+func (s *Server) SetupCode() string { return s.setupCode }
+
+// assemble makes the parts that serve. It starts nothing.
+func (s *Server) assemble(ctx context.Context) error {
+	users, err := s.store.UserCount(ctx)
+	if err != nil {
+		return err
+	}
+	if users == 0 {
+		s.setupCode = newSetupCode()
+	}
+	resume, err := s.resumeKeys(ctx)
+	if err != nil {
+		return err
+	}
+	private, err := s.relayKey(ctx)
+	if err != nil {
+		return err
+	}
+	introducer := coordinator.New(s.config.Logger)
+	s.relay = relay.New(relay.Config{Logger: s.config.Logger, Key: private, Policy: introducer})
+	s.api = api.New(api.Config{
+		Logger: s.config.Logger, Store: s.store, Coordinator: introducer, Resume: resume,
+		Relay: s.relay, RelayMap: s.relayMap, AccessURL: s.URL(), Version: s.config.Version,
+		HostnameSuffix: HostnameSuffix, SetupCode: s.setupCode,
+	})
+	s.http = &http.Server{
+		Handler: s.api, ReadHeaderTimeout: headerLimit, ReadTimeout: bodyLimit, IdleTimeout: idleLimit, MaxHeaderBytes: headerSizeLimit,
+		ErrorLog: slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelInfo),
+	}
+	return nil
+}
+
+// Run serves until the context ends, then drains for up to DrainLimit and gives
+// back what New took. An error is a listener or a part that failed, or a drain
+// that did not end in time.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.release()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var parts sync.WaitGroup
+	failed := make(chan error, 2)
+	start := func(name string, run func() error) {
+		parts.Go(func() {
+			if err := run(); err != nil && ctx.Err() == nil {
+				failed <- fmt.Errorf("run %s: %w", name, err)
+			}
+		})
+	}
+	start("HTTP server", func() error { return s.http.Serve(s.listener) })
+	start("API", func() error { return s.api.Run(ctx) })
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	cancel()
+	err = errors.Join(err, s.drain())
+	parts.Wait()
+	return err
+}
+
+// drain ends all connections. New ones are refused first, so that clients find
+// a closed port and not a server that is about to hang up.
+func (s *Server) drain() error {
+	ctx, cancel := context.WithTimeout(context.Background(), DrainLimit)
+	defer cancel()
+	err := errors.Join(s.http.Shutdown(ctx), s.api.Close(ctx))
+	// Relayed sessions have no end to wait for; what is in flight gets a moment.
+	flush, stop := context.WithTimeout(ctx, relayFlush)
+	defer stop()
+	err = errors.Join(err, s.relay.Close(flush))
+	if err == nil {
+		return nil
+	}
+	s.http.Close()
+	return fmt.Errorf("drain connections: %w", err)
+}
+
+// Close gives back what New took, for a server that never ran.
+func (s *Server) Close() { s.release() }
+
+func (s *Server) release() {
+	if s.listener != nil {
+		s.listener.Close()
+	}
+	if s.stun != nil {
+		s.stun.Close()
+	}
+	if s.store != nil {
+		s.store.Close()
+	}
+	if s.lock != nil {
+		s.lock.Close()
+	}
+}
+
+func (s *Server) relayKey(ctx context.Context) (key.NodePrivate, error) {
+	raw, err := s.store.ServerSecret(ctx, store.SecretRelayKey, 32)
+	if err != nil {
+		return key.NodePrivate{}, err
+	}
+	return nodePrivate(raw), nil
+}
+
+func (s *Server) resumeKeys(ctx context.Context) (*tailnetsvc.ResumeKeys, error) {
+	secret, err := s.store.ServerSecret(ctx, store.SecretResumeKey, 64)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := tailnetsvc.NewResumeKeys(tailnetsvc.Key{ID: "1", Secret: secret})
+	if err != nil {
+		return nil, fmt.Errorf("use resume key: %w", err)
+	}
+	return keys, nil
+}
