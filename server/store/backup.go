@@ -92,8 +92,8 @@ func verifyContent(ctx context.Context, db *sql.DB) error {
 	if err := db.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&verdict); err != nil {
 		return storageCause(err)
 	}
-	if verdict != "ok" {
-		return fmt.Errorf("check integrity: %s: %w", verdict, ErrCorrupt)
+	if err := verdictCause(verdict); err != nil {
+		return err
 	}
 	steps, err := loadMigrations(migrationFiles)
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -132,10 +133,18 @@ func checkIntegrity(ctx context.Context, db *sql.DB) error {
 	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
 		return storageCause(err)
 	}
-	if verdict != "ok" {
-		return fmt.Errorf("check integrity: %s: %w", verdict, ErrCorrupt)
+	return verdictCause(verdict)
+}
+
+// remedyCorrupt ends every message about a damaged database.
+const remedyCorrupt = "restore a backup with: causeway-server restore FILE"
+
+// verdictCause reads what SQLite's own checks say.
+func verdictCause(verdict string) error {
+	if verdict == "ok" {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%w (%s); %s", ErrCorrupt, strings.Join(strings.Fields(verdict), " "), remedyCorrupt)
 }
 
 // Close closes the database.
@@ -158,7 +167,7 @@ func storageCause(err error) error {
 	}
 	switch failure.Code() & 0xff {
 	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
-		return fmt.Errorf("%w (%w); restore a backup with: causeway-server restore FILE", ErrCorrupt, err)
+		return fmt.Errorf("%w (%w); %s", ErrCorrupt, err, remedyCorrupt)
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		return fmt.Errorf("another process holds it locked for more than %s: %w", busyTimeout, err)
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:

@@ -50,6 +50,9 @@ func (s Secret) Reveal() string { return s.text }
 // String hides the token.
 func (s Secret) String() string { return "[redacted]" }
 
+// GoString hides the token.
+func (s Secret) GoString() string { return s.String() }
+
 // LogValue hides the token.
 func (s Secret) LogValue() slog.Value { return slog.StringValue("[redacted]") }
 
