@@ -3,6 +3,8 @@ package client
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
+	"strings"
 
 	"tailscale.com/tailcfg"
 
@@ -25,11 +27,21 @@ func (b connectionBody) info() (ConnectionInfo, error) {
 	info := ConnectionInfo{
 		RelayMap: relays, DisableDirect: b.DisableDirect, ForceWebsockets: b.ForceWebsockets, HostnameSuffix: b.HostnameSuffix,
 	}
+	info.HostnameSuffix = strings.ToLower(strings.Trim(info.HostnameSuffix, "."))
 	if info.HostnameSuffix == "" {
 		info.HostnameSuffix = DefaultSuffix
 	}
+	if !suffixForm.MatchString(info.HostnameSuffix) || len(info.HostnameSuffix) > suffixLimit {
+		return ConnectionInfo{}, fmt.Errorf("hostname suffix %q is not a DNS name", info.HostnameSuffix)
+	}
 	return info, nil
 }
+
+// suffixLimit leaves room for the labels in front of the suffix.
+const suffixLimit = 190
+
+// suffixForm is what may be handed to resolvers and hosts files.
+var suffixForm = regexp.MustCompile(`^[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$`)
 
 // extraFields are the facts in a relay map's JSON that upstream's type lacks.
 type extraFields struct {

@@ -1,0 +1,136 @@
+package tunnel
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync"
+
+	"github.com/causewayhq/causeway/dns"
+	"github.com/causewayhq/causeway/dns/tcp53"
+	"github.com/causewayhq/causeway/proto"
+	"github.com/causewayhq/causeway/tailnet"
+	"github.com/causewayhq/causeway/tun"
+)
+
+// answers is the resolver, as far as the tunnel needs it.
+type answers interface {
+	// publish goes over from one book to the next; the first of all comes
+	// after the zero book.
+	publish(old, next book)
+	query(message []byte) []byte
+	close()
+}
+
+// parts makes the concrete parts of a tunnel.
+type parts func(ctx context.Context, log *slog.Logger, profile Profile, name string, device tun.Device, kept saved) (Engine, answers, error)
+
+// The protocols of IPv6 that the service address answers.
+const (
+	headerLen   = 40
+	nextHeader  = 6 // offset in the packet
+	protocolTCP = 6
+	protocolUDP = 17
+)
+
+// resolver answers the packets that the host sends to the service address.
+type resolver struct {
+	dns     *dns.Resolver
+	tcp     *tcp53.Server
+	engine  *tailnet.Engine
+	ready   chan struct{} // closed when engine is set
+	log     *slog.Logger
+	buffers sync.Pool
+}
+
+// realParts starts the data plane with the resolver behind its service address.
+func realParts(_ context.Context, log *slog.Logger, profile Profile, name string, device tun.Device, kept saved) (Engine, answers, error) {
+	r := &resolver{dns: dns.New([]string{kept.Suffix}), ready: make(chan struct{}), log: log}
+	r.buffers.New = func() any { return new([]byte) }
+	tcp, err := tcp53.New(proto.DNSAddr, r.dns, r.send, log)
+	if err != nil {
+		device.Close()
+		return nil, nil, fmt.Errorf("start DNS over TCP: %w", err)
+	}
+	r.tcp = tcp
+	engine, err := tailnet.New(tailnet.Config{
+		Logger: log, Device: device, DeviceName: name,
+		Identity: kept.Identity, NodeID: proto.NodeIDFromUUID(kept.ClientID),
+		Addresses:      []netip.Prefix{kept.address()},
+		DirectDisabled: kept.DisableDirect, ForceWebsocket: kept.ForceWebsockets,
+		Relay:   tailnet.RelayDial{Headers: func() http.Header { return profile.Headers }, TLS: profile.TLS},
+		Service: &tailnet.Service{Addr: proto.DNSAddr, Handle: r.handle},
+	})
+	if err != nil {
+		tcp.Close()
+		return nil, nil, err
+	}
+	r.engine = engine
+	close(r.ready)
+	return engine, r, nil
+}
+
+// handle is called on the way of every packet from the host: it must not wait.
+func (r *resolver) handle(packet []byte) {
+	if len(packet) < headerLen {
+		return
+	}
+	switch packet[nextHeader] {
+	case protocolTCP:
+		r.tcp.Deliver(packet)
+	case protocolUDP:
+		buffer, _ := r.buffers.Get().(*[]byte)
+		if reply := r.dns.AnswerPacket((*buffer)[:0], packet); len(reply) > 0 {
+			if err := r.send(reply); err != nil {
+				r.log.Debug("DNS answer not delivered", slog.String("error", err.Error()))
+			}
+			*buffer = reply
+		}
+		r.buffers.Put(buffer)
+	}
+}
+
+// send gives a packet to the host. Before the engine is known it is dropped:
+// the client asks again.
+func (r *resolver) send(packet []byte) error {
+	select {
+	case <-r.ready:
+		return r.engine.SendToHost(packet)
+	default:
+		return nil
+	}
+}
+
+// reverse are the prefixes whose reverse names we answer.
+var reverse = []netip.Prefix{proto.ServicePrefix, proto.TailscalePrefix}
+
+// publish changes the table by the names that differ, so that one workspace
+// among thousands costs little; a new suffix needs a new table.
+func (r *resolver) publish(old, next book) {
+	table := r.dns.Table()
+	if table == nil || old.suffix != next.suffix {
+		r.dns.SetSuffixes([]string{next.suffix})
+		r.dns.Publish(dns.NewTable([]string{next.suffix}, next.hosts, reverse))
+		return
+	}
+	var changes []dns.Change
+	for name := range old.hosts {
+		if _, kept := next.hosts[name]; !kept {
+			changes = append(changes, dns.Change{Name: name})
+		}
+	}
+	for name, addr := range next.hosts {
+		if old.hosts[name] != addr {
+			changes = append(changes, dns.Change{Name: name, Addr: addr})
+		}
+	}
+	if len(changes) > 0 {
+		r.dns.Publish(table.With(changes))
+	}
+}
+
+func (r *resolver) query(message []byte) []byte { return r.dns.Answer(nil, message, 0) }
+
+func (r *resolver) close() { r.tcp.Close() }

@@ -1,0 +1,85 @@
+package tunnel
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/causewayhq/causeway/proto"
+	"github.com/causewayhq/causeway/workspace"
+)
+
+const (
+	canaryEvery   = 15 * time.Second
+	canaryTimeout = 2 * time.Second
+	// canaryAgain is the wait before a failure is believed.
+	canaryAgain = 500 * time.Millisecond
+)
+
+// canary asks the host's own resolver for the sentinel, as an application
+// would: now and then, and after each change of the host. A failure is
+// believed when it repeats itself, and then the host is configured again.
+func (s *session) canary(ctx context.Context) {
+	ticker := time.NewTicker(canaryEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.look:
+		case <-ticker.C:
+		}
+		if !s.answering() {
+			continue
+		}
+		err := s.lookup(ctx)
+		if err != nil && pause(ctx, canaryAgain) {
+			err = s.lookup(ctx)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		s.sang(err)
+	}
+}
+
+// answering says whether our own resolver has anything to answer from yet.
+func (s *session) answering() bool {
+	s.tunnel.mu.Lock()
+	defer s.tunnel.mu.Unlock()
+	return s.tunnel.facts.names
+}
+
+// sang notes what the canary found. The host is configured again once for each
+// failure that was not there before, as the signal to look follows each time.
+func (s *session) sang(err error) {
+	t := s.tunnel
+	worked := true
+	t.note(func(f *facts) {
+		worked = !f.canary.done || f.canary.ok
+		f.canary.done, f.canary.ok, f.canary.err = true, err == nil, err
+	})
+	if err != nil && worked {
+		t.log.Warn("names do not resolve on this host", slog.String("error", err.Error()))
+		s.signal(s.host)
+	}
+}
+
+func (s *session) lookup(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, canaryTimeout)
+	defer cancel()
+	s.tunnel.mu.Lock()
+	name := workspace.Sentinel + "." + strings.ToLower(s.tunnel.saved.Suffix)
+	s.tunnel.mu.Unlock()
+	addrs, err := s.tunnel.config.OS.Lookup(ctx, name)
+	if err != nil {
+		return fmt.Errorf("look up %s: %w", name, err)
+	}
+	if !slices.Contains(addrs, proto.DNSAddr) {
+		return fmt.Errorf("look up %s: got %v, want %s", name, addrs, proto.DNSAddr)
+	}
+	return nil
+}

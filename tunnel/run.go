@@ -1,0 +1,304 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/causewayhq/causeway/control"
+	"github.com/causewayhq/causeway/netcfg"
+	"github.com/causewayhq/causeway/proto"
+	"github.com/causewayhq/causeway/tun"
+	"github.com/causewayhq/causeway/workspace"
+)
+
+// hostTimeout bounds one visit to the operating system's configuration.
+const hostTimeout = 15 * time.Second
+
+// Run is the whole life of the tunnel, in the order in which it comes up: the
+// kept state, the device, the data plane, the host's configuration, and then
+// the control loop. When the context ends, everything is taken away again in
+// the opposite order. A context that ended is no error. An error of Run is one
+// of those of this package.
+func (t *Tunnel) Run(ctx context.Context) (err error) {
+	t.note(func(f *facts) { *f = facts{phase: phaseRunning} })
+	defer func() {
+		t.setKick(nil)
+		t.note(func(f *facts) { *f = facts{phase: phaseStopped, fatal: err} })
+	}()
+	disk, err := t.open()
+	if err != nil {
+		return err
+	}
+	web := httpClient(t.config.Profile.TLS)
+	defer web.CloseIdleConnections()
+	for {
+		err := t.assemble(ctx, disk, web)
+		switch {
+		case errors.Is(err, errReassemble) && ctx.Err() == nil:
+			t.log.Info("tunnel is made anew", slog.String("reason", err.Error()))
+		case ctx.Err() != nil:
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
+// open reads what an earlier process left, or starts afresh.
+func (t *Tunnel) open() (store, error) {
+	disk, err := openStore(t.config.StateDir)
+	if err != nil {
+		return store{}, err
+	}
+	kept, found, err := disk.load()
+	switch {
+	case errors.Is(err, errCorrupt):
+		t.log.Warn("kept state is ignored", slog.String("error", err.Error()))
+	case err != nil:
+		return store{}, err
+	case found && !kept.belongs(t.config.Profile):
+		t.log.Info("kept state is of another deployment or user, and is ignored", slog.String("url", kept.URL))
+		found = false
+	}
+	if !found {
+		kept = fresh(t.config.Profile)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.saved = kept
+	return disk, nil
+}
+
+// assemble opens the device and runs one data plane on it.
+func (t *Tunnel) assemble(ctx context.Context, disk store, web *http.Client) error {
+	device, err := t.config.OpenDevice(t.config.Interface, MTU)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDevice, err)
+	}
+	name, err := device.Name()
+	if err != nil {
+		device.Close()
+		return fmt.Errorf("%w: ask for its name: %w", ErrDevice, err)
+	}
+	asked := false
+	if t.kept().Suffix == "" {
+		if err := t.bootstrap(ctx, web); err != nil {
+			device.Close()
+			return err
+		}
+		asked = true
+	}
+	kept := t.kept()
+	engine, answers, err := t.parts(ctx, t.log, t.config.Profile, name, device, kept)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrEngine, err)
+	}
+	s := &session{
+		tunnel: t, engine: newRecorder(engine, kept.Nodes), answers: answers, disk: disk, http: web, device: name, asked: asked,
+		host: make(chan struct{}, 1), look: make(chan struct{}, 1), dirty: make(chan struct{}, 1), connected: make(chan struct{}, 1),
+	}
+	return s.run(ctx, device, kept)
+}
+
+// session is one data plane with everything that runs beside it.
+type session struct {
+	tunnel  *Tunnel
+	engine  *recorder
+	answers answers
+	loop    *control.Loop
+	disk    store
+	http    *http.Client
+	device  string // name of the interface
+	asked   bool   // the control plane has just said who we are
+
+	// One-slot signals: bring the host up to date, look with the canary, save,
+	// the control connection is up.
+	host, look, dirty, connected chan struct{}
+}
+
+func (s *session) signal(to chan struct{}) {
+	select {
+	case to <- struct{}{}:
+	default:
+	}
+}
+
+func (s *session) run(ctx context.Context, device tun.Device, kept saved) error {
+	t := s.tunnel
+	defer device.Close() // the engine has closed it; a fake one may not have
+	s.loop = s.newLoop(kept)
+	t.mu.Lock()
+	t.live = &live{engine: s.engine, answers: s.answers, loop: s.loop, pings: map[uuid.UUID]pong{}}
+	t.publish()
+	t.mu.Unlock()
+	t.setKick(s.kick)
+	s.resume(kept)
+	s.apply(ctx)
+
+	ctx, cancel := context.WithCancel(ctx)
+	var group sync.WaitGroup
+	failed := make(chan error, 1)
+	group.Go(func() { _ = s.loop.Run(ctx) })
+	group.Go(func() { s.watchHost(ctx) })
+	group.Go(func() { s.keepHost(ctx) })
+	group.Go(func() { s.canary(ctx) })
+	group.Go(func() { s.probe(ctx) })
+	group.Go(func() { s.keepSaved(ctx) })
+	group.Go(func() {
+		if err := s.refresh(ctx); err != nil {
+			failed <- err
+			cancel()
+		}
+	})
+	<-ctx.Done()
+	cancel()
+	t.note(func(f *facts) { f.phase = phaseStopping })
+	group.Wait()
+	s.shutdown()
+	select {
+	case err := <-failed:
+		t.note(func(f *facts) { *f = facts{phase: phaseRunning} })
+		return err
+	default:
+		return ctx.Err()
+	}
+}
+
+// resume gives the data plane what an earlier process knew, so that its
+// sessions go on whether or not the control plane is there.
+func (s *session) resume(kept saved) {
+	if kept.Relays.DERPMap != nil {
+		s.engine.SetRelayMap(kept.Relays.RelayMap)
+	}
+	s.engine.replay(kept.Active)
+	s.engine.Handshake(kept.Active)
+}
+
+// shutdown takes away what was put on the host, while the device is still
+// there to be named, and then the device itself.
+func (s *session) shutdown() {
+	t := s.tunnel
+	s.collect()
+	s.save()
+	ctx, cancel := context.WithTimeout(context.Background(), hostTimeout)
+	defer cancel()
+	if err := t.config.OS.Apply(ctx, netcfg.Config{}); err != nil {
+		t.log.Error("host not fully put back", slog.String("error", err.Error()))
+	}
+	if err := t.config.OS.Cleanup(ctx); err != nil {
+		t.log.Error("host not fully cleaned up", slog.String("error", err.Error()))
+	}
+	t.mu.Lock()
+	t.live = nil
+	t.notify()
+	t.mu.Unlock()
+	s.answers.close()
+	if err := s.engine.Close(); err != nil {
+		t.log.Warn("data plane did not close cleanly", slog.String("error", err.Error()))
+	}
+}
+
+func (s *session) newLoop(kept saved) *control.Loop {
+	profile := s.tunnel.config.Profile
+	return &control.Loop{
+		Dialer: &control.Dialer{
+			URL: profile.URL, Path: control.UserPath, Version: proto.V23, Header: profile.Headers, HTTP: s.http, Logger: s.tunnel.log,
+			Token: func() string { return string(profile.Token) },
+		},
+		Logger: s.tunnel.log, Coordinatee: s.engine, OwnerID: kept.User.ID, Known: kept.Workspaces,
+		RelayMap: s.relays, Workspaces: s.workspaces, Connected: s.controlChanged,
+		Resume: kept.Resume, ResumeChanged: s.resumeChanged,
+	}
+}
+
+func (s *session) relays(m proto.RelayMap) {
+	s.engine.SetRelayMap(m)
+	s.keep(func(k *saved) { k.Relays.RelayMap = m })
+}
+
+func (s *session) resumeChanged(token control.ResumeToken) {
+	s.keep(func(k *saved) { k.Resume = token })
+}
+
+// workspaces takes a change of what exists: first to the resolver, then to the
+// host and the disk.
+func (s *session) workspaces(state *workspace.State, diff workspace.Diff) error {
+	t := s.tunnel
+	t.mu.Lock()
+	first := t.saved.Workspaces == nil
+	t.saved.Workspaces, t.saved.AsOf = state, time.Now()
+	if first || !diff.Empty() {
+		t.publish()
+	}
+	for _, omitted := range t.facts.leftOut {
+		t.log.Warn("name left out", slog.String("reason", omitted.Error()))
+	}
+	t.mu.Unlock()
+	s.signal(s.host)
+	s.signal(s.dirty)
+	return nil
+}
+
+// controlChanged hears of each connection, its end, and each failed dial.
+func (s *session) controlChanged(connected bool, err error) {
+	t := s.tunnel
+	s.engine.SetControlConnected(connected)
+	t.note(func(f *facts) {
+		if f.control.connected && !connected {
+			t.saved.AsOf = time.Now()
+		}
+		f.control.connected, f.control.err = connected, err
+		f.control.failures++
+		if connected {
+			f.control.failures, f.control.ever = 0, true
+		}
+	})
+	if connected {
+		s.signal(s.connected)
+	}
+}
+
+// kick makes everything that waits try at once.
+func (s *session) kick() {
+	s.http.CloseIdleConnections()
+	s.loop.Kick()
+	s.signal(s.host)
+	s.signal(s.look)
+}
+
+// keep changes what will be saved.
+func (s *session) keep(change func(*saved)) {
+	s.tunnel.mu.Lock()
+	change(&s.tunnel.saved)
+	s.tunnel.mu.Unlock()
+	s.signal(s.dirty)
+}
+
+func (t *Tunnel) kept() saved {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	kept := t.saved
+	kept.Active, kept.Nodes = slices.Clone(kept.Active), maps.Clone(kept.Nodes)
+	return kept
+}
+
+func (t *Tunnel) setKick(kick func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kick = kick
+}
+
+// address is our own, which stays the same from process to process.
+func (k saved) address() netip.Prefix {
+	return netip.PrefixFrom(proto.AddrFromUUID(proto.ServicePrefix, k.ClientID), 128)
+}

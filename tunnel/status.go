@@ -1,0 +1,141 @@
+package tunnel
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/causewayhq/causeway/proto"
+	"github.com/causewayhq/causeway/workspace"
+)
+
+// Status is one consistent picture of the tunnel.
+type Status struct {
+	State            State
+	Problems         []Problem
+	URL              string
+	User             string
+	Suffix           string
+	ControlConnected bool
+	// WorkspacesAsOf is up to when the list of agents is known to be right;
+	// zero before anything was heard.
+	WorkspacesAsOf time.Time
+	Interface      string
+	Address        netip.Addr // zero before the device is configured
+	HomeRelay      *Relay     // nil before one was chosen
+	CanaryOK       bool
+	DNSMode        string
+	Agents         []AgentStatus // by workspace and name
+}
+
+// Relay is one region of relays.
+type Relay struct {
+	RegionID int
+	Code     string
+	Name     string
+	Latency  time.Duration // 0: not measured
+}
+
+// AgentStatus is what is known of one agent.
+type AgentStatus struct {
+	ID        uuid.UUID
+	Name      string
+	Workspace workspace.Workspace
+	Names     []string // fully qualified, no trailing dot, the shortest first
+	Addresses []netip.Addr
+	// Reachable: something came back from it within the last three minutes.
+	Reachable bool
+	// Direct or relayed, when Measured; an agent that is not in use is neither.
+	Measured      bool
+	Direct        bool
+	Endpoint      netip.AddrPort // of a direct path
+	Relay         *Relay         // of a relayed path
+	Latency       time.Duration  // of the last ping; 0: none
+	LastHandshake time.Time
+	RxBytes       uint64
+	TxBytes       uint64
+}
+
+// Status puts the picture together. Its cost follows the number of agents, and
+// it waits for nothing.
+func (t *Tunnel) Status() Status {
+	mode := t.config.OS.DNSMode()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	state, problems := t.facts.decide()
+	status := Status{
+		State: state, Problems: problems, URL: t.config.Profile.URL.Redacted(), User: t.saved.User.Username, Suffix: t.saved.Suffix,
+		ControlConnected: t.facts.control.connected, WorkspacesAsOf: t.saved.AsOf, Interface: t.config.Interface,
+		CanaryOK: t.facts.canary.ok, DNSMode: mode,
+	}
+	if t.facts.control.connected {
+		status.WorkspacesAsOf = time.Now()
+	}
+	if t.live == nil {
+		return status
+	}
+	status.Address = t.saved.address().Addr()
+	if region, _ := t.live.engine.Home(); region != 0 {
+		status.HomeRelay = t.relay(region)
+	}
+	state0 := t.state()
+	agents := state0.Agents()
+	status.Agents = make([]AgentStatus, 0, len(agents))
+	for _, agent := range agents {
+		status.Agents = append(status.Agents, t.agent(state0, agent))
+	}
+	return status
+}
+
+// agent describes one agent; t.mu is held, and t.live is there.
+func (t *Tunnel) agent(state *workspace.State, agent workspace.Agent) AgentStatus {
+	_, of, _ := state.Agent(agent.ID)
+	addrs := proto.AgentAddrs(agent.ID)
+	result := AgentStatus{
+		ID: agent.ID, Name: agent.Name, Workspace: of,
+		Names:     state.AgentNames(agent.ID, t.saved.User.Username, t.saved.Suffix),
+		Addresses: []netip.Addr{addrs[1], addrs[0]},
+	}
+	last := t.live.pings[agent.ID]
+	result.Latency = last.latency
+	alive := last.answered
+	if peer, known := t.live.engine.Peer(agent.ID); known {
+		result.LastHandshake, result.RxBytes, result.TxBytes = peer.LastHandshake, peer.RxBytes, peer.TxBytes
+		if peer.LastHandshake.After(alive) {
+			alive = peer.LastHandshake
+		}
+		if peer.Active && !peer.LastHandshake.IsZero() {
+			result.Measured, result.Direct, result.Endpoint = true, peer.Direct, peer.Endpoint
+			if !peer.Direct {
+				result.Relay = t.relay(peer.RelayRegion)
+			}
+		}
+	}
+	if !result.Measured && time.Since(last.answered) < recent {
+		result.Measured, result.Direct, result.Endpoint = true, last.direct, last.endpoint
+		if !last.direct {
+			result.Relay = t.relay(last.region)
+		}
+	}
+	result.Reachable = !alive.IsZero() && time.Since(alive) < recent
+	return result
+}
+
+// relay names a region; t.mu is held.
+func (t *Tunnel) relay(region int) *Relay {
+	if region == 0 {
+		return nil
+	}
+	result := &Relay{RegionID: region}
+	if relays := t.saved.Relays.DERPMap; relays != nil {
+		if known, found := relays.Regions[region]; found {
+			result.Code, result.Name = known.RegionCode, known.RegionName
+		}
+	}
+	if t.live != nil {
+		_, latency := t.live.engine.Home()
+		result.Latency = latency[region]
+	}
+	return result
+}

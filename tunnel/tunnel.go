@@ -1,0 +1,236 @@
+// Package tunnel assembles the control connection, the data plane, the
+// resolver and the host's configuration into one running tunnel, and measures
+// whether it works.
+//
+//	tunnel.go    what a tunnel is given, and its face to the service
+//	run.go       boot order and shutdown, top to bottom
+//	assemble.go  the only file that knows the concrete data plane and resolver
+//	bootstrap.go who we are and how agents are reached, from the control plane
+//	persist.go   what outlives the process
+//	names.go     from workspaces to answers and host entries
+//	host.go      keeps the host at the wanted state
+//	canary.go    asks the host's own resolver whether names work
+//	probe.go     pings the agents that are in use
+//	state.go     the states, as a pure function of measured facts
+//	status.go    the snapshot that users see
+package tunnel
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/causewayhq/causeway/client"
+	"github.com/causewayhq/causeway/control"
+	"github.com/causewayhq/causeway/netcfg"
+	"github.com/causewayhq/causeway/proto"
+	"github.com/causewayhq/causeway/tailnet"
+	"github.com/causewayhq/causeway/tun"
+	"github.com/causewayhq/causeway/workspace"
+)
+
+// MTU of the tunnel, in bytes: the least that IPv6 allows, so that an outer
+// path of 1360 bytes carries it whole.
+const MTU = 1280
+
+// DefaultInterface is the name of the device when the caller has none.
+const DefaultInterface = "causeway0"
+
+// Token is the session token of the user; it never shows in logs.
+type Token = client.Token
+
+// Profile says which deployment, and as whom.
+type Profile struct {
+	// URL is the access URL of the deployment.
+	URL *url.URL
+	// Token of the user's session.
+	Token Token
+	// User may be left empty. When it is known, what an earlier process kept is
+	// used for this user only, even if the token is a new one; when it is not,
+	// for this token only.
+	User client.User
+	// Headers go with every request, websocket and relay connection.
+	Headers http.Header
+	// TLS of connections to the control plane and to relays; nil for defaults.
+	TLS *tls.Config
+}
+
+// Config of a tunnel. Logger, Profile, StateDir, OS and OpenDevice are required.
+type Config struct {
+	Logger  *slog.Logger
+	Profile Profile
+	// StateDir belongs to the tunnel alone; it is made with mode 0700.
+	StateDir string
+	OS       netcfg.OS
+	// OpenDevice opens the TUN device; its error ends Run.
+	OpenDevice func(name string, mtu int) (tun.Device, error)
+	// Interface is the name of the device; empty is DefaultInterface.
+	Interface string
+}
+
+// Errors of Run, beside the context's. The service makes exit codes of them.
+var (
+	// ErrStateDir is wrapped when the state directory cannot be used.
+	ErrStateDir = errors.New("state directory cannot be used")
+	// ErrDevice is wrapped when the TUN device cannot be opened; the cause says
+	// why and what to do.
+	ErrDevice = errors.New("TUN device cannot be opened")
+	// ErrEngine is wrapped when the data plane does not start.
+	ErrEngine = errors.New("data plane does not start")
+	// ErrUnknownName is wrapped when a name or address is of no known agent.
+	ErrUnknownName = errors.New("no such agent")
+	// ErrNotRunning is wrapped when there is no data plane to ask.
+	ErrNotRunning = errors.New("tunnel is not running")
+)
+
+// Tunnel is one tunnel. Run may be called once; everything else at any time.
+type Tunnel struct {
+	config Config
+	log    *slog.Logger
+	parts  parts // how to make the concrete parts; tests bring their own
+
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced at each change
+	facts   facts
+	live    *live // nil while there is no data plane
+	saved   saved
+	kick    func()
+}
+
+// live is the running data plane with what belongs to it.
+type live struct {
+	engine  Engine
+	answers answers
+	loop    *control.Loop
+	book    book // names and addresses of agents
+	pings   map[uuid.UUID]pong
+}
+
+// Engine is the data plane, as far as the tunnel needs it.
+type Engine interface {
+	control.Coordinatee
+	SetRelayMap(proto.RelayMap)
+	SetControlConnected(bool)
+	Ping(context.Context, netip.Addr) (tailnet.PingResult, error)
+	Peer(uuid.UUID) (tailnet.PeerStatus, bool)
+	ActivePeers() []uuid.UUID
+	Handshake([]uuid.UUID)
+	Home() (region int, latency map[int]time.Duration)
+	Identity() tailnet.Identity
+	Rebind()
+	Close() error
+}
+
+// New makes a tunnel; Run starts it.
+func New(config Config) *Tunnel {
+	if config.Interface == "" {
+		config.Interface = DefaultInterface
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Tunnel{config: config, log: config.Logger, parts: realParts, changed: make(chan struct{})}
+}
+
+// Changed is closed at the next change of Status. Take it before Status, so
+// that no change falls between the two.
+func (t *Tunnel) Changed() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.changed
+}
+
+// notify tells the watchers; t.mu is held.
+func (t *Tunnel) notify() {
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// note changes a fact under the lock and tells the watchers.
+func (t *Tunnel) note(change func(*facts)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before := t.facts
+	change(&t.facts)
+	if !before.same(t.facts) {
+		t.notify()
+	}
+}
+
+// Kick makes the tunnel try at once whatever it waits with: the user asked for
+// it to be up.
+func (t *Tunnel) Kick() {
+	t.mu.Lock()
+	kick := t.kick
+	t.mu.Unlock()
+	if kick != nil {
+		kick()
+	}
+}
+
+// Query answers one packed DNS message as the tunnel's resolver does; nil
+// stands for silence, or for a tunnel that is not running.
+func (t *Tunnel) Query(message []byte) []byte {
+	t.mu.Lock()
+	running := t.live
+	t.mu.Unlock()
+	if running == nil {
+		return nil
+	}
+	return running.answers.query(message)
+}
+
+// PingReply is the answer to a ping.
+type PingReply struct {
+	Name     string // the agent's shortest name
+	Addr     netip.Addr
+	Latency  time.Duration
+	Direct   bool
+	Endpoint netip.AddrPort // of a direct path
+	Relay    *Relay         // of a relayed one
+}
+
+// Ping measures the way to one agent, named by any of its names with or
+// without the suffix, by agent.workspace, or by an address.
+func (t *Tunnel) Ping(ctx context.Context, name string) (PingReply, error) {
+	t.mu.Lock()
+	running := t.live
+	if running == nil {
+		t.mu.Unlock()
+		return PingReply{}, fmt.Errorf("ping %s: %w", name, ErrNotRunning)
+	}
+	found, err := running.book.resolve(name)
+	t.mu.Unlock()
+	if err != nil {
+		return PingReply{}, fmt.Errorf("ping %s: %w", name, err)
+	}
+	result, err := running.engine.Ping(ctx, found.addr)
+	t.pinged(running, found.agent, result, err)
+	if err != nil {
+		return PingReply{}, err
+	}
+	reply := PingReply{Name: found.name, Addr: found.addr, Latency: result.Latency, Direct: result.Direct, Endpoint: result.Endpoint}
+	if !result.Direct {
+		t.mu.Lock()
+		reply.Relay = t.relay(result.RelayRegion)
+		t.mu.Unlock()
+	}
+	return reply, nil
+}
+
+// state is the workspaces as they are known; t.mu is held.
+func (t *Tunnel) state() *workspace.State {
+	if t.saved.Workspaces == nil {
+		return &workspace.State{}
+	}
+	return t.saved.Workspaces
+}
