@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/causewayhq/causeway/hosts"
 	"github.com/causewayhq/causeway/netcfg"
 )
 
@@ -124,12 +126,16 @@ func (o *OS) revertResolvedChange(ctx context.Context, c netcfg.Change) error {
 	return o.journal.Done(c)
 }
 
-func (o *OS) applyHosts(ctx context.Context, entries []netcfg.Host) error {
-	if len(entries) == 0 {
+func (o *OS) applyHosts(ctx context.Context, names []netcfg.Host) error {
+	if len(names) == 0 {
 		return o.removeHosts(ctx)
 	}
 	if err := o.journal.Record(o.hostsChange()); err != nil {
 		return err
+	}
+	entries := make([]hosts.Entry, 0, len(names))
+	for _, n := range names {
+		entries = append(entries, hosts.Entry{Name: n.Name, Addr: n.Addr})
 	}
 	o.hosts.Set(entries)
 	return nil
@@ -143,8 +149,8 @@ func (o *OS) removeHosts(ctx context.Context) error {
 	}
 	if !recorded {
 		// The journal may have been lost; the markers tell.
-		if present, err := o.hosts.Present(); err != nil || !present {
-			return err
+		if !o.hostsMarked() {
+			return nil
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, hostsTimeout)
@@ -155,7 +161,17 @@ func (o *OS) removeHosts(ctx context.Context) error {
 	return o.journal.Done(o.hostsChange())
 }
 
+// hostsMarked tells that the hosts file has a section of ours.
+func (o *OS) hostsMarked() bool {
+	content, err := os.ReadFile(o.options.Hosts)
+	if err != nil {
+		return false
+	}
+	without, err := hosts.Remove(content)
+	return err == nil && !bytes.Equal(without, content)
+}
+
 // hostsChange has no epoch: the file outlives a reboot.
 func (o *OS) hostsChange() netcfg.Change {
-	return netcfg.Change{Kind: kindHosts, Value: o.hosts.Path()}
+	return netcfg.Change{Kind: kindHosts, Value: o.options.Hosts}
 }

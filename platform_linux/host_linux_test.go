@@ -77,7 +77,7 @@ func newTestOS(t *testing.T, dir, bus string) (*OS, *output) {
 	}
 	text := new(output)
 	o, err := New(Options{
-		Logger: slog.New(slog.NewTextHandler(text, nil)), StateDir: dir, Bus: bus, Hosts: newTestHosts(),
+		Logger: slog.New(slog.NewTextHandler(text, nil)), StateDir: dir, Bus: bus,
 	})
 	if err != nil {
 		t.Fatal(err)

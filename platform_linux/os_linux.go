@@ -14,6 +14,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/causewayhq/causeway/hosts"
 	"github.com/causewayhq/causeway/netcfg"
 )
 
@@ -29,40 +30,23 @@ const (
 // journalName is the journal's file in the state directory.
 const journalName = "host-changes.json"
 
-// HostsFile is the section of the hosts file, for hosts without split DNS.
-type HostsFile interface {
-	// Set asks for these entries and returns at once; the file is written
-	// in the background, the latest call wins.
-	Set(entries []netcfg.Host)
-	// Remove takes the section out and waits for it, until the context ends.
-	Remove(ctx context.Context) error
-	// Present tells that the file has a section of ours.
-	Present() (bool, error)
-	// Path of the file, for the journal and messages.
-	Path() string
-	// Close ends the background work and leaves the file as it is.
-	Close() error
-}
-
-// Options of New. Logger, StateDir and Hosts are needed, the rest has defaults.
+// Options of New. Logger and StateDir are needed, the rest has defaults.
 type Options struct {
 	Logger *slog.Logger
 	// StateDir holds the journal. It must exist.
 	StateDir string
-	// Hosts edits the hosts file.
-	Hosts HostsFile
 	// Bus is the D-Bus address of the system bus; "" means the system's own.
 	Bus string
-	// ResolvConf and Nsswitch are the files that decide who resolves; ""
-	// means those in /etc.
-	ResolvConf, Nsswitch string
+	// ResolvConf and Nsswitch are the files that decide who resolves, Hosts
+	// is the hosts file; "" means those in /etc.
+	ResolvConf, Nsswitch, Hosts string
 }
 
 // OS implements netcfg.OS on Linux.
 type OS struct {
 	log      *slog.Logger
 	journal  *netcfg.Journal
-	hosts    HostsFile
+	hosts    *hosts.Writer
 	resolved *resolved
 	netlink  *netlink.Handle
 	options  Options
@@ -78,7 +62,8 @@ type OS struct {
 
 var _ netcfg.OS = (*OS)(nil)
 
-// New opens the journal and a netlink socket; it changes nothing on the host.
+// New opens the journal and a netlink socket and starts the hosts file's writer;
+// it changes nothing on the host. The caller closes what it returns.
 // A corrupt journal is kept aside, logged, and no reason to fail.
 func New(options Options) (*OS, error) {
 	if options.ResolvConf == "" {
@@ -86,6 +71,9 @@ func New(options Options) (*OS, error) {
 	}
 	if options.Nsswitch == "" {
 		options.Nsswitch = "/etc/nsswitch.conf"
+	}
+	if options.Hosts == "" {
+		options.Hosts = "/etc/hosts"
 	}
 	journal, err := netcfg.OpenJournal(filepath.Join(options.StateDir, journalName))
 	if corrupt := new(netcfg.CorruptJournalError); errors.As(err, &corrupt) {
@@ -102,14 +90,11 @@ func New(options Options) (*OS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
-	if options.Hosts == nil {
-		handle.Close()
-		return nil, errors.New("open platform: no hosts file given")
-	}
 	return &OS{
-		log: options.Logger, journal: journal, hosts: options.Hosts, netlink: handle, options: options,
+		log: options.Logger, journal: journal, netlink: handle, options: options,
+		hosts:    hosts.NewWriter(options.Hosts, options.Logger),
 		epoch:    strings.TrimSpace(string(boot)),
-		resolved: &resolved{address: options.Bus},
+		resolved: &resolved{address: options.Bus, timeout: busTimeout},
 	}, nil
 }
 
@@ -172,6 +157,9 @@ func (o *OS) DNSMode() string {
 	defer o.modeMu.Unlock()
 	return o.mode
 }
+
+// HostsStatus tells whether the hosts file holds what it should, for status.
+func (o *OS) HostsStatus() hosts.Status { return o.hosts.Status() }
 
 func (o *OS) setMode(mode string) {
 	o.modeMu.Lock()

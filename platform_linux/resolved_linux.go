@@ -39,7 +39,8 @@ var errResolvedAbsent = errors.New("systemd-resolved is not running")
 // resolved speaks to systemd-resolved. It connects when first needed, and again
 // when the connection is lost.
 type resolved struct {
-	address string // of the bus, "" for the system's
+	address string        // of the bus, "" for the system's
+	timeout time.Duration // of one call
 
 	mu   sync.Mutex
 	conn *dbus.Conn
@@ -189,7 +190,7 @@ type answer struct {
 }
 
 func (r *resolved) call(ctx context.Context, path dbus.ObjectPath, method string, args ...any) answer {
-	ctx, cancel := context.WithTimeout(ctx, busTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	short := method[strings.LastIndexByte(method, '.')+1:]
 	conn, err := r.connection(ctx)
@@ -202,7 +203,7 @@ func (r *resolved) call(ctx context.Context, path dbus.ObjectPath, method string
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		err = fmt.Errorf("no answer within %v: %w", busTimeout, err)
+		err = fmt.Errorf("no answer within %v: %w", r.timeout, err)
 	case isDBusError(err, "org.freedesktop.DBus.Error.ServiceUnknown"),
 		isDBusError(err, "org.freedesktop.DBus.Error.NameHasNoOwner"):
 		err = fmt.Errorf("%w: %w", errResolvedAbsent, err)
