@@ -96,7 +96,13 @@ func openTUN(t *testing.T, name string) tun.Device {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = device.Close() })
+	// The library's listener blocks for good where nobody takes its events.
+	var drain sync.WaitGroup
+	drain.Go(func() {
+		for range device.Events() {
+		}
+	})
+	t.Cleanup(func() { _ = device.Close(); drain.Wait() })
 	return device
 }
 

@@ -1,0 +1,148 @@
+package platform
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/causewayhq/causeway/netcfg"
+)
+
+// bench runs a watchLoop in a bubble and writes down what it does, and when.
+type bench struct {
+	notices chan notice
+	network string
+	slept   time.Duration // added to the boot clock
+	start   time.Time
+	log     []string
+}
+
+func (b *bench) note(format string, args ...any) {
+	at := time.Since(b.start).Round(time.Millisecond)
+	b.log = append(b.log, fmt.Sprintf("%v %s", at, fmt.Sprintf(format, args...)))
+}
+
+func inBubble(t *testing.T, script func(*testing.T, *bench)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := &bench{notices: make(chan notice), start: time.Now()}
+		loop := watchLoop{
+			notices: b.notices,
+			clocks: func() reading {
+				mono := time.Since(b.start)
+				return reading{mono: mono, boot: mono + b.slept, wall: b.start.Add(mono + b.slept)}
+			},
+			fingerprint: func() string { return b.network },
+			repair:      func(_ context.Context, force bool) { b.note("repair %v", force) },
+			changed:     func(e netcfg.Event) { b.note("event %d", e) },
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { loop.run(ctx); close(done) }()
+		synctest.Wait()
+		script(t, b)
+		cancel()
+		<-done
+	})
+}
+
+func (b *bench) expect(t *testing.T, want ...string) {
+	t.Helper()
+	synctest.Wait()
+	if !slices.Equal(b.log, want) {
+		t.Errorf("got  %q\nwant %q", b.log, want)
+	}
+	b.log = nil
+}
+
+func TestForeignChangesAreGathered(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.network = "another"
+		for range 50 {
+			b.notices <- noticeForeign
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(10 * time.Second)
+		b.expect(t, "1s event 1", "1s repair false")
+	})
+}
+
+func TestNoiseIsNoEvent(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.notices <- noticeForeign // the network is as before
+		time.Sleep(10 * time.Second)
+		b.expect(t)
+	})
+}
+
+func TestOwnChangesAreRepairedSoon(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.notices <- noticeOwn
+		b.notices <- noticeOwn
+		time.Sleep(time.Second)
+		b.expect(t, "250ms repair false")
+		b.notices <- noticeResolver // everything has to be sent again
+		b.notices <- noticeOwn
+		time.Sleep(time.Second)
+		b.expect(t, "1.25s repair true")
+	})
+}
+
+func TestFightIsLimited(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		end := time.Now().Add(30 * time.Second)
+		for time.Now().Before(end) {
+			b.notices <- noticeOwn
+			time.Sleep(50 * time.Millisecond)
+		}
+		synctest.Wait()
+		// A burst of ten, and one in five seconds of thirty.
+		if n := len(b.log); n < repairBurst+3 || n > repairBurst+7 {
+			t.Errorf("%d repairs: %q", n, b.log)
+		}
+	})
+}
+
+func TestAudit(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		time.Sleep(2*time.Minute + time.Second)
+		b.expect(t, "1m0s repair false", "2m0s repair false")
+	})
+}
+
+func TestWakeSendsAll(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		time.Sleep(7 * time.Second)
+		b.slept = 8 * time.Hour
+		time.Sleep(20 * time.Second)
+		b.expect(t, "10s event 2", "10s repair true")
+	})
+}
+
+func TestWakeBetween(t *testing.T) {
+	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	before := reading{mono: time.Hour, boot: 2 * time.Hour, wall: noon}
+	tests := []struct {
+		name             string
+		mono, boot, wall time.Duration
+		woke             bool
+	}{
+		{"awake", 5 * time.Second, 5 * time.Second, 5 * time.Second, false},
+		{"late", 20 * time.Second, 20 * time.Second, 20 * time.Second, false},
+		{"suspended", 5 * time.Second, time.Hour, time.Hour, true},
+		{"suspended for two seconds", 5 * time.Second, 7 * time.Second, 7 * time.Second, true},
+		{"virtual machine paused", 5 * time.Second, 5 * time.Second, time.Hour, true},
+		{"process frozen", time.Hour, time.Hour, time.Hour, true},
+		{"clock corrected", 5 * time.Second, 5 * time.Second, 7 * time.Second, false},
+		{"clock put back", 5 * time.Second, 5 * time.Second, -time.Hour, false},
+	}
+	for _, test := range tests {
+		after := reading{mono: before.mono + test.mono, boot: before.boot + test.boot, wall: noon.Add(test.wall)}
+		if woke := wakeBetween(before, after, clockInterval); woke != test.woke {
+			t.Errorf("%s: %v", test.name, woke)
+		}
+	}
+}
