@@ -1,0 +1,135 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/causewayhq/causeway/proto/localv1"
+)
+
+// jsonVersion is in every JSON output. It grows when a field is removed or
+// changes its meaning; new fields do not change it.
+const jsonVersion = 1
+
+// writeJSON writes one line, so that a watch is a line for each change.
+func writeJSON(w io.Writer, value any) error {
+	line, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("encode JSON: %w", err)
+	}
+	if _, err := w.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("write JSON: %w", err)
+	}
+	return nil
+}
+
+type statusJSON struct {
+	Version          int           `json:"version"`
+	State            string        `json:"state"`
+	Problems         []problemJSON `json:"problems"`
+	URL              string        `json:"url"`
+	User             string        `json:"user"`
+	OwnerUID         *uint32       `json:"owner_uid"`
+	WantedUp         bool          `json:"wanted_up"`
+	ControlConnected bool          `json:"control_connected"`
+	WorkspacesAsOf   *time.Time    `json:"workspaces_as_of"`
+	Suffix           string        `json:"suffix"`
+	NamesAnswer      bool          `json:"names_answer"`
+	DNSMode          string        `json:"dns_mode"`
+	Interface        string        `json:"interface"`
+	Address          string        `json:"address"`
+	HomeRelay        *relayJSON    `json:"home_relay"`
+	Agents           []agentJSON   `json:"agents"`
+	DaemonVersion    string        `json:"daemon_version"`
+}
+
+type problemJSON struct {
+	Code   string `json:"code"`
+	Cause  string `json:"cause"`
+	Remedy string `json:"remedy"`
+}
+
+type relayJSON struct {
+	RegionID  int32    `json:"region_id"`
+	Code      string   `json:"code"`
+	Name      string   `json:"name"`
+	LatencyMS *float64 `json:"latency_ms"`
+}
+
+type agentJSON struct {
+	ID              string     `json:"id"`
+	Name            string     `json:"name"`
+	Workspace       string     `json:"workspace"`
+	WorkspaceStatus string     `json:"workspace_status"`
+	Names           []string   `json:"names"`
+	Addresses       []string   `json:"addresses"`
+	Reachable       bool       `json:"reachable"`
+	Path            string     `json:"path"`
+	Endpoint        string     `json:"endpoint"`
+	Relay           *relayJSON `json:"relay"`
+	LatencyMS       *float64   `json:"latency_ms"`
+	LastHandshake   *time.Time `json:"last_handshake"`
+	RxBytes         uint64     `json:"rx_bytes"`
+	TxBytes         uint64     `json:"tx_bytes"`
+}
+
+func statusOf(status *localv1.Status) statusJSON {
+	out := statusJSON{
+		Version: jsonVersion, State: stateWord(status.GetState()), Problems: []problemJSON{},
+		URL: status.GetUrl(), User: status.GetUser(), OwnerUID: status.OwnerUid, WantedUp: status.GetWantedUp(),
+		ControlConnected: status.GetControlConnected(), Suffix: status.GetSuffix(), NamesAnswer: status.GetCanaryOk(),
+		DNSMode: status.GetDnsMode(), Interface: status.GetInterface(), Address: status.GetAddress(),
+		HomeRelay: relayOf(status.GetHomeRelay()), Agents: agentsOf(status), DaemonVersion: status.GetVersion(),
+	}
+	if asOf := status.GetWorkspacesAsOf(); asOf != nil {
+		at := asOf.AsTime()
+		out.WorkspacesAsOf = &at
+	}
+	for _, p := range status.GetProblems() {
+		out.Problems = append(out.Problems, problemJSON{p.GetCode(), p.GetCause(), p.GetRemedy()})
+	}
+	return out
+}
+
+func agentsOf(status *localv1.Status) []agentJSON {
+	agents := []agentJSON{}
+	for _, agent := range sorted(status.GetAgents()) {
+		out := agentJSON{
+			Name: agent.GetName(), Workspace: agent.GetWorkspace(), WorkspaceStatus: agent.GetWorkspaceStatus(),
+			Names: append([]string{}, agent.GetNames()...), Addresses: append([]string{}, agent.GetAddresses()...),
+			Reachable: agent.GetReachable(), Path: pathWord(agent.GetPath()), Endpoint: agent.GetEndpoint(),
+			Relay: relayOf(agent.GetRelay()), LatencyMS: milliseconds(agent.GetLatency()),
+			RxBytes: agent.GetRxBytes(), TxBytes: agent.GetTxBytes(),
+		}
+		if id, err := uuid.FromBytes(agent.GetId()); err == nil {
+			out.ID = id.String()
+		}
+		if handshake := agent.GetLastHandshake(); handshake != nil {
+			at := handshake.AsTime()
+			out.LastHandshake = &at
+		}
+		agents = append(agents, out)
+	}
+	return agents
+}
+
+func relayOf(relay *localv1.Relay) *relayJSON {
+	if relay == nil {
+		return nil
+	}
+	return &relayJSON{relay.GetRegionId(), relay.GetCode(), relay.GetName(), milliseconds(relay.GetLatency())}
+}
+
+// milliseconds is nil for what was not measured.
+func milliseconds(d *durationpb.Duration) *float64 {
+	if d == nil {
+		return nil
+	}
+	ms := float64(d.AsDuration().Microseconds()) / 1000
+	return &ms
+}

@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/causewayhq/causeway/proto/localv1"
+)
+
+// maxToken bounds what is read as a token, in bytes; real ones have a few
+// dozen. A wrong file must not be sent anywhere.
+const maxToken = 8 << 10
+
+func (a *app) login() *cobra.Command {
+	var tokenFile string
+	command := &cobra.Command{
+		Use: "login <url>", Short: "Sign in to a deployment", Args: args(1, 1, "the URL of the deployment"),
+		Long: `Sign in to a deployment with a session token. The token is checked before it
+is kept; the daemon keeps it readable for root only.
+
+The first time needs root, because the daemon belongs to the machine. Signing
+in with sudo makes the user who ran sudo the owner of the tunnel: that user
+needs no sudo afterwards.`,
+		Example: `  sudo causeway login https://coder.example.com
+  causeway login https://coder.example.com --token-file ~/token
+  pass show coder | causeway login https://coder.example.com --token-file -`,
+	}
+	command.Flags().StringVar(&tokenFile, "token-file", "", "read the token from this file, - for standard input")
+	command.RunE = func(cmd *cobra.Command, args []string) error {
+		access := args[0]
+		if !strings.Contains(access, "://") {
+			access = "https://" + access
+		}
+		client, err := a.dial(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		// Whoever may not sign in should hear so before typing a secret.
+		if _, err := client.GetStatus(cmd.Context(), &localv1.GetStatusRequest{}); err != nil {
+			return err
+		}
+		token, err := a.readToken(access, tokenFile)
+		if err != nil {
+			return err
+		}
+		a.warnPlain(access)
+		request := &localv1.LoginRequest{Url: access, Token: token, OwnerUid: a.sudoUser()}
+		fmt.Fprintf(a.env.Stderr, "checking the token with %s\n", display(access))
+		answer, err := client.Login(cmd.Context(), request)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(a.env.Stdout, "signed in to %s as %s\n", display(access), answer.GetUser())
+		if request.OwnerUid != nil {
+			fmt.Fprintf(a.env.Stdout, "the user %s may use causeway without sudo from now on\n", a.getenv("SUDO_USER"))
+		}
+		fmt.Fprintln(a.env.Stdout, "next: causeway up --wait")
+		return nil
+	}
+	return command
+}
+
+// display is a URL without what may be secret in it.
+func display(access string) string {
+	parsed, err := url.Parse(access)
+	if err != nil {
+		return "the deployment"
+	}
+	return parsed.Redacted()
+}
+
+func (a *app) readToken(access, file string) (string, error) {
+	var input io.Reader
+	switch fd, ok := terminal(a.env.Stdin); {
+	case file == "-":
+		input = a.env.Stdin
+	case file != "":
+		opened, err := os.Open(file)
+		if err != nil {
+			return "", fmt.Errorf("read token: %w", err)
+		}
+		defer opened.Close()
+		input = opened
+	case !ok:
+		return "", &usageError{cause: "read token: standard input is not a terminal", remedy: "give the token with --token-file FILE, or --token-file - for standard input"}
+	default:
+		fmt.Fprintf(a.env.Stderr, "open %s/cli-auth in a browser, sign in, and paste the token here (it is not shown): ", strings.TrimRight(display(access), "/"))
+		data, err := term.ReadPassword(fd)
+		fmt.Fprintln(a.env.Stderr)
+		if err != nil {
+			return "", fmt.Errorf("read token: %w", err)
+		}
+		input = strings.NewReader(string(data))
+	}
+	data, err := io.ReadAll(io.LimitReader(input, maxToken+1))
+	if err != nil {
+		return "", fmt.Errorf("read token: %w", err)
+	}
+	token := strings.TrimSpace(string(data))
+	if len(data) > maxToken || strings.ContainsAny(token, " \t\r\n\x00") {
+		return "", &usageError{cause: "read token: what was read is no token: it has several words or lines, or is too long", remedy: "give a file that holds the token alone"}
+	}
+	if token == "" {
+		return "", &usageError{cause: "read token: it is empty", remedy: "get one at " + strings.TrimRight(display(access), "/") + "/cli-auth"}
+	}
+	return token, nil
+}
+
+// warnPlain says when the token is about to cross a network unencrypted.
+func (a *app) warnPlain(access string) {
+	parsed, err := url.Parse(access)
+	if err != nil || parsed.Scheme != "http" {
+		return
+	}
+	address, err := netip.ParseAddr(parsed.Hostname())
+	if parsed.Hostname() == "localhost" || err == nil && address.IsLoopback() {
+		return
+	}
+	fmt.Fprintln(a.env.Stderr, "causeway: warning: the URL begins with http://, so the token crosses the network unencrypted")
+}
+
+// sudoUser is the user who ran sudo, who is meant to own the tunnel.
+func (a *app) sudoUser() *uint32 {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	uid, err := strconv.ParseUint(a.getenv("SUDO_UID"), 10, 32)
+	if err != nil || uid == 0 {
+		return nil
+	}
+	owner := uint32(uid)
+	return &owner
+}
+
+func (a *app) logout() *cobra.Command {
+	return &cobra.Command{
+		Use: "logout", Short: "Sign out: disconnect and forget the token", Args: args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.dial(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			if _, err := client.Logout(cmd.Context(), &localv1.LogoutRequest{}); err != nil {
+				return err
+			}
+			fmt.Fprintln(a.env.Stdout, "signed out")
+			return nil
+		},
+	}
+}

@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/causewayhq/causeway/localapi"
+	"github.com/causewayhq/causeway/proto/localv1"
+)
+
+func (a *app) ssh() *cobra.Command {
+	var options []string
+	command := &cobra.Command{
+		Use: "ssh [user@]<name> [-- command...]", Short: "Open a shell in a workspace, with OpenSSH",
+		Long: `Open a shell in a workspace, or run a command there. The name is one of
+causeway list, with or without the suffix; a workspace with one agent needs only
+its own name. This runs the OpenSSH client that is installed, with host keys
+kept in a file of their own, accepted when first seen. Plain ssh works as well.
+
+Exits with the code of the remote command, or 255 if ssh failed.`,
+		Example: `  causeway ssh myws
+  causeway ssh main.myws -- make test
+  causeway ssh -o ForwardAgent=yes myws`,
+		Args:              args(1, 1<<20, "the name of an agent"),
+		ValidArgsFunction: a.completeNames,
+	}
+	command.Flags().StringArrayVarP(&options, "option", "o", nil, "option for ssh, as in ssh_config; may be repeated")
+	// What follows the name belongs to the remote command, flags too.
+	command.Flags().SetInterspersed(false)
+	command.RunE = func(cmd *cobra.Command, args []string) error {
+		remote := args[1:]
+		if len(remote) > 0 && remote[0] == "--" {
+			remote = remote[1:]
+		}
+		program, err := exec.LookPath("ssh")
+		if err != nil {
+			return &localapi.Error{
+				Code:   localapi.CodeGeneric,
+				Cause:  "run ssh: the OpenSSH client is not installed, or not in PATH",
+				Remedy: "install it, for example: sudo apt install openssh-client",
+			}
+		}
+		status, err := a.fetch(cmd.Context())
+		if err != nil {
+			return err
+		}
+		user, name, given := strings.Cut(args[0], "@")
+		if !given {
+			user, name = "", args[0]
+		}
+		agent, err := find(status, name)
+		if err != nil {
+			return err
+		}
+		line, err := a.sshLine(user, agentName(agent), options, remote)
+		if err != nil {
+			return err
+		}
+		return execute(program, line)
+	}
+	return command
+}
+
+// sshLine is the command line of ssh, its own name first.
+func (a *app) sshLine(user, host string, options, remote []string) ([]string, error) {
+	line := []string{"ssh"}
+	for _, option := range options {
+		line = append(line, "-o", option)
+	}
+	known, err := a.knownHosts()
+	if err != nil {
+		return nil, err
+	}
+	// ssh takes the first value of an option, so the user's come first.
+	line = append(line, "-o", "StrictHostKeyChecking=accept-new", "-o", "UserKnownHostsFile="+sshQuote(known))
+	if user != "" {
+		line = append(line, "-l", user)
+	}
+	line = append(line, host)
+	if len(remote) > 0 {
+		line = append(append(line, "--"), remote...)
+	}
+	return line, nil
+}
+
+// sshQuote protects a path with blanks in an option's value.
+func sshQuote(path string) string {
+	if strings.ContainsAny(path, " \t") {
+		return `"` + path + `"`
+	}
+	return path
+}
+
+// knownHosts is our own file of host keys: a workspace is rebuilt with a new
+// key more often than a machine, and the user's file should not fill with them.
+func (a *app) knownHosts() (string, error) {
+	dir, err := os.UserConfigDir()
+	if base := a.getenv("XDG_CONFIG_HOME"); filepath.IsAbs(base) {
+		dir, err = base, nil
+	} else if home := a.getenv("HOME"); home != "" && err != nil {
+		dir, err = filepath.Join(home, ".config"), nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("find a place for the host keys: %w", err)
+	}
+	dir = filepath.Join(dir, "causeway")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make a place for the host keys: %w", err)
+	}
+	return filepath.Join(dir, "known_hosts"), nil
+}
+
+// find is the agent that a name means: one of its full names, one of them
+// without the suffix, agent.workspace, an address, or a workspace that has one
+// agent.
+func find(status *localv1.Status, name string) (*localv1.AgentStatus, error) {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	var inWorkspace []*localv1.AgentStatus
+	for _, agent := range sorted(status.GetAgents()) {
+		short := strings.ToLower(agent.GetName() + "." + agent.GetWorkspace())
+		full := name + "." + status.GetSuffix()
+		if name == short || slices.Contains(agent.GetNames(), name) || slices.Contains(agent.GetNames(), full) || slices.Contains(agent.GetAddresses(), name) {
+			return agent, nil
+		}
+		if strings.EqualFold(name, agent.GetWorkspace()) {
+			inWorkspace = append(inWorkspace, agent)
+		}
+	}
+	if len(inWorkspace) == 1 {
+		return inWorkspace[0], nil
+	}
+	failed := &localapi.Error{Code: localapi.CodeNotFound, Cause: fmt.Sprintf("find agent %q: there is none of that name", name), Remedy: "see: causeway list"}
+	var names []string
+	for _, agent := range status.GetAgents() {
+		names = append(names, agent.GetWorkspace(), agent.GetName()+"."+agent.GetWorkspace())
+	}
+	if len(inWorkspace) > 1 {
+		failed.Cause = fmt.Sprintf("find agent %q: the workspace has %d agents", name, len(inWorkspace))
+		failed.Remedy = "name one of them: " + agentName(inWorkspace[0]) + ", " + agentName(inWorkspace[1])
+	} else if near := nearest(strings.TrimSuffix(name, "."+status.GetSuffix()), names); near != "" {
+		failed.Remedy = fmt.Sprintf("did you mean %q? see: causeway list", near)
+	}
+	return nil, failed
+}
+
+// completeNames offers the agents' names to the shell. Without a daemon it
+// offers nothing.
+func (a *app) completeNames(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	status, err := a.fetch(cmd.Context())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for _, agent := range sorted(status.GetAgents()) {
+		names = append(names, agentName(agent))
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// errExec is what replacing this process failed with.
+var errExec = errors.New("run ssh")

@@ -1,0 +1,154 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/causewayhq/causeway/localapi"
+	"github.com/causewayhq/causeway/proto/localv1"
+)
+
+func (a *app) up() *cobra.Command {
+	var wait bool
+	var timeout time.Duration
+	command := &cobra.Command{
+		Use: "up", Short: "Connect, and stay connected", Args: args(0, 0, ""),
+		Long: `Connect, and stay connected until causeway down: after a reboot too. With --wait
+the command returns when names answer on this machine, and says on the way what
+it waits for.`,
+	}
+	command.Flags().BoolVar(&wait, "wait", false, "return only when the tunnel works")
+	command.Flags().DurationVar(&timeout, "timeout", time.Minute, "give up waiting after this long; the tunnel goes on trying")
+	command.RunE = func(cmd *cobra.Command, _ []string) error {
+		client, err := a.dial(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		if _, err := client.Up(cmd.Context(), &localv1.UpRequest{}); err != nil {
+			return err
+		}
+		if !wait {
+			fmt.Fprintln(a.env.Stdout, "connecting; causeway status shows how it goes")
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+		defer cancel()
+		return a.await(ctx, client, timeout)
+	}
+	return command
+}
+
+// await prints each step until the tunnel works or cannot.
+func (a *app) await(ctx context.Context, client *localapi.Client, timeout time.Duration) error {
+	stream, err := client.WatchStatus(ctx, &localv1.GetStatusRequest{})
+	if err != nil {
+		return err
+	}
+	var last *localv1.Status
+	said := map[string]bool{}
+	say := func(format string, args ...any) {
+		if line := fmt.Sprintf(format, args...); !said[line] {
+			said[line] = true
+			fmt.Fprintln(a.env.Stderr, line)
+		}
+	}
+	say("connecting")
+	for {
+		status, err := stream.Recv()
+		if errors.Is(err, context.DeadlineExceeded) {
+			return timedOut(last, timeout)
+		}
+		if err != nil {
+			return err
+		}
+		last = status
+		progress(status, say)
+		switch status.GetState() {
+		case localv1.State_CONNECTED:
+			fmt.Fprintf(a.env.Stdout, "connected to %s as %s, %s\n", status.GetUrl(), status.GetUser(), count(len(status.GetAgents()), "agent"))
+			return nil
+		case localv1.State_FAILED, localv1.State_SIGNED_OUT:
+			return notWorking(status, "connect")
+		case localv1.State_DOWN:
+			return &localapi.Error{Code: localapi.CodeDegraded, Cause: "connect: somebody took the tunnel down meanwhile", Remedy: "run: causeway up --wait"}
+		case localv1.State_STATE_UNSPECIFIED, localv1.State_STARTING, localv1.State_DEGRADED:
+		}
+	}
+}
+
+// progress says what has been reached and what is in the way.
+func progress(status *localv1.Status, say func(string, ...any)) {
+	if status.GetInterface() != "" {
+		say("interface %s is up", status.GetInterface())
+	}
+	if status.GetControlConnected() {
+		say("control plane reached")
+	}
+	if status.GetWorkspacesAsOf() != nil {
+		say("workspaces known")
+	}
+	if status.GetCanaryOk() {
+		say("names answer on this machine (%s)", status.GetDnsMode())
+	}
+	for _, problem := range status.GetProblems() {
+		say("in the way: %s", problem.GetCause())
+	}
+}
+
+func timedOut(last *localv1.Status, timeout time.Duration) error {
+	if last.GetState() == localv1.State_DEGRADED {
+		return notWorking(last, "connect")
+	}
+	failed := &localapi.Error{
+		Code:   localapi.CodeTimeout,
+		Cause:  fmt.Sprintf("connect: not done after %s", timeout),
+		Remedy: "the daemon goes on trying; see causeway status",
+	}
+	if problems := last.GetProblems(); len(problems) > 0 {
+		failed.Cause += ": " + problems[0].GetCause()
+		failed.Remedy = problems[0].GetRemedy()
+	}
+	return failed
+}
+
+// notWorking makes an error of the first problem.
+func notWorking(status *localv1.Status, verb string) error {
+	failed := &localapi.Error{Code: codeOf(status), Cause: verb + ": the tunnel is " + stateWord(status.GetState()), Remedy: "see causeway status"}
+	if problems := status.GetProblems(); len(problems) > 0 {
+		failed.Cause = verb + ": " + problems[0].GetCause()
+		failed.Remedy = problems[0].GetRemedy()
+	} else if failed.Code == localapi.CodeNotSignedIn {
+		failed.Cause, failed.Remedy = verb+": nobody has signed in", "run: causeway login <url>"
+	}
+	return failed
+}
+
+func (a *app) down() *cobra.Command {
+	return &cobra.Command{
+		Use: "down", Short: "Disconnect, and stay disconnected", Args: args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.dial(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			if _, err := client.Down(cmd.Context(), &localv1.DownRequest{}); err != nil {
+				return err
+			}
+			fmt.Fprintln(a.env.Stdout, "disconnected")
+			return nil
+		},
+	}
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
