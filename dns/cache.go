@@ -125,6 +125,10 @@ func readBounded(path string) ([]byte, error) {
 func (c *Cache) Save(names Names) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
+	return c.save(names)
+}
+
+func (c *Cache) save(names Names) error {
 	content, err := encodeCache(names, c.owner)
 	if err != nil {
 		return fmt.Errorf("save name cache %s: %w", c.path, err)
@@ -202,7 +206,11 @@ func (c *Cache) run() {
 	}
 }
 
+// flush takes what is outstanding while it holds the right to write, so that
+// Remove comes either before or after both.
 func (c *Cache) flush() {
+	c.writing.Lock()
+	defer c.writing.Unlock()
 	c.mu.Lock()
 	names := c.pending
 	c.pending = nil
@@ -210,7 +218,7 @@ func (c *Cache) flush() {
 	if names == nil {
 		return
 	}
-	err := c.Save(*names)
+	err := c.save(*names)
 	c.mu.Lock()
 	told := c.err != nil
 	c.err = err

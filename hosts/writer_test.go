@@ -100,6 +100,7 @@ func TestWriterPausesAndStatus(t *testing.T) {
 		}
 		count := len(f.calls)
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if len(f.calls) != count {
 			t.Error("it goes on writing")
 		}
@@ -117,6 +118,7 @@ func TestWriterLatestWins(t *testing.T) {
 		}
 		w.Set(two)
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		if len(f.calls) != 2 || !slices.Equal(f.got, two) {
 			t.Errorf("%d attempts, last %v", len(f.calls), f.got)
 		}
@@ -181,6 +183,7 @@ func TestWriterRemove(t *testing.T) {
 		if err := w.Remove(t.Context()); err != nil || len(f.got) != 0 {
 			t.Errorf("%v, %v", err, f.got)
 		}
+		synctest.Wait()
 		if len(w.waiting) != 0 {
 			t.Errorf("%d waiters are left", len(w.waiting))
 		}
