@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -13,6 +14,9 @@ const (
 	// ModeHosts is a section of the hosts file with all known names.
 	ModeHosts = "hosts"
 )
+
+// errResolvedElsewhere: systemd-resolved answers, but sees other links than we.
+var errResolvedElsewhere = errors.New("systemd-resolved runs in another network namespace")
 
 // dnsEnv is what was found on the host.
 type dnsEnv struct {
@@ -66,6 +70,8 @@ func chooseDNS(env dnsEnv) (mode string, trail []string) {
 		say("nss-resolve=used")
 	}
 	switch {
+	case errors.Is(env.resolvedErr, errResolvedElsewhere):
+		say("resolved=in-another-network-namespace")
 	case env.resolvedErr != nil:
 		say("resolved=absent")
 	case stub || nss:

@@ -123,7 +123,7 @@ func (o *OS) undoMarkedLink(ctx context.Context, index int, prefixes []netip.Pre
 		return nil // it has gone, and all with it
 	}
 	var errs []error
-	if err := o.resolved.revert(ctx, index); err != nil && !errors.Is(err, errResolvedAbsent) {
+	if err := o.resolved.revert(ctx, index); err != nil && !holdsNothing(err) {
 		errs = append(errs, err)
 	}
 	have, err := o.addresses(link)

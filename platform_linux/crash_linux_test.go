@@ -26,6 +26,7 @@ type role struct {
 	StateDir, Bus string
 	Config        netcfg.Config
 	Kept          bool // descriptor 3 is the TUN device already
+	Own           bool // only own the name of resolved on the bus
 }
 
 // play runs in the child; it returns only after a failure.
@@ -34,6 +35,9 @@ func play(text string) int {
 	if err := json.Unmarshal([]byte(text), &r); err != nil {
 		fmt.Println(err)
 		return 1
+	}
+	if r.Own {
+		return own(r.Bus)
 	}
 	var device tun.Device
 	var err error
@@ -60,6 +64,21 @@ func play(text string) int {
 	}
 	fmt.Println("applied")
 	time.Sleep(time.Minute) // to be killed long before
+	return 1
+}
+
+// own plays a resolved that answers a ping and nothing else.
+func own(bus string) int {
+	conn, err := dbus.Connect(bus)
+	if err == nil {
+		_, err = conn.RequestName(resolveName, dbus.NameFlagDoNotQueue)
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println("owned")
+	time.Sleep(time.Minute)
 	return 1
 }
 

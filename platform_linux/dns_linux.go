@@ -28,8 +28,8 @@ var nssResolvePaths = []string{
 }
 
 // detect looks at the host anew each time: at boot, resolved may come up after
-// us, and a later look finds it.
-func (o *OS) detect(ctx context.Context) dnsEnv {
+// us, and a later look finds it. With start, a look may even start it.
+func (o *OS) detect(ctx context.Context, start bool) dnsEnv {
 	var env dnsEnv
 	content, err := os.ReadFile(o.options.ResolvConf)
 	env.resolvConf, env.resolvConfErr = string(content), err
@@ -41,7 +41,7 @@ func (o *OS) detect(ctx context.Context) dnsEnv {
 			env.nssResolve = true
 		}
 	}
-	env.resolvedErr = o.resolved.ping(ctx)
+	env.resolvedErr = o.resolved.ping(ctx, start)
 	return env
 }
 
@@ -54,7 +54,7 @@ func (o *OS) applyDNS(ctx context.Context, link netlink.Link, dns netcfg.DNS) er
 		o.setMode("")
 		return errors.Join(o.revertResolved(ctx), o.removeHosts(ctx))
 	}
-	env := o.detect(ctx)
+	env := o.detect(ctx, o.asked)
 	mode, trail := chooseDNS(env)
 	if mode == ModeResolved && (link == nil || len(dns.Nameservers) == 0) {
 		mode = ModeHosts
@@ -118,12 +118,18 @@ func (o *OS) revertResolvedChange(ctx context.Context, c netcfg.Change) error {
 	if o.alive(c) {
 		// A resolved that is not there holds nothing either; when it starts
 		// it drops what it saved for interfaces that have gone.
-		if err := o.resolved.revert(ctx, c.Index); err != nil && !errors.Is(err, errResolvedAbsent) {
+		if err := o.resolved.revert(ctx, c.Index); err != nil && !holdsNothing(err) {
 			return err
 		}
 		o.log.Info("split DNS taken out of systemd-resolved", slog.String("interface", c.Interface))
 	}
 	return o.journal.Done(c)
+}
+
+// holdsNothing tells from the error of a revert that there was nobody who could
+// have anything of ours.
+func holdsNothing(err error) bool {
+	return errors.Is(err, errResolvedAbsent) || errors.Is(err, errResolvedElsewhere)
 }
 
 func (o *OS) applyHosts(ctx context.Context, names []netcfg.Host) error {

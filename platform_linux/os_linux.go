@@ -55,6 +55,7 @@ type OS struct {
 
 	mu     sync.Mutex // serialises everything that touches the host
 	want   *netcfg.Config
+	asked  bool       // this apply is the caller's wish, not a repair
 	trail  string     // of the last DNS decision, to log changes only
 	modeMu sync.Mutex // never held across a call
 	mode   string
@@ -107,7 +108,7 @@ func (o *OS) Apply(ctx context.Context, want netcfg.Config) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	clone := want.Clone()
-	o.want = &clone
+	o.want, o.asked = &clone, true
 	return o.apply(ctx, clone)
 }
 
@@ -119,6 +120,7 @@ func (o *OS) again(ctx context.Context, force bool) error {
 	if o.want == nil {
 		return nil
 	}
+	o.asked = false
 	if force {
 		o.resolved.forget()
 	}

@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +26,9 @@ const (
 	resolvePath    = dbus.ObjectPath("/org/freedesktop/resolve1")
 	resolveManager = resolveName + ".Manager"
 	resolveLink    = resolveName + ".Link"
+
+	busName = "org.freedesktop.DBus"
+	busPath = dbus.ObjectPath("/org/freedesktop/DBus")
 
 	errNoSuchLink    = resolveName + ".NoSuchLink"
 	errTooBig        = "System.Error.E2BIG"
@@ -64,9 +71,45 @@ type linkDomain struct {
 	RoutingOnly bool
 }
 
-// ping asks whether resolved answers, starting it if the system would.
-func (r *resolved) ping(ctx context.Context) error {
-	return r.call(ctx, resolvePath, "org.freedesktop.DBus.Peer.Ping").err
+// ping asks whether a resolved answers that sees our links. With start, D-Bus
+// may start it, as at boot when we are first; without, a resolved that somebody
+// has stopped stays stopped.
+func (r *resolved) ping(ctx context.Context, start bool) error {
+	flags := dbus.FlagNoAutoStart
+	if start {
+		flags = 0
+	}
+	if err := r.callWith(ctx, flags, resolveName, resolvePath, "org.freedesktop.DBus.Peer.Ping").err; err != nil {
+		return err
+	}
+	owner := r.callWith(ctx, dbus.FlagNoAutoStart, busName, busPath, busName+".GetConnectionUnixProcessID", resolveName)
+	var pid uint32
+	if owner.err != nil || dbus.Store(owner.body, &pid) != nil {
+		return owner.err
+	}
+	if inOtherNetwork("/proc", pid) {
+		return errResolvedElsewhere
+	}
+	return nil
+}
+
+// inOtherNetwork tells that a process is known to live in another network
+// namespace than we. The bus is reached through a file, so a daemon in a
+// namespace or a container may well speak to the resolved of the host, to whom
+// our interface's index means another interface.
+func inOtherNetwork(proc string, pid uint32) bool {
+	own, err := os.Readlink(filepath.Join(proc, "self/ns/net"))
+	if err != nil {
+		return false
+	}
+	its, err := os.Readlink(filepath.Join(proc, strconv.Itoa(int(pid)), "ns/net"))
+	if errors.Is(err, fs.ErrNotExist) {
+		// Another process namespace, unless this /proc hides all others
+		// (ProtectProc=invisible): then nothing is known.
+		_, hidden := os.Stat(filepath.Join(proc, "1"))
+		return hidden == nil
+	}
+	return err == nil && its != own
 }
 
 // set gives the link our servers for our suffixes and nothing else. It sends
@@ -123,14 +166,22 @@ func (r *resolved) send(ctx context.Context, index int32, dns netcfg.DNS) error 
 }
 
 // flush makes resolved forget answers from before the change, above all that
-// a name does not exist.
+// a name does not exist. Without it they go by themselves, only later.
 func (r *resolved) flush(ctx context.Context) error {
-	return r.call(ctx, resolvePath, resolveManager+".FlushCaches").err
+	err := r.call(ctx, resolvePath, resolveManager+".FlushCaches").err
+	if isDBusError(err, errUnknownMethod) {
+		return nil
+	}
+	return err
 }
 
-// revert takes back all that was set on the link.
+// revert takes back all that was set on the link. Its error is
+// errResolvedAbsent or errResolvedElsewhere where no resolved can hold any.
 func (r *resolved) revert(ctx context.Context, index int) error {
 	r.forget()
+	if err := r.ping(ctx, false); err != nil {
+		return err
+	}
 	err := r.call(ctx, resolvePath, resolveManager+".RevertLink", int32(index)).err
 	if err != nil && !isDBusError(err, errNoSuchLink) {
 		return err
@@ -189,13 +240,18 @@ type answer struct {
 	err  error
 }
 
+// call calls a resolved that runs.
 func (r *resolved) call(ctx context.Context, path dbus.ObjectPath, method string, args ...any) answer {
+	return r.callWith(ctx, dbus.FlagNoAutoStart, resolveName, path, method, args...)
+}
+
+func (r *resolved) callWith(ctx context.Context, flags dbus.Flags, dest string, path dbus.ObjectPath, method string, args ...any) answer {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	short := method[strings.LastIndexByte(method, '.')+1:]
 	conn, err := r.connection(ctx)
 	if err == nil {
-		reply := conn.Object(resolveName, path).CallWithContext(ctx, method, 0, args...)
+		reply := conn.Object(dest, path).CallWithContext(ctx, method, flags, args...)
 		if reply.Err == nil {
 			return answer{body: reply.Body}
 		}

@@ -1,14 +1,20 @@
 package platform
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"net"
 	"net/netip"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/causewayhq/causeway/netcfg"
 )
@@ -182,7 +188,7 @@ func TestBusThatDoesNotGreet(t *testing.T) {
 	}
 	defer func() { _ = listener.Close() }()
 	r := resolved{address: "unix:path=" + socket, timeout: 100 * time.Millisecond}
-	if err := r.ping(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+	if err := r.ping(t.Context(), true); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
 	}
 	if err := r.close(); err != nil {
@@ -192,7 +198,66 @@ func TestBusThatDoesNotGreet(t *testing.T) {
 
 func TestNoBus(t *testing.T) {
 	r := resolved{address: "unix:path=" + filepath.Join(t.TempDir(), "s"), timeout: time.Second}
-	if err := r.ping(t.Context()); !errors.Is(err, errResolvedAbsent) {
+	if err := r.ping(t.Context(), true); !errors.Is(err, errResolvedAbsent) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestResolvedOfTheHost: the bus of the host is a file, and reaches into every
+// network namespace; an index of ours would be another's there.
+func TestResolvedOfTheHost(t *testing.T) {
+	needNest(t)
+	stubFiles(t)
+	bus := startBus(t)
+	child := exec.Command("/proc/self/exe")
+	child.Env = append(os.Environ(), nestVar+`={"Own":true,"Bus":"`+bus+`"}`)
+	child.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = child.Process.Kill(); _ = child.Wait() })
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "owned\n" {
+		t.Fatal(line, err)
+	}
+	o, log := newTestOS(t, t.TempDir(), bus)
+	openTUN(t, "cwres4")
+	if err := o.Apply(t.Context(), testConfig("cwres4")); err != nil {
+		t.Fatal(err)
+	}
+	same(t, o.DNSMode(), ModeHosts)
+	mustContain(t, log.String(), "resolved=in-another-network-namespace")
+	if err := o.resolved.revert(t.Context(), 1); !errors.Is(err, errResolvedElsewhere) {
+		t.Error(err)
+	}
+}
+
+func TestInOtherNetwork(t *testing.T) {
+	proc := t.TempDir()
+	add := func(process, network string) {
+		if err := os.MkdirAll(filepath.Join(proc, process, "ns"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("net:["+network+"]", filepath.Join(proc, process, "ns/net")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if inOtherNetwork(proc, 5) {
+		t.Error("knows without /proc")
+	}
+	add("self", "1")
+	add("5", "1")
+	add("6", "2")
+	for pid, other := range map[uint32]bool{5: false, 6: true, 7: false} {
+		if inOtherNetwork(proc, pid) != other {
+			t.Errorf("process %d, others hidden", pid)
+		}
+	}
+	add("1", "2")
+	if !inOtherNetwork(proc, 7) {
+		t.Error("process 7 is in another process namespace")
 	}
 }
