@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/coder/websocket"
 	"tailscale.com/derp"
@@ -43,6 +44,7 @@ type Relay struct {
 	closing bool
 	conns   map[net.Conn]struct{}
 	serving sync.WaitGroup
+	forced  atomic.Bool // connections end without a farewell
 }
 
 // New starts a relay.
@@ -117,7 +119,6 @@ func (r *Relay) serveWebsocket(w http.ResponseWriter, req *http.Request) {
 		r.logger.Debug("accept relay websocket", slog.Any("error", err)) // it has answered the request
 		return
 	}
-	defer conn.Close(websocket.StatusInternalError, "closing")
 	if conn.Subprotocol() != "derp" {
 		conn.Close(websocket.StatusPolicyViolation, "client must speak the derp subprotocol")
 		return
@@ -125,7 +126,23 @@ func (r *Relay) serveWebsocket(w http.ResponseWriter, req *http.Request) {
 	// The stream is read piece by piece, so a message may be of any size.
 	conn.SetReadLimit(-1)
 	stream := wsconn.NetConn(req.Context(), conn, websocket.MessageBinary, req.RemoteAddr)
-	r.serve(req.Context(), stream, nil, req.RemoteAddr)
+	r.serve(req.Context(), websocketConn{Conn: stream, socket: conn, relay: r}, nil, req.RemoteAddr)
+}
+
+// websocketConn closes as the protocol has it, which waits for the other side;
+// or at once when the relay is being closed by force, where connections are
+// closed one after another.
+type websocketConn struct {
+	net.Conn
+	socket *websocket.Conn
+	relay  *Relay
+}
+
+func (c websocketConn) Close() error {
+	if c.relay.forced.Load() {
+		return c.socket.CloseNow()
+	}
+	return c.socket.Close(websocket.StatusInternalError, "closing")
 }
 
 func (r *Relay) serveRaw(w http.ResponseWriter, req *http.Request) {
@@ -205,6 +222,7 @@ func (r *Relay) Close(ctx context.Context) error {
 	case <-ended:
 	case <-ctx.Done():
 	}
+	r.forced.Store(true)
 	err := r.derp.Close()
 	r.mu.Lock()
 	for conn := range r.conns {

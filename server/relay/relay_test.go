@@ -192,7 +192,7 @@ func TestBulk(t *testing.T) {
 			}
 		}
 	})
-	for range 20000 {
+	for range 3000 {
 		if got := receive(t, b, alice.Public()); !bytes.Equal(got, packet) {
 			t.Fatalf("packet of %d bytes is damaged", len(got))
 		}
