@@ -35,7 +35,7 @@ func (s *Service) WatchStatus(_ *localv1.GetStatusRequest, stream localv1.DRPCLo
 	var sent *localv1.Status
 	for ctx.Err() == nil {
 		changed := s.changed.next()
-		if status := s.status(); !proto.Equal(status, sent) {
+		if status := s.status(); !sameStatus(status, sent) {
 			if err := stream.Send(status); err != nil {
 				return fmt.Errorf("send status: %w", err)
 			}
@@ -45,6 +45,16 @@ func (s *Service) WatchStatus(_ *localv1.GetStatusRequest, stream localv1.DRPCLo
 		sleep(ctx, changed, watchTick)
 	}
 	return ctx.Err()
+}
+
+// sameStatus leaves out a time that is "now" while the control plane is
+// connected, and would make every status new.
+func sameStatus(a, b *localv1.Status) bool {
+	if a.GetControlConnected() && b.GetControlConnected() {
+		a, b = proto.CloneOf(a), proto.CloneOf(b)
+		a.WorkspacesAsOf, b.WorkspacesAsOf = nil, nil
+	}
+	return proto.Equal(a, b)
 }
 
 // Up wants the tunnel; it returns before the tunnel is connected. Asking again
