@@ -1,0 +1,102 @@
+package tunnel
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+
+	"github.com/causewayhq/causeway/client"
+	"github.com/causewayhq/causeway/control"
+)
+
+func TestDecide(t *testing.T) {
+	well := func(f *facts) {
+		f.phase, f.names = phaseRunning, true
+		f.control.connected, f.control.ever = true, true
+		f.applied.done, f.canary.done, f.canary.ok = true, true, true
+	}
+	no := errors.New("no")
+	tests := []struct {
+		name  string
+		facts func(*facts)
+		state State
+		code  string // of the first problem
+	}{
+		{"zero", func(*facts) {}, Stopped, ""},
+		{"just begun", func(f *facts) { f.phase = phaseRunning }, Starting, ""},
+		{"well", well, Connected, ""},
+		{"no names, control plane away", func(f *facts) { f.phase = phaseRunning; f.control.err = no }, Starting, CodeUnreachable},
+		{"no names, signed out", func(f *facts) { f.phase = phaseRunning; f.control.err = &client.Error{Status: 401} }, Failed, CodeSignedOut},
+		{"names from disk, nothing measured", func(f *facts) { f.phase = phaseRunning; f.names = true }, Starting, ""},
+		{"names from disk, control plane away", func(f *facts) { well(f); f.control.connected, f.control.ever = false, false; f.control.err = no }, Degraded, CodeUnreachable},
+		{"one connection ended", func(f *facts) { well(f); f.control.connected = false; f.control.err = no; f.control.failures = 1 }, Connected, ""},
+		{"and the next dial failed", func(f *facts) { well(f); f.control.connected = false; f.control.err = no; f.control.failures = 2 }, Degraded, CodeUnreachable},
+		{"token refused later", func(f *facts) {
+			well(f)
+			f.control.connected, f.control.failures = false, 2
+			f.control.err = fmt.Errorf("x: %w", control.ErrSignedOut)
+		}, Degraded, CodeSignedOut},
+		{"host refuses", func(f *facts) { well(f); f.applied.err = no }, Degraded, CodeHost},
+		{"canary not yet", func(f *facts) { well(f); f.canary.done, f.canary.ok = false, false }, Starting, ""},
+		{"canary dead", func(f *facts) { well(f); f.canary.ok = false; f.canary.err = no }, Degraded, CodeNames},
+		{"name left out", func(f *facts) { well(f); f.leftOut = []error{no} }, Connected, CodeLeftOut},
+		{"disk full", func(f *facts) { well(f); f.saveErr = no }, Degraded, CodeState},
+		{"stopping", func(f *facts) { well(f); f.phase = phaseStopping }, Stopping, ""},
+		{"ended by an error", func(f *facts) { f.fatal = no }, Failed, CodeStopped},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var f facts
+			test.facts(&f)
+			state, problems := f.decide()
+			code := ""
+			if len(problems) > 0 {
+				code = problems[0].Code
+			}
+			if state != test.state || code != test.code {
+				t.Errorf("got %s %q, want %s %q", state, code, test.state, test.code)
+			}
+			for _, problem := range problems {
+				if problem.Cause == "" || problem.Remedy == "" {
+					t.Errorf("problem without cause or remedy: %+v", problem)
+				}
+			}
+		})
+	}
+}
+
+func TestControlProblems(t *testing.T) {
+	tests := []struct {
+		err  error
+		code string
+	}{
+		{errors.New("connection refused"), CodeUnreachable},
+		{&net.DNSError{Err: "no such host", Name: "plane.test"}, CodeUnreachable},
+		{fmt.Errorf("dial: %w", x509.UnknownAuthorityError{}), CodeCertificate},
+		{fmt.Errorf("dial: %w", client.ErrCertificate), CodeCertificate},
+		{fmt.Errorf("get: %w", client.ErrNotControlPlane), CodeNotPlane},
+		{&control.DialError{Status: 400, Validations: []control.Validation{{Field: "version"}}}, CodeVersion},
+		{&control.DialError{Status: 409}, CodeRejected},
+		{&control.DialError{Status: 503}, CodeUnreachable},
+		{&control.DialError{Status: 401}, CodeSignedOut},
+		{&client.Error{Status: 403}, CodeRejected},
+		{&client.Error{Status: 500}, CodeUnreachable},
+	}
+	for _, test := range tests {
+		if got := controlProblem(test.err); got.Code != test.code {
+			t.Errorf("%v: %s, want %s", test.err, got.Code, test.code)
+		}
+	}
+}
+
+func TestStateNames(t *testing.T) {
+	seen := map[string]bool{}
+	for s := Stopped; s <= Stopping; s++ {
+		if s.String() == "unknown" || seen[s.String()] {
+			t.Errorf("state %d is called %q", int(s), s)
+		}
+		seen[s.String()] = true
+	}
+}
