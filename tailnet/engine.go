@@ -20,6 +20,7 @@ import (
 	"tailscale.com/tsd"
 	"tailscale.com/types/key"
 	"tailscale.com/types/logger"
+	"tailscale.com/util/eventbus"
 	"tailscale.com/wgengine"
 	"tailscale.com/wgengine/magicsock"
 	"tailscale.com/wgengine/router"
@@ -81,6 +82,7 @@ type Engine struct {
 	directory *directory
 	peers     *lifecycle
 	publisher *publisher
+	events    *eventbus.Client
 	// upgrades are peers to look for a direct path to.
 	upgrades chan uuid.UUID
 
@@ -224,6 +226,8 @@ func (e *Engine) wire() {
 	e.upstream.SetFilter(allowLocal(e.config.Addresses, e.logf()))
 	e.upstream.SetStatusCallback(e.publisher.setStatus)
 	e.magic.SetNetInfoCallback(e.publisher.setNetInfo)
+	e.events = e.system.Bus.Get().Client("causeway")
+	eventbus.SubscribeFunc(e.events, e.publisher.setHome)
 	e.magic.SetConnectionCounter(e.packetSeen)
 	if e.config.Service != nil {
 		e.system.Tun.Get().PreFilterPacketOutboundToWireGuardNetstackIntercept = e.config.Service.intercept
@@ -306,6 +310,9 @@ func (e *Engine) Close() error {
 		}
 		if e.upstream != nil {
 			e.upstream.Close()
+		}
+		if e.events != nil {
+			e.events.Close()
 		}
 		if dialer, found := e.system.Dialer.GetOK(); found {
 			err = errors.Join(err, dialer.Close())

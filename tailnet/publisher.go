@@ -2,6 +2,7 @@ package tailnet
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"tailscale.com/tailcfg"
 	"tailscale.com/wgengine"
+	"tailscale.com/wgengine/magicsock"
 
 	"github.com/causewayhq/causeway/proto/tailnetv2"
 )
@@ -80,11 +82,23 @@ func (p *publisher) setStatus(status *wgengine.Status, err error) {
 	p.poke()
 }
 
-// setNetInfo takes our home and the latencies.
+// setNetInfo takes the latencies. Upstream calls it in goroutines that may
+// overtake each other, so the home in it counts only while there is no other.
 func (p *publisher) setNetInfo(info *tailcfg.NetInfo) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.own.home, p.own.latency = info.PreferredDERP, maps.Clone(info.DERPLatency)
+	p.own.latency = maps.Clone(info.DERPLatency)
+	if p.own.home == 0 {
+		p.own.home = info.PreferredDERP
+	}
+	p.poke()
+}
+
+// setHome takes our home region; these calls come in order.
+func (p *publisher) setHome(changed magicsock.HomeDERPChanged) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.own.home = changed.New
 	p.poke()
 }
 
@@ -127,6 +141,7 @@ func (p *publisher) publish() {
 	if own.home == 0 || callback == nil {
 		return
 	}
+	own.latency = withMeasured(own.latency, p.engine.magic.GetDERPRegionLatency())
 	node, err := p.engine.nodeToWire(own, nil)
 	if err != nil {
 		p.engine.logger.LogAttrs(context.Background(), slog.LevelError, "cannot describe own node", slog.Any("error", err))
@@ -141,6 +156,25 @@ func (p *publisher) publish() {
 	}
 	node.AsOf = timestamppb.New(p.lastAsOf)
 	callback(node)
+}
+
+// withMeasured adds the regions that were measured over HTTPS, where UDP does
+// not get through: upstream does not tell the address family of those.
+func withMeasured(latency map[string]float64, measured map[int]time.Duration) map[string]float64 {
+	result := maps.Clone(latency)
+	if result == nil {
+		result = map[string]float64{}
+	}
+	for region, took := range measured {
+		four, six := fmt.Sprintf("%d-v4", region), fmt.Sprintf("%d-v6", region)
+		if _, found := result[six]; found {
+			continue
+		}
+		if _, found := result[four]; !found {
+			result[four] = took.Seconds()
+		}
+	}
+	return result
 }
 
 func laterOf(a, b time.Time) time.Time {

@@ -243,14 +243,11 @@ func (b *Bridge) websocketUpgrade(ctx, life context.Context, goal target, relay 
 	}
 	transport := &http.Transport{DialContext: dial, DialTLSContext: dial, DisableKeepAlives: true}
 	header := b.header()
-	conn, response, err := websocket.Dial(ctx, goal.url("/derp").String(), &websocket.DialOptions{
+	conn, _, err := websocket.Dial(ctx, goal.url("/derp").String(), &websocket.DialOptions{
 		HTTPClient: &http.Client{Transport: transport}, HTTPHeader: header, Host: header.Get("Host"),
 		Subprotocols: []string{"derp"}, CompressionMode: websocket.CompressionDisabled,
 	})
 	if err != nil {
-		if response != nil {
-			return nil, fmt.Errorf("open websocket to relay %s: it answered %s", goal.address(), response.Status)
-		}
 		return nil, fmt.Errorf("open websocket to relay %s: %w", goal.address(), err)
 	}
 	if conn.Subprotocol() != "derp" {

@@ -45,7 +45,7 @@ func startRelay(t *testing.T, wrap func(server *derpserver.Server, raw http.Hand
 	t.Helper()
 	server := derpserver.New(key.NewNode(), func(string, ...any) {})
 	mux := http.NewServeMux()
-	raw := http.Handler(derpserver.Handler(server))
+	raw := derpserver.AddWebSocketSupport(server, derpserver.Handler(server))
 	if wrap != nil {
 		raw = wrap(server, raw)
 	}
