@@ -1,0 +1,484 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// asServer in the environment makes the test binary the program itself.
+const asServer = "RUN_AS_CAUSEWAY_SERVER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asServer) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+func command(t *testing.T, env []string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append([]string{asServer + "=1", "HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}, env...)
+	return cmd
+}
+
+// cli runs one invocation to its end.
+func cli(t *testing.T, env []string, args ...string) result {
+	t.Helper()
+	return finish(t, command(t, env, args...))
+}
+
+func finish(t *testing.T, cmd *exec.Cmd) result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// ok runs an invocation that must succeed and gives its output.
+func ok(t *testing.T, args ...string) string {
+	t.Helper()
+	got := cli(t, nil, args...)
+	if got.code != 0 || got.stderr != "" {
+		t.Fatalf("%v: exit %d\n%s%s", args, got.code, got.stdout, got.stderr)
+	}
+	return got.stdout
+}
+
+// running is a server in a process of its own.
+type running struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	url    string
+	stdout *lines
+	stderr *lines
+	ended  chan error
+	once   sync.Once
+	err    error
+}
+
+type lines struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (l *lines) add(line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, line)
+}
+
+func (l *lines) all() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]string(nil), l.list...)
+}
+
+// start runs a server until the test ends; it returns when it answers.
+func start(t *testing.T, dir string, args ...string) *running {
+	t.Helper()
+	args = append([]string{"run", "--data-dir", dir, "--listen", "127.0.0.1:0", "--stun-listen", "127.0.0.1:0"}, args...)
+	r := &running{t: t, cmd: command(t, nil, args...), stdout: &lines{}, stderr: &lines{}, ended: make(chan error, 1)}
+	var readers sync.WaitGroup
+	for _, pipe := range []struct {
+		open func() (io.ReadCloser, error)
+		into *lines
+	}{{r.cmd.StdoutPipe, r.stdout}, {r.cmd.StderrPipe, r.stderr}} {
+		from, err := pipe.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		readers.Go(func() {
+			for scanner := bufio.NewScanner(from); scanner.Scan(); {
+				pipe.into.add(scanner.Text())
+			}
+		})
+	}
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		readers.Wait()
+		r.ended <- r.cmd.Wait()
+	}()
+	t.Cleanup(func() { r.stop() })
+	wait(t, "URL of the server", func() bool {
+		for _, line := range r.stdout.all() {
+			if url, found := strings.CutPrefix(line, "URL:"); found {
+				r.url = strings.TrimSpace(url)
+			}
+		}
+		return r.url != ""
+	})
+	wait(t, "readiness", func() bool {
+		response, err := http.Get(r.url + "/readyz")
+		if err != nil {
+			return false
+		}
+		response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	})
+	return r
+}
+
+// stop sends SIGTERM and gives how the process ended.
+func (r *running) stop() error {
+	r.once.Do(func() {
+		_ = r.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case r.err = <-r.ended:
+		case <-time.After(20 * time.Second):
+			r.cmd.Process.Kill()
+			r.err = errors.New("did not stop in time")
+		}
+	})
+	return r.err
+}
+
+func wait(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in time: %s", what)
+		}
+	}
+}
+
+// TestFirstSteps walks the way of a newcomer, by the commands that each step prints.
+func TestFirstSteps(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	server := start(t, dir)
+	checkStart(t, server, "causeway-server --data-dir "+dir+" user create NAME")
+
+	created := ok(t, "user", "create", "alice", "--data-dir", dir)
+	token := regexp.MustCompile(`cwu_[a-z2-7_]+`).FindString(created)
+	if token == "" || !strings.Contains(created, "workspace create alice/myws") || !strings.Contains(created, "causeway login "+server.url) {
+		t.Fatalf("user create printed:\n%s", created)
+	}
+	if out := ok(t, "workspace", "create", "alice/myws", "--data-dir", dir); !strings.Contains(out, "agent create alice/myws/main") {
+		t.Errorf("workspace create printed:\n%s", out)
+	}
+	out := ok(t, "agent", "create", "alice/myws/main", "--data-dir", dir)
+	if !regexp.MustCompile(`(?m)^\s*causeway-agent run --url ` + regexp.QuoteMeta(server.url) + ` --token cwa_[a-z2-7_]+$`).MatchString(out) {
+		t.Errorf("agent create printed:\n%s", out)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.url+"/api/v2/workspaces", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Coder-Session-Token", token)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if body, err := io.ReadAll(response.Body); err != nil || response.StatusCode != 200 || !strings.Contains(string(body), `"name":"main"`) {
+		t.Errorf("workspaces: %d %s %v", response.StatusCode, body, err)
+	}
+	if out := ok(t, "health", "--data-dir", dir); !strings.Contains(out, server.url) {
+		t.Errorf("health printed %q", out)
+	}
+	if err := server.stop(); err != nil {
+		t.Errorf("stopped with %v", err)
+	}
+	if got := cli(t, nil, "health", "--data-dir", dir); got.code != exitNotRunning {
+		t.Errorf("health of a stopped server: %+v", got)
+	}
+	// The next start knows that there is a user.
+	second := start(t, dir)
+	checkStart(t, second, "causeway login "+second.url)
+}
+
+// checkStart counts the lines of a start: at most ten, the URL and the next
+// command last, nothing on stderr.
+func checkStart(t *testing.T, server *running, next string) {
+	t.Helper()
+	stdout, stderr := server.stdout.all(), server.stderr.all()
+	if len(stdout)+len(stderr) > 10 || len(stderr) != 0 {
+		t.Errorf("start printed %d and %d lines:\n%s\n%s", len(stdout), len(stderr), strings.Join(stdout, "\n"), strings.Join(stderr, "\n"))
+	}
+	if len(stdout) < 2 || stdout[len(stdout)-2] != "URL:  "+server.url || stdout[len(stdout)-1] != "Next: "+next {
+		t.Errorf("last lines:\n%s\nwant the URL and %q", strings.Join(stdout, "\n"), next)
+	}
+}
+
+func TestBackupAndRestore(t *testing.T) {
+	dir, backup := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "backup.db")
+	server := start(t, dir)
+	ok(t, "user", "create", "alice", "--data-dir", dir)
+	ok(t, "backup", backup, "--data-dir", dir)
+	ok(t, "user", "create", "later", "--data-dir", dir)
+	if got := cli(t, nil, "backup", backup, "--data-dir", dir); got.code != exitExists || !strings.Contains(got.stderr, backup) {
+		t.Errorf("backup over a file: %+v", got)
+	}
+	if got := cli(t, nil, "restore", backup, "--data-dir", dir); got.code != exitDatabase || !strings.Contains(got.stderr, "in use by another causeway-server (pid ") {
+		t.Errorf("restore under a running server: %+v", got)
+	}
+	if err := server.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if out := ok(t, "restore", backup, "--data-dir", dir); !strings.Contains(out, "kept as") {
+		t.Errorf("restore printed %q", out)
+	}
+	start(t, dir)
+	var users struct {
+		Version int
+		Users   []struct{ Name string }
+	}
+	if err := json.Unmarshal([]byte(ok(t, "user", "list", "--json", "--data-dir", dir)), &users); err != nil {
+		t.Fatal(err)
+	}
+	if users.Version != outputVersion || len(users.Users) != 1 || users.Users[0].Name != "alice" {
+		t.Errorf("users after the restore: %+v", users)
+	}
+}
+
+// TestJSON holds the version and the members of every JSON output.
+func TestJSON(t *testing.T) {
+	dir := t.TempDir()
+	tests := []struct {
+		args    string
+		members []string
+	}{
+		{"user create alice --email a@example.com", []string{"user", "token", "token_id"}},
+		{"user list", []string{"users"}},
+		{"token create alice --lifetime 1h --name ci", []string{"token", "id", "expires_at"}},
+		{"token list alice", []string{"tokens"}},
+		{"workspace create alice/myws", []string{"workspace"}},
+		{"workspace list", []string{"workspaces"}},
+		{"workspace list alice", []string{"workspaces"}},
+		{"agent create alice/myws/main --url https://causeway.example.com", []string{"agent", "token", "token_id", "url", "command"}},
+		{"agent token alice/myws/main", []string{"agent", "token", "token_id", "url", "command"}},
+		{"agent list alice", []string{"agents"}},
+	}
+	for _, test := range tests {
+		out := ok(t, append(strings.Fields(test.args), "--json", "--data-dir", dir)...)
+		var body map[string]any
+		if err := json.Unmarshal([]byte(out), &body); err != nil {
+			t.Fatalf("%s: %v in %s", test.args, err, out)
+		}
+		if body["version"] != float64(outputVersion) || len(body) != len(test.members)+1 {
+			t.Errorf("%s: %v", test.args, body)
+		}
+		for _, member := range test.members {
+			if _, found := body[member]; !found {
+				t.Errorf("%s: no %q in %v", test.args, member, body)
+			}
+		}
+	}
+	for _, list := range []string{"user list", "token list alice", "workspace list", "agent list"} {
+		out := ok(t, append(strings.Fields(list), "--data-dir", dir)...)
+		if !strings.Contains(out, "ID") || strings.Contains(out, "cwu_") || strings.Contains(out, "cwa_") {
+			t.Errorf("%s printed:\n%s", list, out)
+		}
+	}
+	token := strings.TrimSpace(ok(t, "token", "create", "alice", "--data-dir", dir))
+	if !regexp.MustCompile(`^cwu_[a-z2-7]{16}_[a-z2-7]{52}$`).MatchString(token) {
+		t.Errorf("token create printed %q", token)
+	}
+	id := strings.Split(token, "_")[1]
+	ok(t, "token", "revoke", id, "--data-dir", dir)
+	if got := cli(t, nil, "token", "revoke", id, "--data-dir", dir); got.code != exitNotFound {
+		t.Errorf("second revocation: %+v", got)
+	}
+	for _, deletion := range []string{"agent delete alice/myws/main", "workspace delete ALICE/myws", "user delete alice"} {
+		ok(t, append(strings.Fields(deletion), "--data-dir", dir)...)
+		if got := cli(t, nil, append(strings.Fields(deletion), "--data-dir", dir)...); got.code != exitNotFound {
+			t.Errorf("second %s: %+v", deletion, got)
+		}
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	fromEnv, fromFlag := t.TempDir(), t.TempDir()
+	env := []string{"CAUSEWAY_SERVER_DATA_DIR=" + fromEnv}
+	if got := cli(t, env, "user", "create", "env"); got.code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	if got := cli(t, env, "user", "list", "--data-dir", fromFlag); got.code != 0 || strings.Contains(got.stdout, "env") {
+		t.Errorf("the flag does not win: %+v", got)
+	}
+	if got := cli(t, env, "user", "list"); !strings.Contains(got.stdout, "env") {
+		t.Errorf("the environment is not read: %+v", got)
+	}
+	bad := append(env, "CAUSEWAY_SERVER_LIFETIME=soon")
+	if got := cli(t, bad, "token", "create", "env"); got.code != exitUsage || !strings.Contains(got.stderr, "CAUSEWAY_SERVER_LIFETIME") {
+		t.Errorf("bad value: %+v", got)
+	}
+}
+
+// TestFailures holds the message and the exit code of everything that can be
+// wrong: what, where and the remedy on stderr, nothing on stdout.
+func TestFailures(t *testing.T) {
+	dir := t.TempDir()
+	ok(t, "user", "create", "alice", "--data-dir", dir)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	takenUDP, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer takenUDP.Close()
+	file := filepath.Join(t.TempDir(), "file")
+	corrupt := t.TempDir()
+	for _, path := range []string{file, filepath.Join(corrupt, "server.db")} {
+		if err := os.WriteFile(path, []byte(strings.Repeat("not a database ", 100)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	served := filepath.Join(t.TempDir(), "served")
+	start(t, served)
+	runArgs := "run --listen 127.0.0.1:0 --stun-listen off "
+	tests := []struct {
+		name, args string
+		code       int
+		text       []string
+	}{
+		{"unknown command", "serve", exitUsage, []string{`unknown command "serve"`, "--help"}},
+		{"unknown subcommand", "user make alice", exitUsage, []string{`unknown command "make"`, "--help"}},
+		{"group alone", "user", exitUsage, []string{"create", "list", "delete"}},
+		{"unknown flag", "run --no-such-flag", exitUsage, []string{"--no-such-flag", "--help"}},
+		{"missing argument", "user create", exitUsage, []string{"accepts 1 arg"}},
+		{"bad duration", "token create alice --lifetime soon", exitUsage, []string{"soon"}},
+		{"negative duration", "token create alice --lifetime -1h", exitUsage, []string{"negative"}},
+		{"bad path", "workspace create alice", exitUsage, []string{"USER/WORKSPACE"}},
+		{"empty part", "agent create alice//main", exitUsage, []string{"USER/WORKSPACE/AGENT"}},
+		{"bad name", "user create a--b", exitUsage, []string{`"a--b"`, "double hyphen"}},
+		{"me", "user create me", exitUsage, []string{`"me"`, "choose another name"}},
+		{"taken name", "user create ALICE", exitExists, []string{`"ALICE"`, "already exists"}},
+		{"no such user", "token create nobody", exitNotFound, []string{`"nobody"`, "not found"}},
+		{"no such workspace", "agent create alice/none/main", exitNotFound, []string{`"none"`, "not found"}},
+		{"no backup", "restore " + filepath.Join(dir, "none"), exitNotFound, []string{filepath.Join(dir, "none")}},
+		{"backup is none", "restore " + file, exitDatabase, []string{file, "damaged or not a causeway-server database"}},
+		{"backup of nothing", "backup " + file + ".new --data-dir " + file + ".none", exitNotFound, []string{file + ".none"}},
+		{"HTTP address taken", "run --stun-listen off --listen " + taken.Addr().String(), exitListen, []string{taken.Addr().String(), "address already in use", "--listen"}},
+		{"STUN address taken", "run --listen 127.0.0.1:0 --stun-listen " + takenUDP.LocalAddr().String(), exitListen, []string{takenUDP.LocalAddr().String(), "address already in use", "--stun-listen"}},
+		{"not an address", "run --listen nowhere", exitListen, []string{"nowhere", "--listen"}},
+		{"access URL without scheme", runArgs + "--access-url causeway.example.com", exitSetting, []string{"--access-url", "http:// or https://"}},
+		{"access URL with a path", runArgs + "--access-url https://causeway.example.com/x", exitSetting, []string{"--access-url", "scheme, host and port only"}},
+		{"certificate alone", runArgs + "--tls-cert " + file, exitSetting, []string{"--tls-key"}},
+		{"certificate is none", runArgs + "--tls-cert " + file + " --tls-key " + file, exitSetting, []string{"--tls-cert", file}},
+		{"log level", runArgs + "--log-level loud", exitSetting, []string{"--log-level", "loud"}},
+		{"log format", runArgs + "--log-format xml", exitSetting, []string{"--log-format", "xml"}},
+		{"data directory is a file", runArgs + "--data-dir " + file, exitOther, []string{file, "not a directory"}},
+		{"corrupt database", runArgs + "--data-dir " + corrupt, exitDatabase, []string{filepath.Join(corrupt, "server.db"), "causeway-server restore FILE"}},
+		{"data directory in use", runArgs + "--data-dir " + served, exitDatabase, []string{served, "in use by another causeway-server (pid ", "--data-dir"}},
+		{"health of no server", "health --url http://" + deadAddress(t), exitNotRunning, []string{"connection refused"}},
+		{"health never ran", "health", exitNotRunning, []string{"never run"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			args := strings.Fields(test.args)
+			if !strings.Contains(test.args, "--data-dir") {
+				args = append(args, "--data-dir", dir)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, os.Args[0], args...)
+			cmd.Env = []string{asServer + "=1", "HOME=" + t.TempDir()}
+			got := finish(t, cmd)
+			if got.code != test.code || got.stdout != "" {
+				t.Errorf("exit %d, want %d\nstdout %q\nstderr %q", got.code, test.code, got.stdout, got.stderr)
+			}
+			for _, part := range test.text {
+				if !strings.Contains(got.stderr, part) {
+					t.Errorf("stderr %q does not say %q", got.stderr, part)
+				}
+			}
+			if strings.Count(got.stderr, "\n") > 2 {
+				t.Errorf("more than one message:\n%s", got.stderr)
+			}
+		})
+	}
+	if content, err := os.ReadFile(filepath.Join(corrupt, "server.db")); err != nil || !strings.HasPrefix(string(content), "not a database") {
+		t.Errorf("the corrupt database was changed: %v", err)
+	}
+}
+
+func deadAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// TestNoPermission runs the program as nobody on a directory of root's.
+func TestNoPermission(t *testing.T) {
+	base := t.TempDir()
+	program, dir := filepath.Join(base, "causeway-server"), filepath.Join(base, "data")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cmd := command(t, nil, "user", "list", "--data-dir", dir)
+	if os.Geteuid() == 0 {
+		// The test binary is in a directory that only root can enter.
+		content, err := os.ReadFile(os.Args[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(program, content, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(filepath.Dir(base), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cmd.Path, cmd.Dir = program, "/"
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	} else if err := os.Chmod(dir, 0); err != nil {
+		t.Fatal(err)
+	}
+	got := finish(t, cmd)
+	if got.code != exitPermission || !strings.Contains(got.stderr, filepath.Join(dir, "server.db")) || !strings.Contains(got.stderr, "permission denied") || !strings.Contains(got.stderr, "--data-dir") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	root := (&app{stdout: io.Discard, stderr: io.Discard, environment: os.LookupEnv}).root()
+	help := ok(t, "--help")
+	for _, part := range []string{"Exit codes:", "run", "backup", "CAUSEWAY_SERVER_DATA_DIR", "causeway-server user create alice"} {
+		if !strings.Contains(help, part) {
+			t.Errorf("help does not have %q", part)
+		}
+	}
+	for _, command := range root.Commands() {
+		if command.Short == "" || command.HasSubCommands() && command.Example == "" {
+			t.Errorf("%s has no description or example", command.CommandPath())
+		}
+	}
+	if out := ok(t, "version"); !strings.HasPrefix(out, "causeway-server "+version) {
+		t.Errorf("version printed %q", out)
+	}
+}
