@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,14 +16,18 @@ import (
 // bench runs a watchLoop in a bubble and writes down what it does, and when.
 type bench struct {
 	notices chan notice
-	network string
-	slept   time.Duration // added to the boot clock
 	start   time.Time
-	log     []string
+	network atomic.Value // string
+	slept   atomic.Int64 // nanoseconds added to the boot clock
+
+	mu  sync.Mutex
+	log []string
 }
 
 func (b *bench) note(format string, args ...any) {
 	at := time.Since(b.start).Round(time.Millisecond)
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.log = append(b.log, fmt.Sprintf("%v %s", at, fmt.Sprintf(format, args...)))
 }
 
@@ -29,13 +35,15 @@ func inBubble(t *testing.T, script func(*testing.T, *bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{notices: make(chan notice), start: time.Now()}
+		b.network.Store("as before")
 		loop := watchLoop{
 			notices: b.notices,
 			clocks: func() reading {
 				mono := time.Since(b.start)
-				return reading{mono: mono, boot: mono + b.slept, wall: b.start.Add(mono + b.slept)}
+				slept := time.Duration(b.slept.Load())
+				return reading{mono: mono, boot: mono + slept, wall: b.start.Add(mono + slept)}
 			},
-			fingerprint: func() string { return b.network },
+			fingerprint: func() string { return b.network.Load().(string) },
 			repair:      func(_ context.Context, force bool) { b.note("repair %v", force) },
 			changed:     func(e netcfg.Event) { b.note("event %d", e) },
 		}
@@ -52,6 +60,8 @@ func inBubble(t *testing.T, script func(*testing.T, *bench)) {
 func (b *bench) expect(t *testing.T, want ...string) {
 	t.Helper()
 	synctest.Wait()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if !slices.Equal(b.log, want) {
 		t.Errorf("got  %q\nwant %q", b.log, want)
 	}
@@ -60,7 +70,7 @@ func (b *bench) expect(t *testing.T, want ...string) {
 
 func TestForeignChangesAreGathered(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
-		b.network = "another"
+		b.network.Store("another")
 		for range 50 {
 			b.notices <- noticeForeign
 			time.Sleep(10 * time.Millisecond)
@@ -99,6 +109,8 @@ func TestFightIsLimited(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 		}
 		synctest.Wait()
+		b.mu.Lock()
+		defer b.mu.Unlock()
 		// A burst of ten, and one in five seconds of thirty.
 		if n := len(b.log); n < repairBurst+3 || n > repairBurst+7 {
 			t.Errorf("%d repairs: %q", n, b.log)
@@ -116,7 +128,7 @@ func TestAudit(t *testing.T) {
 func TestWakeSendsAll(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		time.Sleep(7 * time.Second)
-		b.slept = 8 * time.Hour
+		b.slept.Store(int64(8 * time.Hour))
 		time.Sleep(20 * time.Second)
 		b.expect(t, "10s event 2", "10s repair true")
 	})
