@@ -1,0 +1,379 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"go.uber.org/goleak"
+	"tailscale.com/net/stun"
+
+	"github.com/causewayhq/causeway/server/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// start runs a server; the returned function stops it and gives Run's error.
+func start(t *testing.T, config Config) (*Server, func() error) {
+	t.Helper()
+	if config.DataDir == "" {
+		config.DataDir = t.TempDir()
+	}
+	config.Logger, config.Version = slog.New(slog.DiscardHandler), "v1"
+	if config.Listen == "" {
+		config.Listen = "127.0.0.1:0"
+	}
+	if config.STUNListen == "" {
+		config.STUNListen = "127.0.0.1:0"
+	}
+	s, err := New(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	var stopped bool
+	stop := func() error {
+		stopped = true
+		cancel()
+		return <-ended
+	}
+	t.Cleanup(func() {
+		if !stopped {
+			if err := stop(); err != nil {
+				t.Errorf("run: %v", err)
+			}
+		}
+		cancel()
+	})
+	return s, stop
+}
+
+func get(t *testing.T, client *http.Client, url string) (int, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	defer client.CloseIdleConnections()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(body)
+}
+
+func TestServes(t *testing.T) {
+	s, _ := start(t, Config{})
+	for _, path := range []string{"/healthz", "/readyz", "/derp/latency-check", "/api/v2/buildinfo"} {
+		if status, body := get(t, http.DefaultClient, s.URL()+path); status != http.StatusOK {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+	if status, _ := get(t, http.DefaultClient, s.URL()+"/derp"); status != http.StatusUpgradeRequired {
+		t.Errorf("/derp without an upgrade: %d", status)
+	}
+	// STUN answers at the port that the relay map announces.
+	region := s.relayMap().Regions[999]
+	conn, err := net.Dial("udp", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(region.Nodes[0].STUNPort)).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	id := stun.NewTxID()
+	if _, err := conn.Write(stun.Request(id)); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, 1500)
+	n, err := conn.Read(answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, addr, err := stun.ParseResponse(answer[:n])
+	if err != nil || got != id || addr.String() != conn.LocalAddr().String() {
+		t.Errorf("STUN answered %v %v, %v", got, addr, err)
+	}
+}
+
+func TestRelayMap(t *testing.T) {
+	tests := []struct {
+		access, stun string
+		host         string
+		port         int
+		plain        bool
+	}{
+		{"", STUNOff, "127.0.0.1", 0, true},
+		{"http://causeway.example.com", STUNOff, "causeway.example.com", 80, true},
+		{"https://causeway.example.com", "127.0.0.1:0", "causeway.example.com", 443, false},
+		{"https://causeway.example.com:8443/", STUNOff, "causeway.example.com", 8443, false},
+		{"http://[2001:db8::1]:99", STUNOff, "2001:db8::1", 99, true},
+	}
+	for _, test := range tests {
+		s, err := New(t.Context(), Config{
+			Logger: slog.New(slog.DiscardHandler), DataDir: t.TempDir(), Listen: "127.0.0.1:0", STUNListen: test.stun, AccessURL: test.access,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		relays := s.relayMap()
+		node := relays.Regions[999].Nodes[0]
+		wantPort := test.port
+		if wantPort == 0 {
+			wantPort = s.Addr().(*net.TCPAddr).Port
+		}
+		if node.Name != "999b" || node.HostName != test.host || node.DERPPort != wantPort || relays.PlainHTTP["999b"] != test.plain || !relays.Embedded[999] {
+			t.Errorf("%q: node %+v, plain %v", test.access, node, relays.PlainHTTP)
+		}
+		if off := node.STUNPort == -1; off != (test.stun == STUNOff) {
+			t.Errorf("%q: STUN port %d with %q", test.access, node.STUNPort, test.stun)
+		}
+		s.Close()
+	}
+}
+
+func TestAccessURL(t *testing.T) {
+	listening := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 7080}
+	tests := []struct {
+		set  string
+		tls  bool
+		want string // "" is an error
+	}{
+		{"", false, "http://192.0.2.7:7080"},
+		{"", true, "https://192.0.2.7:7080"},
+		{"https://causeway.example.com/", false, "https://causeway.example.com"},
+		{"https://causeway.example.com?x=1", false, ""},
+		{"https://user:secret@causeway.example.com", false, ""},
+		{"ftp://causeway.example.com", false, ""},
+		{"causeway.example.com:7080", false, ""},
+		{"https://", false, ""},
+		{"https://a b", false, ""},
+		{"::", false, ""},
+	}
+	for _, test := range tests {
+		got, err := accessURL(test.set, listening, test.tls)
+		var setting *SettingError
+		switch {
+		case test.want == "" && !errors.As(err, &setting):
+			t.Errorf("%q: got %v, %v, want a *SettingError", test.set, got, err)
+		case test.want != "" && (err != nil || got.String() != test.want):
+			t.Errorf("%q: got %v, %v, want %s", test.set, got, err, test.want)
+		}
+	}
+	wildcard, err := accessURL("", &net.TCPAddr{IP: net.IPv6unspecified, Port: 7080}, false)
+	if err != nil || wildcard.Hostname() == "::" || wildcard.Port() != "7080" {
+		t.Errorf("wildcard became %v, %v", wildcard, err)
+	}
+}
+
+// writePair makes a self-signed certificate for 127.0.0.1 and gives its serial number.
+func writePair(t *testing.T, certFile, keyFile string) *x509.Certificate {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: serial, NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
+	raw, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rawKey, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: raw}, keyFile: {Type: "PRIVATE KEY", Bytes: rawKey}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	parsed, err := x509.ParseCertificate(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parsed
+}
+
+func TestTLS(t *testing.T) {
+	dir := t.TempDir()
+	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	first := writePair(t, certFile, keyFile)
+	s, _ := start(t, Config{TLSCert: certFile, TLSKey: keyFile})
+	if !strings.HasPrefix(s.URL(), "https://127.0.0.1:") {
+		t.Fatalf("URL %s", s.URL())
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(first)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}}
+	if status, body := get(t, client, s.URL()+"/healthz"); status != http.StatusOK {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+func TestCertificateIsReadAgain(t *testing.T) {
+	dir := t.TempDir()
+	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	first := writePair(t, certFile, keyFile)
+	pair, err := loadCertificate(certFile, keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serial := func() *big.Int {
+		t.Helper()
+		pair.checked = time.Time{} // as if the last look was long ago
+		got, err := pair.get(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.Leaf.SerialNumber
+	}
+	touch := func(age time.Duration) {
+		t.Helper()
+		for _, file := range []string{certFile, keyFile} {
+			if err := os.Chtimes(file, time.Time{}, time.Now().Add(age)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if serial().Cmp(first.SerialNumber) != 0 {
+		t.Error("not the first certificate")
+	}
+	if err := os.WriteFile(certFile, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	touch(time.Minute)
+	if serial().Cmp(first.SerialNumber) != 0 {
+		t.Error("a broken renewal took the old certificate away")
+	}
+	second := writePair(t, certFile, keyFile)
+	touch(2 * time.Minute)
+	if serial().Cmp(second.SerialNumber) != 0 {
+		t.Error("the renewal was not noticed")
+	}
+}
+
+// TestShutdownEndsEverything stops a server that holds a tunnel connection and
+// a half-sent request.
+func TestShutdownEndsEverything(t *testing.T) {
+	dir := t.TempDir()
+	s, stop := start(t, Config{DataDir: dir})
+	user, err := s.store.CreateUser(t.Context(), "alice", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, secret, err := s.store.CreateUserToken(t.Context(), user.ID, "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, _, err := websocket.Dial(t.Context(), s.URL()+"/api/v2/tailnet?version=2.3", &websocket.DialOptions{HTTPHeader: http.Header{"Coder-Session-Token": {secret.Reveal()}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseNow()
+	closed := make(chan error, 1)
+	go func() {
+		_, _, err := conn.Read(context.Background())
+		closed <- err
+	}()
+	started := time.Now()
+	if err := stop(); err != nil {
+		t.Errorf("run: %v", err)
+	}
+	if took := time.Since(started); took > DrainLimit {
+		t.Errorf("took %s", took)
+	}
+	if code := websocket.CloseStatus(<-closed); code != websocket.StatusGoingAway {
+		t.Errorf("closed with %v", code)
+	}
+	if _, err := net.Dial("tcp", s.Addr().String()); err == nil {
+		t.Error("the port is still open")
+	}
+	// The directory is free again.
+	lock, err := store.LockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock.Close()
+}
+
+// TestKeysSurvive holds that clients find the same relay and their resume
+// tokens valid after a restart.
+func TestKeysSurvive(t *testing.T) {
+	dir := t.TempDir()
+	first, stop := start(t, Config{DataDir: dir})
+	key := first.relay.PublicKey()
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	second, _ := start(t, Config{DataDir: dir})
+	if second.relay.PublicKey() != key {
+		t.Error("another relay key")
+	}
+}
+
+func TestSTUNIsOptionalWhenAsked(t *testing.T) {
+	taken, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	var logs bytes.Buffer
+	config := Config{
+		Logger: slog.New(slog.NewTextHandler(&logs, nil)), DataDir: t.TempDir(), Listen: "127.0.0.1:0",
+		STUNListen: taken.LocalAddr().String(), STUNOptional: true,
+	}
+	s, err := New(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if s.STUNAddr() != nil || s.relayMap().Regions[999].Nodes[0].STUNPort != -1 || !strings.Contains(logs.String(), "STUN is off") {
+		t.Errorf("STUN at %v; log %s", s.STUNAddr(), logs.String())
+	}
+	config.STUNOptional, config.DataDir = false, t.TempDir()
+	var listen *ListenError
+	if _, err := New(t.Context(), config); !errors.As(err, &listen) || listen.Setting != "stun-listen" {
+		t.Errorf("got %v", err)
+	}
+	// A failed start leaves the directory and the HTTP port free.
+	config.STUNListen = STUNOff
+	again, err := New(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := url.Parse(again.URL()); err != nil {
+		t.Error(err)
+	}
+	again.Close()
+}
