@@ -47,6 +47,19 @@ func (f *target) set(err error) {
 	f.err = err
 }
 
+// attempts are the times of all attempts; written is what the last good one wrote.
+func (f *target) attempts() []time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.calls)
+}
+
+func (f *target) written() []Entry {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.got
+}
+
 func writer(t *testing.T, f *target) *Writer {
 	f.began = time.Now()
 	w := newWriter(f.apply, slog.New(slog.DiscardHandler))
@@ -64,8 +77,8 @@ func TestWriterWritesAtOnce(t *testing.T) {
 		w := writer(t, f)
 		w.Set(one)
 		synctest.Wait()
-		if !slices.Equal(f.got, one) || w.Status() != (Status{}) || len(f.calls) != 1 {
-			t.Errorf("wrote %v in %d calls, status %+v", f.got, len(f.calls), w.Status())
+		if !slices.Equal(f.written(), one) || w.Status() != (Status{}) || len(f.attempts()) != 1 {
+			t.Errorf("wrote %v in %d calls, status %+v", f.written(), len(f.attempts()), w.Status())
 		}
 	})
 }
@@ -89,19 +102,19 @@ func TestWriterPausesAndStatus(t *testing.T) {
 		ms := time.Millisecond
 		want := []time.Duration{0, 50 * ms, 150 * ms, 350 * ms, 750 * ms, 1550 * ms, 3150 * ms, 6350 * ms, 11350 * ms, 16350 * ms, 21350 * ms, 26350 * ms, 31350 * ms,
 			91350 * ms, 151350 * ms, 211350 * ms}
-		if !slices.Equal(f.calls, want) {
-			t.Errorf("attempts at %v", f.calls)
+		if !slices.Equal(f.attempts(), want) {
+			t.Errorf("attempts at %v", f.attempts())
 		}
 		f.set(nil)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if w.Status() != (Status{}) || !slices.Equal(f.got, one) {
-			t.Errorf("after success: %+v, %v", w.Status(), f.got)
+		if w.Status() != (Status{}) || !slices.Equal(f.written(), one) {
+			t.Errorf("after success: %+v, %v", w.Status(), f.written())
 		}
-		count := len(f.calls)
+		count := len(f.attempts())
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if len(f.calls) != count {
+		if len(f.attempts()) != count {
 			t.Error("it goes on writing")
 		}
 	})
@@ -119,8 +132,8 @@ func TestWriterLatestWins(t *testing.T) {
 		w.Set(two)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if len(f.calls) != 2 || !slices.Equal(f.got, two) {
-			t.Errorf("%d attempts, last %v", len(f.calls), f.got)
+		if len(f.attempts()) != 2 || !slices.Equal(f.written(), two) {
+			t.Errorf("%d attempts, last %v", len(f.attempts()), f.written())
 		}
 	})
 }
@@ -134,16 +147,16 @@ func TestWriterNewRequestEndsThePause(t *testing.T) {
 		f.set(nil)
 		w.Set(two)
 		synctest.Wait()
-		if !slices.Equal(f.got, two) || w.Status().Pending {
-			t.Errorf("got %v", f.got)
+		if !slices.Equal(f.written(), two) || w.Status().Pending {
+			t.Errorf("got %v", f.written())
 		}
 		f.set(errHeld)
+		count := len(f.attempts())
 		w.Set(one)
-		count := len(f.calls)
 		time.Sleep(60 * time.Millisecond)
 		synctest.Wait()
-		if len(f.calls) != count+2 {
-			t.Errorf("%d attempts in the first 60 ms: pauses do not start anew", len(f.calls)-count)
+		if len(f.attempts()) != count+2 {
+			t.Errorf("%d attempts in the first 60 ms: pauses do not start anew", len(f.attempts())-count)
 		}
 	})
 }
@@ -156,8 +169,8 @@ func TestWriterDoesNotKeepTheCallersSlice(t *testing.T) {
 		w.Set(mine)
 		mine[0].Name = "changed"
 		synctest.Wait()
-		if !slices.Equal(f.got, one) {
-			t.Errorf("got %v", f.got)
+		if !slices.Equal(f.written(), one) {
+			t.Errorf("got %v", f.written())
 		}
 	})
 }
@@ -176,12 +189,12 @@ func TestWriterRemove(t *testing.T) {
 		f.set(nil)
 		time.Sleep(lastRetry)
 		synctest.Wait()
-		if f.got != nil || w.Status().Pending {
-			t.Errorf("the removal was given up: %v", f.got)
+		if f.written() != nil || w.Status().Pending {
+			t.Errorf("the removal was given up: %v", f.written())
 		}
 		w.Set(one)
-		if err := w.Remove(t.Context()); err != nil || len(f.got) != 0 {
-			t.Errorf("%v, %v", err, f.got)
+		if err := w.Remove(t.Context()); err != nil || len(f.written()) != 0 {
+			t.Errorf("%v, %v", err, f.written())
 		}
 		synctest.Wait()
 		if len(w.waiting) != 0 {
