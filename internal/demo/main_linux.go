@@ -75,7 +75,7 @@ func walk(ctx context.Context, stack *rig.Stack) error {
 		{"the operating system's resolver knows the name", "getent ahosts " + rig.Name},
 		{"first packets, by the relay until a direct path is found", "causeway ping " + rig.Name + " -c 3"},
 		{"a session, with plain OpenSSH", "ssh " + rig.Name + " hostname"},
-		{"through both NATs", "causeway ping " + rig.Name + " --until-direct --timeout 30s"},
+		{"through both NATs", "causeway ping " + rig.Name + " --until-direct -c 30"},
 	} {
 		if err := show(ctx, stack, step.why, step.command); err != nil {
 			return err

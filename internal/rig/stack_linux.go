@@ -120,10 +120,10 @@ func (s *Stack) AddUser(ctx context.Context, name string) (string, error) {
 
 // AddAgent makes a workspace with one agent and returns the agent's token.
 func (s *Stack) AddAgent(ctx context.Context, owner, workspace, agent string) (string, error) {
-	if _, err := s.Admin(ctx, "workspace", "create", workspace, "--owner", owner); err != nil {
+	if _, err := s.Admin(ctx, "workspace", "create", owner+"/"+workspace); err != nil {
 		return "", err
 	}
-	return s.token(ctx, "agent", "create", agent, "--owner", owner, "--workspace", workspace)
+	return s.token(ctx, "agent", "create", owner+"/"+workspace+"/"+agent)
 }
 
 func (s *Stack) token(ctx context.Context, args ...string) (string, error) {
