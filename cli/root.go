@@ -70,6 +70,13 @@ func (a *app) root() *cobra.Command {
 	add("connect", a.login(), a.logout(), a.up(), a.down())
 	add("look", a.status(), a.list(), a.dns(), a.version())
 	add("use", a.ssh(), a.ping())
+	root.InitDefaultCompletionCmd()
+	for _, child := range root.Commands() {
+		if child.Name() == "completion" {
+			child.Args = cobra.ArbitraryArgs
+			child.RunE = root.RunE
+		}
+	}
 	return root
 }
 

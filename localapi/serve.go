@@ -165,9 +165,14 @@ func (s *server) call(ctx context.Context, conn *net.UnixConn, caller Caller) er
 	if err != nil {
 		return fmt.Errorf("read call: %w", err)
 	}
-	if err = s.answer(&request{Stream: stream, conn: conn}, name, caller); err != nil {
+	err = s.answer(&request{Stream: stream, conn: conn}, name, caller)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		// The daemon ends: hanging up says so, the handler's error does not.
+		return err
+	case err != nil:
 		err = stream.SendError(toWire(err))
-	} else {
+	default:
 		err = stream.CloseSend()
 	}
 	linger(ctx, manager)

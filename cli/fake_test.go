@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/causewayhq/causeway/localapi"
+	"github.com/causewayhq/causeway/proto/localv1"
+)
+
+// fakeDaemon is a handler that remembers what it was told.
+type fakeDaemon struct {
+	mu     sync.Mutex
+	status *localv1.Status
+	pings  int
+}
+
+func fakeStatus(name string) *localv1.Status {
+	status := &localv1.Status{Version: "v1.2.3"}
+	if name == "signed-out" {
+		status.State = localv1.State_SIGNED_OUT
+		return status
+	}
+	status.Url, status.User, status.OwnerUid = "https://coder.example.com", "alice", proto.Uint32(1000)
+	if name == "down" {
+		status.State = localv1.State_DOWN
+		return status
+	}
+	status.WantedUp = true
+	if name == "failed" {
+		status.State = localv1.State_FAILED
+		status.Problems = []*localv1.Problem{{Code: "tun-failed", Cause: "open TUN device causeway0: the name is taken", Remedy: "choose another with --interface"}}
+		return status
+	}
+	status.State, status.ControlConnected, status.CanaryOk = localv1.State_CONNECTED, true, true
+	status.Suffix, status.DnsMode, status.Interface, status.Address = "coder", "resolved", "causeway0", "fd60:627a:a42b::1"
+	status.HomeRelay = &localv1.Relay{RegionId: 999, Code: "home", Name: "Home", Latency: durationpb.New(12340 * time.Microsecond)}
+	status.WorkspacesAsOf = timestamppb.New(time.Unix(1700000000, 0))
+	status.Agents = []*localv1.AgentStatus{
+		agent("main", "web", localv1.AgentStatus_RELAYED),
+		agent("main", "myws", localv1.AgentStatus_DIRECT),
+		agent("gpu", "web", localv1.AgentStatus_PATH_UNSPECIFIED),
+	}
+	if name == "degraded" {
+		status.State, status.ControlConnected = localv1.State_DEGRADED, false
+		status.Problems = []*localv1.Problem{{Code: "control-unreachable", Cause: "dial https://coder.example.com: connection refused", Remedy: "check the network"}}
+	}
+	return status
+}
+
+func agent(name, workspace string, path localv1.AgentStatus_Path) *localv1.AgentStatus {
+	out := &localv1.AgentStatus{
+		Id: make([]byte, 16), Name: name, Workspace: workspace, WorkspaceStatus: "running",
+		Names: []string{name + "." + workspace + ".me.coder", name + "." + workspace + ".alice.coder"}, Addresses: []string{agentAddress.String()}, Path: path,
+	}
+	switch path {
+	case localv1.AgentStatus_DIRECT:
+		out.Names = append([]string{workspace + ".coder"}, out.Names...)
+		out.Reachable, out.Endpoint, out.Latency = true, "192.0.2.7:41641", durationpb.New(3210*time.Microsecond)
+		out.LastHandshake = timestamppb.New(time.Now().Add(-10 * time.Second))
+	case localv1.AgentStatus_RELAYED:
+		out.Reachable, out.Latency = true, durationpb.New(45*time.Millisecond)
+		out.Relay = &localv1.Relay{RegionId: 999, Code: "home", Name: "Home"}
+		out.LastHandshake = timestamppb.New(time.Now().Add(-3 * time.Hour))
+	case localv1.AgentStatus_PATH_UNSPECIFIED:
+	}
+	return out
+}
+
+func (f *fakeDaemon) get() *localv1.Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return proto.CloneOf(f.status)
+}
+
+func (f *fakeDaemon) set(status *localv1.Status) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.status = status
+}
+
+func (f *fakeDaemon) GetStatus(context.Context, *localv1.GetStatusRequest) (*localv1.Status, error) {
+	return f.get(), nil
+}
+
+func (f *fakeDaemon) WatchStatus(_ *localv1.GetStatusRequest, stream localv1.DRPCLocal_WatchStatusStream) error {
+	if err := stream.Send(f.get()); err != nil {
+		return err
+	}
+	<-stream.Context().Done()
+	return stream.Context().Err()
+}
+
+func (f *fakeDaemon) Login(_ context.Context, in *localv1.LoginRequest) (*localv1.LoginResponse, error) {
+	if in.GetToken() != "good" {
+		return nil, &localapi.Error{Code: localapi.CodeNotSignedIn, Cause: "sign in to " + in.GetUrl() + ": the deployment refuses the token", Remedy: "get a new token"}
+	}
+	f.set(fakeStatus("down"))
+	return &localv1.LoginResponse{User: "alice"}, nil
+}
+
+func (f *fakeDaemon) Logout(context.Context, *localv1.LogoutRequest) (*localv1.LogoutResponse, error) {
+	f.set(fakeStatus("signed-out"))
+	return &localv1.LogoutResponse{}, nil
+}
+
+func (f *fakeDaemon) Up(context.Context, *localv1.UpRequest) (*localv1.UpResponse, error) {
+	if f.get().GetState() == localv1.State_DOWN {
+		f.set(fakeStatus("connected"))
+	}
+	return &localv1.UpResponse{}, nil
+}
+
+func (f *fakeDaemon) Down(context.Context, *localv1.DownRequest) (*localv1.DownResponse, error) {
+	f.set(fakeStatus("down"))
+	return &localv1.DownResponse{}, nil
+}
+
+// Ping answers by the relay first and directly from the third time on.
+func (f *fakeDaemon) Ping(ctx context.Context, in *localv1.PingRequest) (*localv1.PingReply, error) {
+	switch in.GetName() {
+	case "silent":
+		<-ctx.Done()
+		return nil, ctx.Err()
+	case "nobody":
+		return nil, &localapi.Error{Code: localapi.CodeNotFound, Cause: "ping nobody: no such agent", Remedy: "see: causeway list"}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pings++
+	reply := &localv1.PingReply{Name: in.GetName() + ".coder", Address: agentAddress.String(), Latency: durationpb.New(20 * time.Millisecond)}
+	if f.pings >= 3 && in.GetName() != "relayed" {
+		reply.Path, reply.Endpoint = localv1.AgentStatus_DIRECT, "192.0.2.7:41641"
+	} else {
+		reply.Path, reply.Relay = localv1.AgentStatus_RELAYED, &localv1.Relay{RegionId: 999, Name: "Home"}
+	}
+	return reply, nil
+}
+
+// QueryDNS knows myws.coder.
+func (f *fakeDaemon) QueryDNS(_ context.Context, in *localv1.QueryDNSRequest) (*localv1.QueryDNSResponse, error) {
+	var message dnsmessage.Message
+	if err := message.Unpack(in.GetMessage()); err != nil {
+		return nil, err
+	}
+	message.Response = true
+	question := message.Questions[0]
+	switch {
+	case !strings.HasSuffix(question.Name.String(), "myws.coder."):
+		message.RCode = dnsmessage.RCodeNameError
+	case question.Type == dnsmessage.TypeAAAA:
+		message.Answers = []dnsmessage.Resource{{
+			Header: dnsmessage.ResourceHeader{Name: question.Name, Class: dnsmessage.ClassINET, TTL: 2},
+			Body:   &dnsmessage.AAAAResource{AAAA: agentAddress.As16()},
+		}}
+	}
+	data, err := message.Pack()
+	return &localv1.QueryDNSResponse{Message: data}, err
+}
+
+func (f *fakeDaemon) GetVersion(context.Context, *localv1.GetVersionRequest) (*localv1.GetVersionResponse, error) {
+	return &localv1.GetVersionResponse{Version: "v1.2.2", Api: 1}, nil
+}

@@ -1,0 +1,25 @@
+//go:build !linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+
+	"github.com/causewayhq/causeway/netcfg"
+	"github.com/causewayhq/causeway/service"
+)
+
+var errPlatform = errors.New("this version configures the network of Linux only")
+
+func newOS(string, *slog.Logger) (netcfg.OS, error) { return nil, privileged() }
+
+// privileged refuses before anything is touched.
+func privileged() error {
+	return &service.Error{
+		Failure: service.FailurePlatform, Remedy: "use a Linux machine or virtual machine",
+		Err: fmt.Errorf("start daemon on %s: %w", runtime.GOOS, errPlatform),
+	}
+}

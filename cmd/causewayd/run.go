@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/url"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/causewayhq/causeway/client"
+	"github.com/causewayhq/causeway/config"
+	"github.com/causewayhq/causeway/internal/version"
+	"github.com/causewayhq/causeway/netcfg"
+	"github.com/causewayhq/causeway/service"
+	"github.com/causewayhq/causeway/tun"
+	"github.com/causewayhq/causeway/tunnel"
+)
+
+func runCommand() *cobra.Command {
+	command := &cobra.Command{Use: "run", Short: "Run the daemon in the foreground", Args: cobra.NoArgs}
+	load := settings(command)
+	command.RunE = ran(func(cmd *cobra.Command) error {
+		options, err := load()
+		if err != nil {
+			return err
+		}
+		if err := privileged(); err != nil {
+			return err
+		}
+		stop := service.GuardShutdown(cmd.Context(), os.Stderr, os.Exit)
+		defer stop()
+		return newService(options).Run(cmd.Context())
+	})
+	return command
+}
+
+func newService(options config.Daemon) *service.Service {
+	logger := newLogger(options)
+	return service.New(service.Config{
+		Logger:    logger,
+		StateDir:  options.StateDir,
+		Socket:    options.Socket,
+		Version:   version.Version,
+		OpenOS:    func() (netcfg.OS, error) { return newOS(options.StateDir, logger) },
+		Preflight: func() error { return tryDevice(options.Interface) },
+		NewTunnel: service.RealTunnels(service.TunnelOptions{
+			Logger: logger, StateDir: options.StateDir, Interface: options.Interface, OpenDevice: tun.Open,
+		}),
+		Verify: func(ctx context.Context, access *url.URL, token client.Token) (client.User, error) {
+			return client.New(access, token, client.Options{}).Me(ctx)
+		},
+		LookupEnv: os.LookupEnv,
+	})
+}
+
+func newLogger(options config.Daemon) *slog.Logger {
+	handler := &slog.HandlerOptions{Level: options.LogLevel}
+	if options.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, handler))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, handler))
+}
+
+// tryDevice makes the TUN device and takes it away again: nothing short of
+// that tells whether the kernel will give one.
+func tryDevice(name string) error {
+	device, err := tun.Open(name, tunnel.MTU)
+	var diagnosed *tun.Error
+	if errors.As(err, &diagnosed) {
+		plain := *diagnosed
+		plain.Remedy = ""
+		return &service.Error{Failure: service.FailureTUN, Remedy: diagnosed.Remedy, Err: &plain}
+	}
+	if err == nil {
+		err = device.Close()
+	}
+	if err != nil {
+		return &service.Error{Failure: service.FailureTUN, Err: err}
+	}
+	return nil
+}
