@@ -83,8 +83,8 @@ func TestRefusals(t *testing.T) {
 			if !strings.Contains(err.Error(), access.Host) || strings.Contains(err.Error(), "secret") {
 				t.Errorf("error %q", err)
 			}
-			if test.is != ErrSignedOut && errors.Is(err, ErrSignedOut) {
-				t.Error("counts as signed out")
+			if errors.Is(err, ErrSignedOut) != (test.name == "signed out") {
+				t.Errorf("counts as signed out: %v", errors.Is(err, ErrSignedOut))
 			}
 		})
 	}

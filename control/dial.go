@@ -82,6 +82,7 @@ func (d *Dialer) Dial(ctx context.Context, resumeToken string) (*Conn, error) {
 		header = http.Header{}
 	}
 	header.Set(TokenHeader, d.Token())
+	//nolint:bodyclose // the library closes it; what is left of a rejection is a copy in memory
 	socket, response, err := websocket.Dial(ctx, target.String(), &websocket.DialOptions{
 		HTTPClient: sameHost(d.HTTP), HTTPHeader: header, CompressionMode: websocket.CompressionDisabled,
 	})

@@ -55,10 +55,10 @@ func (p *plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer p.active.Done()
 	p.mu.Lock()
 	p.dials = append(p.dials, dialed{time.Now(), r.URL.Query(), r.Header.Clone(), r.URL.Path})
-	number := len(p.dials)
+	number, reject := len(p.dials), p.reject
 	p.mu.Unlock()
-	if p.reject != nil {
-		if status, body := p.reject(number, r); status != 0 {
+	if reject != nil {
+		if status, body := reject(number, r); status != 0 {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(status)
 			_, _ = io.WriteString(w, body)
@@ -79,6 +79,13 @@ func (p *plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	_ = mux.Serve(ctx, websocket.NetConn(ctx, socket, websocket.MessageBinary), router)
+}
+
+// setReject changes the answers of a running plane.
+func (p *plane) setReject(reject func(int, *http.Request) (int, string)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reject = reject
 }
 
 // drop cuts the newest connection.

@@ -220,10 +220,10 @@ func TestKickCutsEverythingShort(t *testing.T) {
 		if list := heard.all(); list[len(list)-1].connected {
 			t.Fatal("a kick did not probe the connection")
 		}
-		p.reject = func(int, *http.Request) (int, string) { return 401, `{"message":"who?"}` }
+		p.setReject(func(int, *http.Request) (int, string) { return 401, `{"message":"who?"}` })
 		network.setBlack(false)
 		time.Sleep(20 * time.Second)
-		p.reject = nil
+		p.setReject(nil)
 		loop.Kick()
 		time.Sleep(time.Millisecond)
 		synctest.Wait()

@@ -38,6 +38,9 @@ func (r *recorder) UpdatePeers(updates []*tailnetv2.CoordinateResponse_PeerUpdat
 			}
 		case tailnetv2.CoordinateResponse_PeerUpdate_DISCONNECTED:
 			delete(r.nodes, id)
+		case tailnetv2.CoordinateResponse_PeerUpdate_KIND_UNSPECIFIED, tailnetv2.CoordinateResponse_PeerUpdate_LOST,
+			tailnetv2.CoordinateResponse_PeerUpdate_READY_FOR_HANDSHAKE:
+			// A lost peer may still be there, and the others say nothing of its node.
 		}
 	}
 	r.mu.Unlock()

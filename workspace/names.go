@@ -102,7 +102,8 @@ func checkLabel(label string) error {
 	}
 	for _, c := range []byte(label) {
 		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-		if !letter && !('0' <= c && c <= '9') && c != '-' && c != '_' {
+		digit := '0' <= c && c <= '9'
+		if !letter && !digit && c != '-' && c != '_' {
 			return fmt.Errorf("label %q holds the character %q", label, rune(c))
 		}
 	}
