@@ -84,7 +84,14 @@ func TestWatchOutlivesTheDaemon(t *testing.T) {
 	}()
 	waitFor(t, "first status", func() bool { return strings.Contains(stdout.String(), `"state":"connected"`) })
 	stop()
-	waitFor(t, "word of the daemon's end", func() bool { return strings.Contains(stderr.String(), "remedy: start the daemon") })
+	waitFor(t, "word of the daemon's end", func() bool {
+		select {
+		case got := <-code:
+			t.Fatalf("exit code %d: %s", got, stderr.String())
+		default:
+		}
+		return strings.Contains(stderr.String(), "remedy: start the daemon")
+	})
 	serveFake(t, path, "down")
 	waitFor(t, "status of the next daemon", func() bool { return strings.Contains(stdout.String(), `"state":"down"`) })
 	cancel()

@@ -170,7 +170,9 @@ func (d *dialer) explain(ctx context.Context, err error) error {
 	case drpcerr.Code(err) != 0:
 		return fromWire(err)
 	case errors.Is(err, io.EOF), drpc.ClosedError.Has(err), errors.Is(err, syscall.ECONNRESET),
-		errors.Is(err, syscall.EPIPE), errors.Is(err, io.ErrUnexpectedEOF):
+		errors.Is(err, syscall.EPIPE), errors.Is(err, io.ErrUnexpectedEOF),
+		// What dRPC calls a stream whose connection ended; ours did not.
+		errors.Is(err, context.Canceled):
 		return notRunning(fmt.Sprintf("call the daemon on %s: it ended the connection", d.path))
 	}
 	return fmt.Errorf("call the daemon on %s: %w", d.path, err)
