@@ -86,6 +86,9 @@ type Engine struct {
 	// upgrades are peers to look for a direct path to.
 	upgrades chan uuid.UUID
 
+	// deviceGiven says that upstream closes the device, also when it fails.
+	deviceGiven bool
+
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
@@ -114,7 +117,7 @@ func New(config Config) (*Engine, error) {
 		upgrades: make(chan uuid.UUID, maxUpgrades),
 	}
 	if err := e.start(); err != nil {
-		if e.upstream == nil && config.Device != nil {
+		if !e.deviceGiven && config.Device != nil {
 			err = errors.Join(err, config.Device.Close())
 		}
 		return nil, fmt.Errorf("start tunnel engine: %w", errors.Join(err, e.Close()))
@@ -200,6 +203,7 @@ func (e *Engine) startUpstream() error {
 	e.monitor = monitor
 	dialer := &tsdial.Dialer{Logf: logf}
 	dialer.SetBus(bus)
+	e.deviceGiven = true
 	e.upstream, err = wgengine.NewUserspaceEngine(logf, wgengine.Config{
 		Tun: e.config.Device, Router: idleRouter{}, DNS: idleDNS{}, ListenPort: e.config.Identity.Port,
 		NetMon: monitor, Dialer: dialer, EventBus: bus, HealthTracker: e.system.HealthTracker.Get(),
