@@ -88,6 +88,9 @@ var (
 	ErrEngine = errors.New("data plane does not start")
 	// ErrUnknownName is wrapped when a name or address is of no known agent.
 	ErrUnknownName = errors.New("no such agent")
+	// ErrOffline is wrapped when an agent exists, but the control plane has not
+	// announced where it is.
+	ErrOffline = errors.New("agent is not online")
 	// ErrNotRunning is wrapped when there is no data plane to ask.
 	ErrNotRunning = errors.New("tunnel is not running")
 )
@@ -213,6 +216,9 @@ func (t *Tunnel) Ping(ctx context.Context, name string) (PingReply, error) {
 	if err != nil {
 		return PingReply{}, fmt.Errorf("ping %s: %w", name, err)
 	}
+	if err := running.await(ctx, found.agent); err != nil {
+		return PingReply{}, fmt.Errorf("ping %s: %w", name, err)
+	}
 	result, err := running.engine.Ping(ctx, found.addr)
 	t.pinged(running, found.agent, result, err)
 	if err != nil {
@@ -225,6 +231,28 @@ func (t *Tunnel) Ping(ctx context.Context, name string) (PingReply, error) {
 		t.mu.Unlock()
 	}
 	return reply, nil
+}
+
+const (
+	// announceLimit is how long a ping waits for an agent to be announced: the
+	// data plane waits up to 5 s for the other side to be ready.
+	announceLimit = 6 * time.Second
+	announcePoll  = 50 * time.Millisecond
+)
+
+// await waits until the data plane knows where an agent is, as right after the
+// start it may not yet.
+func (l *live) await(ctx context.Context, id uuid.UUID) error {
+	limit, cancel := context.WithTimeout(ctx, announceLimit)
+	defer cancel()
+	for {
+		if _, known := l.engine.Peer(id); known {
+			return nil
+		}
+		if !pause(limit, announcePoll) {
+			return ErrOffline
+		}
+	}
 }
 
 // state is the workspaces as they are known; t.mu is held.
