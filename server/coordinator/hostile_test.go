@@ -32,6 +32,14 @@ func TestClientCannotTakeAnAgentsAddress(t *testing.T) {
 			r.expect("c1", "error: "+takenAddr+"; EOF")
 			r.expect("a1", "LOST c1 (lost)")
 		})
+		t.Run(prefix+"/of a connected agent without a tunnel", func(t *testing.T) {
+			r := newRig(t)
+			r.pair()
+			r.connect("c2")
+			if err := r.peers["c2"].Send(address(r.id("a1"))); err == nil {
+				t.Error("accepted")
+			}
+		})
 		t.Run(prefix+"/of a destination that is away", func(t *testing.T) {
 			r := newRig(t)
 			r.connect("c1")
@@ -125,6 +133,10 @@ func TestMayRelay(t *testing.T) {
 	r.open("c-m", "a-m")
 	may("a-m", "a1", false)
 	may("c1", "a1", true)
+	stolen.Key, _ = r.keys["c1"].MarshalBinary()
+	r.send("c-m", updateSelf(stolen))
+	may("a-m", "c1", false)
+	may("c1", "a1", true)
 
 	r.shut("c1", "a1")
 	may("c1", "a1", false)
@@ -150,6 +162,13 @@ func TestRelayOutlivesTheLossOfControl(t *testing.T) {
 			r.connect("c1")
 			r.update("c1", 1)
 			r.c.Disconnect(r.id("c1"), "revoked")
+		}, false},
+		{"client lost, back, and shut the tunnel", func(r *rig) {
+			r.peers["c1"].Close()
+			r.connect("c1")
+			r.update("c1", 1)
+			r.open("c1", "a1")
+			r.shut("c1", "a1")
 		}, false},
 		{"client lost and idle", func(r *rig) { r.peers["c1"].Close(); time.Sleep(permitIdle + time.Second) }, false},
 		{"client lost and busy", func(r *rig) {

@@ -35,7 +35,8 @@ func TestSlowPeerCostsOnlyItself(t *testing.T) {
 				r.t.Errorf("sender got %v", err)
 			}
 		},
-		"lost": func(r *rig) { r.peers["c1"].Close() },
+		"two at once": func(r *rig) { r.send("s1", ready(r.id("a1"), r.id("a1"))) },
+		"lost":        func(r *rig) { r.peers["c1"].Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)

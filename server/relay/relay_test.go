@@ -348,7 +348,9 @@ func TestClose(t *testing.T) {
 	t.Run("cuts at the deadline", func(t *testing.T) {
 		r, server := start(t, nil, false)
 		dialRaw(t, server, key.NewNode())
-		dialWebsocket(t, server, key.NewNode())
+		for range 3 {
+			dialWebsocket(t, server, key.NewNode())
+		}
 		// One that never says who it is.
 		conn, err := net.Dial("tcp", server.Listener.Addr().String())
 		if err != nil {
@@ -359,8 +361,13 @@ func TestClose(t *testing.T) {
 		io.ReadFull(conn, make([]byte, 12))
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
+		began := time.Now()
 		if err := r.Close(ctx); err != nil || r.Connections() != 0 {
 			t.Errorf("close: %v, %d left", err, r.Connections())
+		}
+		// A websocket's farewell to somebody who does not answer takes 5 s each.
+		if took := time.Since(began); took > 9*time.Second {
+			t.Errorf("close took %v", took)
 		}
 	})
 }

@@ -80,10 +80,10 @@ func TestUpdates(t *testing.T) {
 	tests := []struct {
 		name   string
 		change func(*shelf)
-		want   string // "" for no update
+		want   string
 	}{
-		{"nothing", func(*shelf) {}, ""},
-		{"another order", func(s *shelf) { s.workspaces[0], s.workspaces[1] = s.workspaces[1], s.workspaces[0] }, ""},
+		{"nothing", func(*shelf) {}, "none"},
+		{"another order", func(s *shelf) { s.workspaces[0], s.workspaces[1] = s.workspaces[1], s.workspaces[0] }, "none"},
 		{"status", func(s *shelf) { s.workspaces[1] = workspace(1, "one", stopped) }, "+w1 one STOPPED"},
 		{"name", func(s *shelf) { s.workspaces[0] = workspace(2, "deux", running) }, "+w2 deux RUNNING"},
 		{"agent name", func(s *shelf) { s.agents[0] = agentOf(3, "dev", 1) }, "+a3 dev of 1"},
@@ -114,7 +114,7 @@ func TestUpdates(t *testing.T) {
 				synctest.Wait()
 				updates.Changed(owner)
 				synctest.Wait()
-				got := ""
+				got := "none"
 				select {
 				case update := <-stream:
 					got = show(update)
