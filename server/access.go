@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/rand"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -13,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"go4.org/mem"
 	"tailscale.com/tailcfg"
 	"tailscale.com/types/key"
 
@@ -127,7 +127,14 @@ func ownAddress() netip.Addr {
 // newSetupCode has 128 bits: it is the one secret of a server without users.
 func newSetupCode() string { return rand.Text() }
 
-func nodePrivate(raw []byte) key.NodePrivate { return key.NodePrivateFromRaw32(mem.B(raw)) }
+// nodePrivate goes by the text form: it is the only one that upstream keeps
+// stable for keys that are stored.
+func nodePrivate(raw []byte) (private key.NodePrivate, err error) {
+	if err := private.UnmarshalText(hex.AppendEncode([]byte("privkey:"), raw)); err != nil {
+		return private, fmt.Errorf("use relay key: %w", err)
+	}
+	return private, nil
+}
 
 // certificateCheck is how often a handshake looks whether the files are new.
 const certificateCheck = 10 * time.Second

@@ -311,7 +311,7 @@ func (s *Server) relayKey(ctx context.Context) (key.NodePrivate, error) {
 	if err != nil {
 		return key.NodePrivate{}, err
 	}
-	return nodePrivate(raw), nil
+	return nodePrivate(raw)
 }
 
 func (s *Server) resumeKeys(ctx context.Context) (*tailnetsvc.ResumeKeys, error) {

@@ -10,10 +10,19 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	build "github.com/causewayhq/causeway/internal/version"
 )
 
-// version is set by the build.
-var version = "v0.0.0-dev"
+// version is what the build set, in a form that clients can compare.
+var version = numbered(build.Version)
+
+func numbered(set string) string {
+	if set == "" || set == "dev" {
+		return "v0.0.0-dev"
+	}
+	return set
+}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -29,6 +29,7 @@ type presence struct {
 type attendance struct {
 	owner       uuid.UUID
 	connections int
+	absences    int // counts how often it left
 	leaving     *time.Timer
 }
 
@@ -62,15 +63,15 @@ func (p *presence) leave(agent uuid.UUID) {
 	if entry.connections > 0 || p.closed {
 		return
 	}
-	var timer *time.Timer
-	timer = time.AfterFunc(absenceGrace, func() { p.expire(agent, timer) })
-	entry.leaving = timer
+	entry.absences++
+	absence := entry.absences
+	entry.leaving = time.AfterFunc(absenceGrace, func() { p.expire(agent, entry, absence) })
 }
 
-func (p *presence) expire(agent uuid.UUID, timer *time.Timer) {
+// expire ends an absence that nothing has ended meanwhile.
+func (p *presence) expire(agent uuid.UUID, entry *attendance, absence int) {
 	p.mu.Lock()
-	entry := p.agents[agent]
-	if entry == nil || entry.leaving != timer || p.closed {
+	if p.agents[agent] != entry || entry.connections > 0 || entry.absences != absence || p.closed {
 		p.mu.Unlock()
 		return
 	}

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,4 +54,44 @@ func TestPresence(t *testing.T) {
 		p.close()
 		time.Sleep(2 * absenceGrace)
 	})
+}
+
+func TestKeepAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		started, pings := time.Now(), 0
+		keepAlive(ctx, func(ctx context.Context) error {
+			if pings++; pings <= 3 {
+				return nil
+			}
+			<-ctx.Done() // silent from now on
+			return ctx.Err()
+		}, cancel)
+		if cause := context.Cause(ctx); !errors.Is(cause, errPingTimeout) {
+			t.Errorf("ended by %v", cause)
+		}
+		if took := time.Since(started); took != 5*pingInterval {
+			t.Errorf("a peer that fell silent after %s was dropped after %s", 3*pingInterval, took)
+		}
+	})
+}
+
+func TestRetainEndsExpired(t *testing.T) {
+	l := newLive()
+	at := time.Now()
+	lasting := store.Token{ID: "lasting"}
+	ending := store.Token{ID: "ending", ExpiresAt: at.Add(time.Minute)}
+	stays, doneStays, _ := l.enter(t.Context(), lasting)
+	ends, doneEnds, _ := l.enter(t.Context(), ending)
+	defer doneStays()
+	defer doneEnds()
+	both := map[string]struct{}{lasting.ID: {}, ending.ID: {}}
+	l.retain(both, at)
+	if stays.Err() != nil || ends.Err() != nil {
+		t.Error("a connection ended too early")
+	}
+	l.retain(both, at.Add(time.Minute))
+	if stays.Err() != nil || !errors.Is(context.Cause(ends), errTokenEnded) {
+		t.Errorf("ended by %v and %v", context.Cause(stays), context.Cause(ends))
+	}
 }

@@ -21,8 +21,8 @@ type Validation struct {
 	Detail string `json:"detail"`
 }
 
-// Rejection is the body of every error (docs of the protocol, 1.7).
-type Rejection struct {
+// RejectionError is the body of every error (docs of the protocol, 1.7).
+type RejectionError struct {
 	Message     string       `json:"message"`
 	Detail      string       `json:"detail,omitempty"`
 	Validations []Validation `json:"validations,omitempty"`
@@ -30,24 +30,24 @@ type Rejection struct {
 	status int
 }
 
-func (r *Rejection) Error() string {
+func (r *RejectionError) Error() string {
 	if r.Detail == "" {
 		return r.Message
 	}
 	return r.Message + " " + r.Detail
 }
 
-func reject(status int, message, detail string) *Rejection {
-	return &Rejection{status: status, Message: message, Detail: detail}
+func reject(status int, message, detail string) *RejectionError {
+	return &RejectionError{status: status, Message: message, Detail: detail}
 }
 
-func rejectField(status int, message, field, detail string) *Rejection {
-	return &Rejection{status: status, Message: message, Validations: []Validation{{field, detail}}}
+func rejectField(status int, message, field, detail string) *RejectionError {
+	return &RejectionError{status: status, Message: message, Validations: []Validation{{field, detail}}}
 }
 
 // notFound is the one answer for what does not exist and for what belongs to
 // somebody else.
-func notFound() *Rejection {
+func notFound() *RejectionError {
 	return reject(http.StatusNotFound, "Resource not found or you do not have access to this resource", "")
 }
 
@@ -55,7 +55,7 @@ func notFound() *Rejection {
 const databaseUnreachable = "database not reachable"
 
 // handlerFunc answers with a status and a body to encode; a nil body sends
-// none. An error that is not a *Rejection is translated by rejectionOf.
+// none. An error that is not a *RejectionError is translated by rejectionOf.
 type handlerFunc func(r *http.Request) (status int, body any, err error)
 
 func (s *Server) handle(handler handlerFunc) http.HandlerFunc {
@@ -80,8 +80,8 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 
 // rejectionOf keeps what the store says about a user's own input, and nothing
 // about the inside of the server.
-func rejectionOf(err error) *Rejection {
-	var rejection *Rejection
+func rejectionOf(err error) *RejectionError {
+	var rejection *RejectionError
 	var name *store.NameError
 	switch {
 	case errors.As(err, &rejection):

@@ -15,7 +15,7 @@ func TestUsersMe(t *testing.T) {
 	if status != http.StatusOK {
 		t.Fatalf("status %d: %v", status, body)
 	}
-	for key, want := range map[string]any{"id": alice.User.ID.String(), "username": "alice", "email": "alice@example.com", "status": "active"} {
+	for key, want := range map[string]any{"id": alice.ID.String(), "username": "alice", "email": "alice@example.com", "status": "active"} {
 		if body[key] != want {
 			t.Errorf("%s is %v, want %v", key, body[key], want)
 		}
@@ -44,8 +44,8 @@ func TestUsersMe(t *testing.T) {
 func TestRejections(t *testing.T) {
 	r := newRig(t)
 	alice := r.person("alice")
-	_, expired, _ := r.store.CreateUserToken(t.Context(), alice.User.ID, "", time.Millisecond)
-	revokedToken, revoked, _ := r.store.CreateUserToken(t.Context(), alice.User.ID, "", 0)
+	_, expired, _ := r.store.CreateUserToken(t.Context(), alice.ID, "", time.Millisecond)
+	revokedToken, revoked, _ := r.store.CreateUserToken(t.Context(), alice.ID, "", 0)
 	if err := r.store.RevokeToken(t.Context(), revokedToken.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestVersionRejections(t *testing.T) {
 			t.Errorf("%s: accepted", test.path)
 			continue
 		}
-		var rejection Rejection
+		var rejection RejectionError
 		if err := json.NewDecoder(response.Body).Decode(&rejection); err != nil {
 			t.Errorf("%s: %v", test.path, err)
 			continue
@@ -128,7 +128,7 @@ func TestVersionRejections(t *testing.T) {
 func TestResumeTokenRejection(t *testing.T) {
 	r := newRig(t)
 	alice, bob := r.person("alice"), r.person("bob")
-	foreign, err := r.api.config.Resume.Issue(alice.agent.ID, alice.User.ID)
+	foreign, err := r.api.config.Resume.Issue(alice.agent.ID, alice.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +254,7 @@ func TestBadInput(t *testing.T) {
 		{"taken", "POST", "/api/v2/users/me/workspaces", `{"name":"MYWS"}`, 409, "taken"},
 		{"empty body", "POST", "/api/v2/users/me/workspaces", ``, 400, "empty"},
 		{"not JSON", "POST", "/api/v2/users/me/workspaces", `<xml>`, 400, "invalid character"},
-		{"unknown field", "POST", "/api/v2/users/me/workspaces", `{"nmae":"x"}`, 400, "nmae"},
+		{"unknown field", "POST", "/api/v2/users/me/workspaces", `{"colour":"x"}`, 400, "colour"},
 		{"two values", "POST", "/api/v2/users/me/workspaces", `{"name":"x"}{"name":"y"}`, 400, "more than one"},
 		{"wrong type", "POST", "/api/v2/users/me/workspaces", `{"name":7}`, 400, "name"},
 		{"too large", "POST", "/api/v2/users/me/workspaces", `{"name":"` + strings.Repeat("x", bodyLimit) + `"}`, 413, "65536"},
@@ -269,7 +269,7 @@ func TestBadInput(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			status, body := r.raw(test.method, test.path, alice.token, test.body)
-			var rejection Rejection
+			var rejection RejectionError
 			if err := json.Unmarshal(body, &rejection); err != nil || rejection.Message == "" {
 				t.Errorf("body %q: %v", body, err)
 			}

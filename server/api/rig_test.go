@@ -109,7 +109,7 @@ func (r *rig) person(name string) person {
 	}
 	p.User, err = r.store.CreateUser(ctx, name, name+"@example.com")
 	check()
-	token, secret, err := r.store.CreateUserToken(ctx, p.User.ID, "", time.Hour)
+	token, secret, err := r.store.CreateUserToken(ctx, p.ID, "", time.Hour)
 	check()
 	p.token, p.tokenID = secret.Reveal(), token.ID
 	p.workspace, err = r.store.CreateWorkspace(ctx, p.User, "myws")

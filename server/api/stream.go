@@ -98,8 +98,9 @@ func readCause(err error) error {
 	switch websocket.CloseStatus(err) {
 	case websocket.StatusNormalClosure, websocket.StatusGoingAway, websocket.StatusNoStatusRcvd:
 		return io.EOF
+	default:
+		return err
 	}
-	return err
 }
 
 func (s *stream) end() {
@@ -151,7 +152,7 @@ func closeCode(err error) (websocket.StatusCode, string) {
 
 // keepAlive pings until the context ends, and cancels it with errPingTimeout
 // when an answer does not come in time.
-func keepAlive(ctx context.Context, conn *websocket.Conn, cancel context.CancelCauseFunc) {
+func keepAlive(ctx context.Context, ping func(context.Context) error, cancel context.CancelCauseFunc) {
 	ticker := time.NewTicker(pingInterval)
 	defer ticker.Stop()
 	for {
@@ -161,7 +162,7 @@ func keepAlive(ctx context.Context, conn *websocket.Conn, cancel context.CancelC
 		case <-ticker.C:
 		}
 		limited, stop := context.WithTimeout(ctx, pingInterval)
-		err := conn.Ping(limited)
+		err := ping(limited)
 		stop()
 		if err != nil {
 			cancel(errPingTimeout)

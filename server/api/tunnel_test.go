@@ -51,7 +51,7 @@ func TestClientReachesAgent(t *testing.T) {
 	alice := r.person("alice")
 	_, client := r.open(tailnetPath, alice.token)
 	api := tailnetv2.NewDRPCTailnetClient(client)
-	updates, err := api.WorkspaceUpdates(t.Context(), &tailnetv2.WorkspaceUpdatesRequest{WorkspaceOwnerId: alice.User.ID[:]})
+	updates, err := api.WorkspaceUpdates(t.Context(), &tailnetv2.WorkspaceUpdatesRequest{WorkspaceOwnerId: alice.ID[:]})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestStrangerGetsNothing(t *testing.T) {
 		t.Errorf("response %v, %v", response, err)
 	}
 	_, other := r.open(tailnetPath, mallory.token)
-	updates, err := tailnetv2.NewDRPCTailnetClient(other).WorkspaceUpdates(t.Context(), &tailnetv2.WorkspaceUpdatesRequest{WorkspaceOwnerId: alice.User.ID[:]})
+	updates, err := tailnetv2.NewDRPCTailnetClient(other).WorkspaceUpdates(t.Context(), &tailnetv2.WorkspaceUpdatesRequest{WorkspaceOwnerId: alice.ID[:]})
 	if err == nil {
 		_, err = updates.Recv()
 	}
@@ -177,7 +177,7 @@ func TestConnectionsEndWithTheirToken(t *testing.T) {
 			return other.RevokeToken(t.Context(), p.tokenID)
 		}},
 		"user deleted by a subcommand": {end: func(t *testing.T, _ *rig, other *store.Store, p person) error {
-			return other.DeleteUser(t.Context(), p.User.ID)
+			return other.DeleteUser(t.Context(), p.ID)
 		}},
 		"agent deleted by a subcommand": {agent: true, end: func(t *testing.T, _ *rig, other *store.Store, p person) error {
 			return other.DeleteAgent(t.Context(), p.agent.ID)
@@ -236,7 +236,7 @@ func TestSubcommandsAreNoticed(t *testing.T) {
 	}
 	defer other.Close()
 	_, client := r.open(tailnetPath, alice.token)
-	updates, err := tailnetv2.NewDRPCTailnetClient(client).WorkspaceUpdates(t.Context(), &tailnetv2.WorkspaceUpdatesRequest{WorkspaceOwnerId: alice.User.ID[:]})
+	updates, err := tailnetv2.NewDRPCTailnetClient(client).WorkspaceUpdates(t.Context(), &tailnetv2.WorkspaceUpdatesRequest{WorkspaceOwnerId: alice.ID[:]})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -131,7 +131,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, token store.Tok
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	var pings sync.WaitGroup
-	pings.Go(func() { keepAlive(ctx, conn, cancel) })
+	pings.Go(func() { keepAlive(ctx, conn.Ping, cancel) })
 	defer pings.Wait()
 	defer cancel(nil)
 
