@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -211,7 +210,7 @@ func startRelay(t *testing.T) proto.RelayMap {
 	routes.Handle("/derp", derpserver.Handler(server))
 	routes.HandleFunc("/derp/latency-check", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	web := httptest.NewUnstartedServer(routes)
-	web.Config.ErrorLog = log.New(io.Discard, "", 0)
+	web.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	web.Start()
 	t.Cleanup(func() {
 		server.Close()
@@ -220,7 +219,6 @@ func startRelay(t *testing.T) proto.RelayMap {
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	stun := stunserver.New(ctx)
-	log.SetOutput(io.Discard) // upstream's STUN server announces itself there
 	if err := stun.Listen("127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@
 package sshd
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -191,8 +190,4 @@ func TestShellOfDatabase(t *testing.T) {
 	if got := shellFromDatabase(path+".absent", "7"); got != "" {
 		t.Errorf("absent: %q", got)
 	}
-}
-
-func mode(number byte, value uint32) string {
-	return string(binary.BigEndian.AppendUint32([]byte{number}, value))
 }

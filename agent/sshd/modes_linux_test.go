@@ -1,10 +1,15 @@
 package sshd
 
 import (
+	"encoding/binary"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
+
+func mode(number byte, value uint32) string {
+	return string(binary.BigEndian.AppendUint32([]byte{number}, value))
+}
 
 func TestTerminalModes(t *testing.T) {
 	start := unix.Termios{Iflag: unix.ICRNL, Lflag: unix.ECHO | unix.ICANON, Oflag: unix.OPOST}
