@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"path/filepath"
 	"strings"
 	"time"
@@ -16,32 +15,22 @@ import (
 	"github.com/causewayhq/causeway/localapi"
 	"github.com/causewayhq/causeway/netcfg"
 	"github.com/causewayhq/causeway/proto/localv1"
-	"github.com/causewayhq/causeway/tun"
 	"github.com/causewayhq/causeway/tunnel"
 )
 
-// TunnelOptions are what real tunnels have in common.
-type TunnelOptions struct {
-	Logger     *slog.Logger
-	StateDir   string // the daemon's; the tunnel gets a directory in it
-	Interface  string
-	OpenDevice func(name string, mtu int) (tun.Device, error)
-}
-
-// RealTunnels makes tunnels of the package tunnel.
-func RealTunnels(options TunnelOptions) NewTunnel {
+// RealTunnels makes tunnels of the package tunnel. Of the settings, the profile
+// and the OS are filled in for each; StateDir is the daemon's, and the tunnel
+// gets a directory in it. An *Error of OpenDevice becomes the status's problem.
+func RealTunnels(settings tunnel.Config) NewTunnel {
+	settings.StateDir = filepath.Join(settings.StateDir, "tunnel")
 	return func(profile Profile, host netcfg.OS) Tunnel {
-		return &realTunnel{tunnel.New(tunnel.Config{
-			Logger: options.Logger,
-			Profile: tunnel.Profile{
-				URL: profile.URL, Token: profile.Token,
-				User: client.User{ID: parseID(profile.UserID), Username: profile.User},
-			},
-			StateDir:   filepath.Join(options.StateDir, "tunnel"),
-			OS:         host,
-			OpenDevice: options.OpenDevice,
-			Interface:  options.Interface,
-		})}
+		config := settings
+		config.OS = host
+		config.Profile = tunnel.Profile{
+			URL: profile.URL, Token: profile.Token,
+			User: client.User{ID: parseID(profile.UserID), Username: profile.User},
+		}
+		return &realTunnel{tunnel.New(config)}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,7 +17,6 @@ import (
 
 	"github.com/causewayhq/causeway/localapi"
 	"github.com/causewayhq/causeway/proto/localv1"
-	"github.com/causewayhq/causeway/tun"
 )
 
 func TestLifeOfAProfile(t *testing.T) {
@@ -152,7 +152,7 @@ func TestTunnelFailureIsAStatusAndIsRetried(t *testing.T) {
 	if _, err := call.Up(t.Context(), &localv1.UpRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	r.tunnel(t).failure <- &tun.Error{Kind: tun.ErrNameTaken, Name: "causeway0", Cause: "the name is taken", Remedy: "choose another"}
+	r.tunnel(t).failure <- fmt.Errorf("run: %w", fail(FailureTUN, "choose another", "the name is taken"))
 	stream, err := call.WatchStatus(t.Context(), &localv1.GetStatusRequest{})
 	if err != nil {
 		t.Fatal(err)

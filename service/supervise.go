@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/causewayhq/causeway/proto/localv1"
-	"github.com/causewayhq/causeway/tun"
 )
 
 // A tunnel that fails is tried again after firstPause, then twice as long each
@@ -129,9 +128,9 @@ func (s *Service) leftBehind(err error) {
 
 // problemOf puts a tunnel's failure into a problem.
 func problemOf(err error) *localv1.Problem {
-	var device *tun.Error
-	if errors.As(err, &device) {
-		return &localv1.Problem{Code: "tun-failed", Cause: "open TUN device " + device.Name + ": " + device.Cause, Remedy: device.Remedy}
+	var device *Error
+	if errors.As(err, &device) && device.Failure == FailureTUN {
+		return &localv1.Problem{Code: "tun-failed", Cause: device.Error(), Remedy: device.Remedy}
 	}
 	return &localv1.Problem{
 		Code:   "tunnel-failed",

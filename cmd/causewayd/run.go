@@ -45,8 +45,8 @@ func newService(options config.Daemon) *service.Service {
 		Version:   version.Version,
 		OpenOS:    func() (netcfg.OS, error) { return newOS(options.StateDir, logger) },
 		Preflight: func() error { return tryDevice(options.Interface) },
-		NewTunnel: service.RealTunnels(service.TunnelOptions{
-			Logger: logger, StateDir: options.StateDir, Interface: options.Interface, OpenDevice: tun.Open,
+		NewTunnel: service.RealTunnels(tunnel.Config{
+			Logger: logger, StateDir: options.StateDir, Interface: options.Interface, OpenDevice: openDevice,
 		}),
 		Verify: func(ctx context.Context, access *url.URL, token client.Token) (client.User, error) {
 			return client.New(access, token, client.Options{}).Me(ctx)
@@ -63,20 +63,30 @@ func newLogger(options config.Daemon) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, handler))
 }
 
-// tryDevice makes the TUN device and takes it away again: nothing short of
-// that tells whether the kernel will give one.
-func tryDevice(name string) error {
-	device, err := tun.Open(name, tunnel.MTU)
+// openDevice opens the TUN device; its errors carry their remedy.
+func openDevice(name string, mtu int) (tun.Device, error) {
+	device, err := tun.Open(name, mtu)
+	if err == nil {
+		return device, nil
+	}
+	failed := &service.Error{Failure: service.FailureTUN, Err: err}
 	var diagnosed *tun.Error
 	if errors.As(err, &diagnosed) {
 		plain := *diagnosed
 		plain.Remedy = ""
-		return &service.Error{Failure: service.FailureTUN, Remedy: diagnosed.Remedy, Err: &plain}
+		failed.Remedy, failed.Err = diagnosed.Remedy, &plain
 	}
-	if err == nil {
-		err = device.Close()
-	}
+	return nil, failed
+}
+
+// tryDevice makes the TUN device and takes it away again: nothing short of
+// that tells whether the kernel will give one.
+func tryDevice(name string) error {
+	device, err := openDevice(name, tunnel.MTU)
 	if err != nil {
+		return err
+	}
+	if err := device.Close(); err != nil {
 		return &service.Error{Failure: service.FailureTUN, Err: err}
 	}
 	return nil
