@@ -121,7 +121,8 @@ func explainLogin(access *url.URL, err error) error {
 	case errors.Is(err, client.ErrSignedOut):
 		failed.Code = localapi.CodeNotSignedIn
 		failed.Cause = fmt.Sprintf("sign in to %s: the deployment refuses the token", access.Redacted())
-		failed.Remedy = "get a new token of your own (not an agent's): open " + access.JoinPath("cli-auth").Redacted()
+		failed.Remedy = "get a new token of your own (not an agent's): on a Coder deployment open " + access.JoinPath("cli-auth").Redacted() +
+			", on a Causeway server run: causeway-server token create <user>"
 	case errors.Is(err, client.ErrCertificate):
 		failed.Remedy = "check the URL and the clock; if the deployment has a certificate authority of its own, add that to this system's trusted ones"
 	case errors.Is(err, client.ErrNotControlPlane):

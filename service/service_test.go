@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -302,29 +303,29 @@ func TestNotify(t *testing.T) {
 func TestGuardShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var text bytes.Buffer
-		code := 0
+		var code atomic.Int32
 		ctx, cancel := context.WithCancel(t.Context())
-		stop := GuardShutdown(ctx, &text, func(c int) { code = c })
+		stop := GuardShutdown(ctx, &text, func(c int) { code.Store(int32(c)) })
 		time.Sleep(time.Hour)
 		cancel()
 		time.Sleep(ShutdownLimit - time.Millisecond)
 		synctest.Wait()
-		if code != 0 {
+		if code.Load() != 0 {
 			t.Error("gave up too early")
 		}
 		time.Sleep(2 * time.Millisecond)
 		synctest.Wait()
 		stop()
-		if code != int(FailureHang) || !strings.Contains(text.String(), "goroutine ") {
-			t.Errorf("exit code %d, dump of %d bytes", code, text.Len())
+		if code.Load() != int32(FailureHang) || !strings.Contains(text.String(), "goroutine ") {
+			t.Errorf("exit code %d, dump of %d bytes", code.Load(), text.Len())
 		}
-		code = 0
+		code.Store(0)
 		ctx, cancel = context.WithCancel(t.Context())
-		stop = GuardShutdown(ctx, &text, func(c int) { code = c })
+		stop = GuardShutdown(ctx, &text, func(c int) { code.Store(int32(c)) })
 		cancel()
 		stop()
 		time.Sleep(time.Hour)
-		if code != 0 {
+		if code.Load() != 0 {
 			t.Error("gave up although the shutdown ended")
 		}
 	})
