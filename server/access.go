@@ -14,42 +14,8 @@ import (
 	"sync"
 	"time"
 
-	"tailscale.com/tailcfg"
 	"tailscale.com/types/key"
-
-	"github.com/causewayhq/causeway/proto"
 )
-
-// The embedded region, as every client of the protocol knows it (docs of the
-// protocol, 1.10).
-const (
-	embeddedRegion = 999
-	embeddedNode   = "999b"
-)
-
-// relayMap is the embedded relay alone. Clients rewrite its host and port to
-// the URL by which they reached us, so a proxy with TLS in front needs no
-// setting here. Unlike the protocol's default, the node announces STUN when our
-// STUN listener is on: a deployment of ours needs no other server then. Where a
-// proxy in front carries no UDP the probe just gets no answer.
-func (s *Server) relayMap() proto.RelayMap {
-	node := &tailcfg.DERPNode{
-		Name: embeddedNode, RegionID: embeddedRegion, HostName: s.access.Hostname(), DERPPort: accessPort(s.access), STUNPort: -1,
-	}
-	if addr, ok := s.STUNAddr().(*net.UDPAddr); ok {
-		node.STUNPort = addr.Port
-	}
-	result := proto.RelayMap{
-		DERPMap: &tailcfg.DERPMap{OmitDefaultRegions: true, Regions: map[int]*tailcfg.DERPRegion{embeddedRegion: {
-			RegionID: embeddedRegion, RegionCode: "coder", RegionName: "Coder Embedded Relay", Nodes: []*tailcfg.DERPNode{node},
-		}}},
-		Embedded: map[int]bool{embeddedRegion: true}, PlainHTTP: map[string]bool{},
-	}
-	if s.access.Scheme == "http" {
-		result.PlainHTTP[embeddedNode] = true
-	}
-	return result
-}
 
 func accessPort(access *url.URL) int {
 	if port, err := strconv.Atoi(access.Port()); err == nil {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"sync"
 	"time"
@@ -67,6 +68,9 @@ type Config struct {
 	STUNListen string
 	// STUNOptional lets the server start without STUN when its port is taken.
 	STUNOptional bool
+	// STUNServers are told to clients besides our own: needed where the access
+	// URL leads to a proxy, which carries no UDP.
+	STUNServers []netip.AddrPort
 	// Version is told to clients.
 	Version string
 }

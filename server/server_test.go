@@ -159,6 +159,36 @@ func TestRelayMap(t *testing.T) {
 	}
 }
 
+func TestSTUNServers(t *testing.T) {
+	servers, err := ParseSTUNServers([]string{"192.0.2.7:3478", "[2001:db8::7]:3479"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(t.Context(), Config{Logger: slog.New(slog.DiscardHandler), DataDir: t.TempDir(), Listen: "127.0.0.1:0", STUNListen: STUNOff, STUNServers: servers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	regions := s.relayMap().Regions
+	first, second := regions[1000], regions[1001]
+	if len(regions) != 3 || first == nil || second == nil {
+		t.Fatalf("regions are %v, want 999, 1000 and 1001", regions)
+	}
+	node := first.Nodes[0]
+	if first.RegionCode != "coder_stun_1" || first.RegionName != "Coder STUN 1" || node.Name != "1000stun0" || !node.STUNOnly || node.IPv4 != "192.0.2.7" || node.STUNPort != 3478 {
+		t.Errorf("first: %+v %+v", first, node)
+	}
+	if node := second.Nodes[0]; node.IPv6 != "2001:db8::7" || node.STUNPort != 3479 || node.IPv4 != "" {
+		t.Errorf("second: %+v", node)
+	}
+	for _, text := range []string{"", "192.0.2.7", "host.example:3478", "192.0.2.7:0", "192.0.2.7:x"} {
+		var setting *SettingError
+		if _, err := ParseSTUNServers([]string{text}); !errors.As(err, &setting) || setting.Setting != "stun-servers" {
+			t.Errorf("%q: %v, want a complaint of stun-servers", text, err)
+		}
+	}
+}
+
 func TestAccessURL(t *testing.T) {
 	listening := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 7080}
 	tests := []struct {

@@ -18,6 +18,8 @@ import (
 
 type runFlags struct {
 	listen, accessURL, tlsCert, tlsKey, stunListen, logLevel, logFormat string
+
+	stunServers []string
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -33,7 +35,7 @@ reverse proxy with TLS in front and name its URL with --access-url.`,
 		Example: `  causeway-server run
   causeway-server run --listen :7080 --access-url http://192.0.2.7:7080
   causeway-server run --listen :443 --tls-cert server.pem --tls-key server.key --access-url https://causeway.example.com
-  causeway-server run --access-url https://causeway.example.com    # behind a proxy on this machine`,
+  causeway-server run --access-url https://causeway.example.com --stun-servers 192.0.2.7:3478    # behind a proxy on this machine, whose address is 192.0.2.7`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			return a.serve(command.Context(), flags, !command.Flags().Changed("stun-listen"))
@@ -45,6 +47,7 @@ reverse proxy with TLS in front and name its URL with --access-url.`,
 	set.StringVar(&flags.tlsCert, "tls-cert", "", "certificate chain, PEM; read again when it changes")
 	set.StringVar(&flags.tlsKey, "tls-key", "", "private key of --tls-cert, PEM")
 	set.StringVar(&flags.stunListen, "stun-listen", server.DefaultSTUNListen, "UDP address for STUN, or off")
+	set.StringSliceVar(&flags.stunServers, "stun-servers", nil, "more STUN servers, ADDRESS:PORT,... (needed when --access-url is a proxy: it carries no UDP)")
 	set.StringVar(&flags.logLevel, "log-level", "warn", "debug, info, warn or error")
 	set.StringVar(&flags.logFormat, "log-format", "text", "text or json; logs go to stderr")
 	return command
@@ -55,9 +58,13 @@ func (a *app) serve(ctx context.Context, flags runFlags, stunOptional bool) erro
 	if err != nil {
 		return err
 	}
+	stunServers, err := server.ParseSTUNServers(flags.stunServers)
+	if err != nil {
+		return err
+	}
 	running, err := server.New(ctx, server.Config{
 		Logger: logger, DataDir: a.dataDir, Listen: flags.listen, AccessURL: flags.accessURL,
-		TLSCert: flags.tlsCert, TLSKey: flags.tlsKey, STUNListen: flags.stunListen, STUNOptional: stunOptional, Version: version,
+		TLSCert: flags.tlsCert, TLSKey: flags.tlsKey, STUNListen: flags.stunListen, STUNOptional: stunOptional, STUNServers: stunServers, Version: version,
 	})
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ func main() {
 }
 
 func run(ctx context.Context) (err error) {
-	dir, err := os.MkdirTemp("", "causeway-demo-")
+	dir, err := os.MkdirTemp("/var/tmp", "causeway-demo-") // hosts have a /tmp of their own
 	if err != nil {
 		return err
 	}

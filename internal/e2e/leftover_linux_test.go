@@ -118,7 +118,7 @@ func expectSame(t *testing.T, stack *rig.Stack, before string) {
 func noticesLeftovers(t *testing.T, stack *rig.Stack, before string) {
 	t.Helper()
 	for plant, remove := range map[string]string{
-		"ip link add causeway0 type dummy":                                 "ip link del causeway0",
+		"ip tuntap add dev causeway0 mode tun":                             "ip tuntap del dev causeway0 mode tun",
 		"ip addr add fd60:627a:a42b::1/128 dev lo":                         "ip addr del fd60:627a:a42b::1/128 dev lo",
 		"ip route add fd60:627a:a42b::/48 dev lo":                          "ip route del fd60:627a:a42b::/48 dev lo",
 		"ip -6 rule add pref 5000 table 52":                                "ip -6 rule del pref 5000",

@@ -41,7 +41,7 @@ func digTable(addr, other string) []dig {
 		{"main.myws.bob.coder AAAA", nxDomain, "", true},
 		{"example.com AAAA", refused, "", false},
 		{"coder.example AAAA", refused, "", false},
-		{"hidden.onion AAAA", nxDomain, "", false},
+		{"hidden.onion AAAA", nxDomain, "", true},
 		{"main.myws.me.coder CH TXT", refused, "", false},
 		{"-x " + addr, noError, "myws.coder.", false},
 		{"-x 2001:db8::1", refused, "", false},

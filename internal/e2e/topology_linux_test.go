@@ -33,6 +33,8 @@ var topologies = map[string]topology{
 	}},
 	"BehindNginx": {client: testnet.EasyNAT, agent: testnet.EasyNAT, direct: true, prepare: func(t *testing.T, stack *rig.Stack) {
 		nginx(t, stack, "")
+		// The proxy carries no UDP: clients must be told where STUN is.
+		stack.ServerArgs = []string{"--stun-servers", testnet.ServerAddr + ":3478"}
 	}},
 }
 
@@ -45,7 +47,7 @@ func blockUDP(t *testing.T, stack *rig.Stack) {
 func nginx(t *testing.T, stack *rig.Stack, extra string) {
 	t.Helper()
 	stack.URL = "http://" + testnet.ProxyAddr
-	config := `daemon off; pid /run/nginx.pid; error_log stderr; events {}
+	config := `daemon off; master_process off; pid /run/nginx.pid; error_log stderr; events {}
 http { access_log off; client_body_temp_path /tmp/body; proxy_temp_path /tmp/proxy; fastcgi_temp_path /tmp/f; uwsgi_temp_path /tmp/u; scgi_temp_path /tmp/s;
   map $http_upgrade $connection_upgrade { default upgrade; '' close; }
   server { listen 80; location / { ` + extra + `

@@ -41,6 +41,8 @@ type Stack struct {
 	Net *testnet.Topology
 	// URL is the access URL that agent and client use.
 	URL string
+	// ServerArgs are further arguments of `causeway-server run`.
+	ServerArgs []string
 	// Server, Agent and Daemon are nil until started.
 	Server, Agent, Daemon *Program
 
@@ -100,8 +102,8 @@ func (s *Stack) Admin(ctx context.Context, args ...string) (string, error) {
 }
 
 // StartServer starts the control plane and waits until it is ready.
-func (s *Stack) StartServer(ctx context.Context, extra ...string) error {
-	args := append([]string{"run", "--listen", "0.0.0.0:" + port, "--access-url", s.URL}, extra...)
+func (s *Stack) StartServer(ctx context.Context) error {
+	args := append([]string{"run", "--listen", "0.0.0.0:" + port, "--access-url", s.URL}, s.ServerArgs...)
 	var err error
 	if s.Server, err = start(s.dir, "server", s.Net.Server.Command(context.WithoutCancel(ctx), s.Path("causeway-server"), args...)); err != nil {
 		return err

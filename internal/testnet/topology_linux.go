@@ -85,14 +85,15 @@ func (t *Topology) host(ctx context.Context, name string) (*Host, error) {
 	return host, nil
 }
 
-// plug connects a host's eth0 to the internet.
+// plug connects a host's eth0 to the internet. It gets no link-local address,
+// which would settle only seconds later and look like a change of the host.
 func (t *Topology) plug(ctx context.Context, host *Host, addr string) error {
 	port := "p" + addr[len("192.0.2."):]
 	_, err := t.Internet.Shell(ctx, fmt.Sprintf(`ip link add %s type veth peer name eth0 netns %d; ip link set %s master wan up`, port, host.PID(), port))
 	if err != nil {
 		return err
 	}
-	_, err = host.Shell(ctx, fmt.Sprintf(`ip addr add %s/24 dev eth0; ip link set eth0 up; ip route add default via 192.0.2.1`, addr))
+	_, err = host.Shell(ctx, fmt.Sprintf(`ip link set eth0 addrgenmode none; ip addr add %s/24 dev eth0; ip link set eth0 up; ip route add default via 192.0.2.1`, addr))
 	return err
 }
 
@@ -113,7 +114,7 @@ func (t *Topology) site(ctx context.Context, host *Host, nat NAT, addr, lan stri
 ip addr add %s.1/24 dev lan0; ip link set lan0 up; sysctl -qw net.ipv4.ip_forward=1`, host.PID(), lan)); err != nil {
 		return nil, err
 	}
-	if _, err := host.Shell(ctx, fmt.Sprintf(`ip addr add %s.2/24 dev eth0; ip link set eth0 up; ip route add default via %s.1`, lan, lan)); err != nil {
+	if _, err := host.Shell(ctx, fmt.Sprintf(`ip link set eth0 addrgenmode none; ip addr add %s.2/24 dev eth0; ip link set eth0 up; ip route add default via %s.1`, lan, lan)); err != nil {
 		return nil, err
 	}
 	return router, router.nft(ctx, natRules(nat))

@@ -1,0 +1,78 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+
+	"tailscale.com/tailcfg"
+
+	"github.com/causewayhq/causeway/proto"
+)
+
+// The embedded region, as every client of the protocol knows it (docs of the
+// protocol, 1.10).
+const (
+	embeddedRegion = 999
+	embeddedNode   = "999b"
+)
+
+// relayMap is the embedded relay, and the STUN servers that were named. Clients rewrite its host and port to
+// the URL by which they reached us, so a proxy with TLS in front needs no
+// setting here. Unlike the protocol's default, the node announces STUN when our
+// STUN listener is on: a deployment of ours needs no other server then. Where a
+// proxy in front carries no UDP the probe gets no answer there, and the setting
+// stun-servers says where else we are reached.
+func (s *Server) relayMap() proto.RelayMap {
+	node := &tailcfg.DERPNode{
+		Name: embeddedNode, RegionID: embeddedRegion, HostName: s.access.Hostname(), DERPPort: accessPort(s.access), STUNPort: -1,
+	}
+	if addr, ok := s.STUNAddr().(*net.UDPAddr); ok {
+		node.STUNPort = addr.Port
+	}
+	result := proto.RelayMap{
+		DERPMap: &tailcfg.DERPMap{OmitDefaultRegions: true, Regions: map[int]*tailcfg.DERPRegion{embeddedRegion: {
+			RegionID: embeddedRegion, RegionCode: "coder", RegionName: "Coder Embedded Relay", Nodes: []*tailcfg.DERPNode{node},
+		}}},
+		Embedded: map[int]bool{embeddedRegion: true}, PlainHTTP: map[string]bool{},
+	}
+	if s.access.Scheme == "http" {
+		result.PlainHTTP[embeddedNode] = true
+	}
+	for i, server := range s.config.STUNServers {
+		id := embeddedRegion + i + 1
+		result.Regions[id] = stunRegion(id, i+1, server)
+	}
+	return result
+}
+
+// stunRegion is a region with nothing but a STUN server, named as the protocol
+// has it; clients never make it their home.
+func stunRegion(id, number int, server netip.AddrPort) *tailcfg.DERPRegion {
+	node := &tailcfg.DERPNode{
+		Name: strconv.Itoa(id) + "stun0", RegionID: id, HostName: server.Addr().String(), STUNPort: int(server.Port()), STUNOnly: true,
+	}
+	if server.Addr().Is4() {
+		node.IPv4 = node.HostName
+	} else {
+		node.IPv6 = node.HostName
+	}
+	return &tailcfg.DERPRegion{
+		RegionID: id, RegionCode: "coder_stun_" + strconv.Itoa(number), RegionName: "Coder STUN " + strconv.Itoa(number), Nodes: []*tailcfg.DERPNode{node},
+	}
+}
+
+// ParseSTUNServers reads addresses with ports. It resolves nothing: a name would have to be found by clients
+// whose resolver may be what is broken.
+func ParseSTUNServers(texts []string) ([]netip.AddrPort, error) {
+	var servers []netip.AddrPort
+	for _, text := range texts {
+		server, err := netip.ParseAddrPort(text)
+		if err != nil || server.Port() == 0 {
+			return nil, &SettingError{"stun-servers", fmt.Errorf("parse %q: want ADDRESS:PORT, such as 192.0.2.7:3478", text)}
+		}
+		servers = append(servers, server)
+	}
+	return servers, nil
+}
