@@ -89,13 +89,22 @@ func violations(rules []rule, packages []listed) []string {
 		}
 		for _, path := range pkg.Deps {
 			for _, banned := range row.never {
-				if covers(module+banned, path) || covers(banned, path) {
+				if bans(banned, path) {
 					found = append(found, dir+" depends on "+banned+" by "+strings.TrimPrefix(path, module))
 				}
 			}
 		}
 	}
 	return found
+}
+
+// bans says whether a path is the banned one, of ours or of another module, or
+// lies below it; a "$" at its end spares what lies below.
+func bans(banned, path string) bool {
+	if exact, found := strings.CutSuffix(banned, "$"); found {
+		return path == exact
+	}
+	return covers(module+banned, path) || covers(banned, path)
 }
 
 // freeForAll: rigs under internal may use whatever they exercise, but nothing
@@ -145,7 +154,7 @@ func TestTree(t *testing.T) {
 func TestNoticesViolations(t *testing.T) {
 	rules := []rule{
 		{dir: "low"},
-		{dir: "mid", mayImport: []string{"low"}, never: []string{"top", "example.com/heavy"}},
+		{dir: "mid", mayImport: []string{"low"}, never: []string{"top", "example.com/heavy", "example.com/exact$"}},
 		{dir: "top", mayImport: []string{"mid"}},
 	}
 	for name, test := range map[string]struct {
@@ -157,6 +166,8 @@ func TestNoticesViolations(t *testing.T) {
 		"heavy at depth":  {listed{ImportPath: module + "mid", Deps: []string{"example.com/heavy/x"}}, []string{"mid depends on example.com/heavy by example.com/heavy/x"}},
 		"ours at depth":   {listed{ImportPath: module + "mid", Deps: []string{module + "top/z"}}, []string{"mid depends on top by top/z"}},
 		"not in table":    {listed{ImportPath: module + "stray"}, []string{"stray is not in the table"}},
+		"exact":           {listed{ImportPath: module + "mid", Deps: []string{"example.com/exact"}}, []string{"mid depends on example.com/exact$ by example.com/exact"}},
+		"below exact":     {listed{ImportPath: module + "mid", Deps: []string{"example.com/exact/below"}}, nil},
 		"alike, not same": {listed{ImportPath: module + "mid", Deps: []string{"example.com/heavyweight"}}, nil},
 	} {
 		if got := violations(rules, []listed{test.pkg}); !slices.Equal(got, test.want) {

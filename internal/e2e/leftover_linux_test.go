@@ -124,7 +124,7 @@ func noticesLeftovers(t *testing.T, stack *rig.Stack, before string) {
 		"ip -6 rule add pref 5000 table 52":                                "ip -6 rule del pref 5000",
 		"cp -p /etc/hosts /tmp/h; echo '::1 left' >> /etc/hosts":           "cp -p /tmp/h /etc/hosts",
 		"cp -p /etc/resolv.conf /tmp/r; echo '# left' >> /etc/resolv.conf": "cp -p /tmp/r /etc/resolv.conf",
-		"chmod 600 /etc/hosts":                                             "chmod 644 /etc/hosts",
+		"cp -p /etc/hosts /tmp/m; chmod 600 /etc/hosts":                    "cp -p /tmp/m /etc/hosts",
 	} {
 		_, err := stack.Client(t.Context(), "sh", "-ec", plant)
 		must(t, err)
