@@ -82,6 +82,7 @@ type Engine struct {
 	directory *directory
 	peers     *lifecycle
 	publisher *publisher
+	homing    *homing
 	events    *eventbus.Client
 	// upgrades are peers to look for a direct path to.
 	upgrades chan uuid.UUID
@@ -152,6 +153,7 @@ func (e *Engine) start() error {
 	self := selfNode(e.config)
 	e.directory = newDirectory(self.View(), e.config.Addresses)
 	e.publisher = newPublisher(e)
+	e.homing = newHoming(e)
 	table := newRoster(self.Key, !e.config.DirectDisabled, e.lastHandshake)
 	e.peers = newLifecycle(table, e.apply)
 	var ctx context.Context
@@ -186,6 +188,7 @@ func (e *Engine) start() error {
 	e.running.Go(func() { e.publisher.run(ctx) })
 	e.running.Go(func() { e.keepAlive(ctx) })
 	e.running.Go(func() { e.upgrade(ctx) })
+	e.running.Go(func() { e.homing.run(ctx) })
 	return nil
 }
 
@@ -232,6 +235,7 @@ func (e *Engine) wire() {
 	e.magic.SetNetInfoCallback(e.publisher.setNetInfo)
 	e.events = e.system.Bus.Get().Client("causeway")
 	eventbus.SubscribeFunc(e.events, e.publisher.setHome)
+	eventbus.SubscribeFunc(e.events, e.homing.networkChanged)
 	e.magic.SetConnectionCounter(e.packetSeen)
 	if e.config.Service != nil {
 		e.system.Tun.Get().PreFilterPacketOutboundToWireGuardNetstackIntercept = e.config.Service.intercept
@@ -246,7 +250,14 @@ func (e *Engine) SetRelayMap(relays proto.RelayMap) {
 		return
 	}
 	e.relays = relays
-	e.magic.SetDERPMap(e.bridge.Rewrite(relays))
+	e.programRelaysLocked()
+}
+
+// programRelaysLocked hands the map to upstream. The caller holds mu.
+func (e *Engine) programRelaysLocked() {
+	plan := planRegions(e.relays)
+	e.magic.SetDERPMap(e.bridge.Rewrite(plan.relays))
+	e.homing.settle(plan)
 }
 
 // relaysChanged is called when the bridge wants to carry other relays than before.
@@ -254,7 +265,7 @@ func (e *Engine) relaysChanged() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.relays.DERPMap != nil {
-		e.magic.SetDERPMap(e.bridge.Rewrite(e.relays))
+		e.programRelaysLocked()
 	}
 }
 
@@ -263,6 +274,8 @@ func (e *Engine) relaysChanged() {
 func (e *Engine) SetControlConnected(connected bool) {
 	if connected {
 		e.system.HealthTracker.Get().GotStreamedMapResponse()
+		// A better home that was found in the meantime can be moved to now.
+		e.homing.poke()
 		return
 	}
 	e.system.HealthTracker.Get().SetOutOfPollNetMap()
@@ -295,6 +308,7 @@ func (e *Engine) Identity() Identity {
 func (e *Engine) Rebind() {
 	e.magic.Rebind()
 	e.magic.ReSTUN("rebind-requested")
+	e.homing.poke()
 }
 
 // Close stops everything and waits for it. The device is closed too.

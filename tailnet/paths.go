@@ -55,8 +55,13 @@ type PeerStatus struct {
 }
 
 // Ping sends a disco ping to the peer that has an address and waits for the
-// answer. It asks again every second until ctx ends, since pings get lost.
+// answer. It asks again every second until ctx ends, since pings get lost. A
+// peer without a session gets one: only packets of a session make upstream
+// invite the peer to open its NAT for us.
 func (e *Engine) Ping(ctx context.Context, addr netip.Addr) (PingResult, error) {
+	if peer := e.directory.owner(addr); peer != nil && !peer.session.live.Load() {
+		e.nudge(peer)
+	}
 	answers := make(chan *ipnstate.PingResult, 8)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -190,9 +195,13 @@ func (s *session) needsKeepAlive(now time.Time) bool {
 }
 
 // Home is our home relay region, 0 if there is none yet, and the measured
-// latency of every region that answered.
+// latency of every relay region that answered.
 func (e *Engine) Home() (region int, latency map[int]time.Duration) {
-	return e.publisher.home(), e.magic.GetDERPRegionLatency()
+	plan, latency := e.homing.current()
+	if !plan.measured {
+		latency = e.magic.GetDERPRegionLatency()
+	}
+	return e.publisher.home(), latency
 }
 
 // peerForIP answers upstream's questions outside the data path.

@@ -19,6 +19,12 @@ import (
 	"github.com/causewayhq/causeway/proto/tailnetv2"
 )
 
+// endpointsWait is how long a node that had a life before waits for its
+// endpoints before it tells of itself without: peers may hold a direct path to
+// it, which they give up when they hear of a node without endpoints. Finding
+// them takes 250 ms, by upstream's search for a port mapper.
+const endpointsWait = 500 * time.Millisecond
+
 // publisher collects what upstream finds out about us and tells it to one
 // callback, in one goroutine, whenever it changed.
 type publisher struct {
@@ -34,9 +40,11 @@ type publisher struct {
 	// again is set when a new callback has to hear what the last one heard.
 	again bool
 
-	// last and lastAsOf belong to the goroutine.
+	// What follows belongs to the goroutine.
 	last     *tailnetv2.Node
 	lastAsOf time.Time
+	// held is since when endpoints are waited for.
+	held time.Time
 }
 
 func newPublisher(engine *Engine) *publisher {
@@ -102,6 +110,13 @@ func (p *publisher) setHome(changed magicsock.HomeDERPChanged) {
 	p.poke()
 }
 
+// noHome is for a relay map without a relay: upstream says nothing then.
+func (p *publisher) noHome() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.own.home = 0
+}
+
 // setForced takes why a relay is reached by websocket, "" if it is not.
 func (p *publisher) setForced(region int, reason string) {
 	p.mu.Lock()
@@ -123,25 +138,52 @@ func (p *publisher) home() int {
 }
 
 func (p *publisher) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-p.poked:
-			p.publish()
+		case <-timer.C:
+		}
+		if wait := p.publish(); wait > 0 {
+			timer.Reset(wait)
 		}
 	}
 }
 
-func (p *publisher) publish() {
+// publish tells what there is to tell, or how long to wait with it.
+func (p *publisher) publish() time.Duration {
 	p.mu.Lock()
+	if p.own.home == 0 || p.callback == nil {
+		p.mu.Unlock()
+		return 0
+	}
+	if wait := p.holdLocked(time.Now()); wait > 0 {
+		p.mu.Unlock()
+		return wait
+	}
 	own, callback, again := p.own, p.callback, p.again
 	p.again = false
 	p.mu.Unlock()
-	if own.home == 0 || callback == nil {
-		return
+	p.tell(own, callback, again)
+	return 0
+}
+
+// holdLocked is how long to wait for the first endpoints. The caller holds mu.
+func (p *publisher) holdLocked(now time.Time) time.Duration {
+	if !p.statusAsOf.IsZero() || p.engine.config.Identity.Port == 0 || p.engine.config.DirectDisabled {
+		return 0
 	}
-	own.latency = withMeasured(own.latency, p.engine.magic.GetDERPRegionLatency())
+	if p.held.IsZero() {
+		p.held = now
+	}
+	return endpointsWait - now.Sub(p.held)
+}
+
+func (p *publisher) tell(own ownNode, callback func(*tailnetv2.Node), again bool) {
+	own.latency = p.engine.latencyToWire(own.latency)
 	node, err := p.engine.nodeToWire(own, nil)
 	if err != nil {
 		p.engine.logger.LogAttrs(context.Background(), slog.LevelError, "cannot describe own node", slog.Any("error", err))
@@ -158,8 +200,18 @@ func (p *publisher) publish() {
 	callback(node)
 }
 
-// withMeasured adds the regions that were measured over HTTPS, where UDP does
-// not get through: upstream does not tell the address family of those.
+// latencyToWire is what peers are told of our distance to the relays: what
+// upstream measured, unless that may be the distance to other servers.
+func (e *Engine) latencyToWire(upstream map[string]float64) map[string]float64 {
+	plan, latency := e.homing.current()
+	if plan.measured {
+		return withMeasured(nil, latency)
+	}
+	return withMeasured(upstream, e.magic.GetDERPRegionLatency())
+}
+
+// withMeasured adds the regions that were measured over HTTP(S), which tells
+// no address family.
 func withMeasured(latency map[string]float64, measured map[int]time.Duration) map[string]float64 {
 	result := maps.Clone(latency)
 	if result == nil {

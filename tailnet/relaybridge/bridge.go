@@ -72,6 +72,8 @@ type Bridge struct {
 	closed bool
 	// targets are the relays by made-up host name.
 	targets map[string]target
+	// regions are the relays of the current map, by region.
+	regions map[int][]target
 	// refused holds why a node answered a raw upgrade with a 4xx, by target
 	// without the made-up name.
 	refused map[nodeKey]string
@@ -166,12 +168,16 @@ func (b *Bridge) Rewrite(relays proto.RelayMap) *tailcfg.DERPMap {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	// Names of relays of the former map stay known: upstream may be dialling.
+	b.regions = map[int][]target{}
 	for id, region := range rewritten.Regions {
 		var front, behind []*tailcfg.DERPNode
 		bridged := false
 		for index, node := range region.Nodes {
 			node.RegionID = id
 			goal := newTarget(id, node, relays.PlainHTTP[node.Name])
+			if !node.STUNOnly {
+				b.regions[id] = append(b.regions[id], goal)
+			}
 			if node.STUNOnly || !b.needs(goal, relays.Embedded[id]) {
 				front = append(front, node)
 				b.probeLocked(node, goal)
@@ -180,7 +186,9 @@ func (b *Bridge) Rewrite(relays proto.RelayMap) *tailcfg.DERPMap {
 			bridged = true
 			// Probes by STUN go round all nodes of a region in order: the real
 			// ones come first.
-			front = append(front, stunNode(node))
+			if node.STUNPort >= 0 {
+				front = append(front, stunNode(node))
+			}
 			behind = append(behind, b.bridgedNode(id, index, node, goal))
 		}
 		region.Nodes = append(front, behind...)
