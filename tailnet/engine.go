@@ -288,7 +288,13 @@ func (e *Engine) SetTunnelDestination(id uuid.UUID) { e.peers.setDestination(id)
 // UpdatePeers applies a batch of updates. Bad ones are skipped and reported,
 // the others are applied.
 func (e *Engine) UpdatePeers(updates []*tailnetv2.CoordinateResponse_PeerUpdate) error {
-	return e.peers.update(updates)
+	err := e.peers.update(updates)
+	for _, update := range updates {
+		if update.GetKind() == tailnetv2.CoordinateResponse_PeerUpdate_READY_FOR_HANDSHAKE {
+			e.handshakeAgain(update.GetId())
+		}
+	}
+	return err
 }
 
 // SetAllPeersLost is for the loss of the control connection: peers stay until

@@ -13,9 +13,11 @@ import (
 // packets begin to go through a relay. Behind two NATs the side that starts
 // loses its first probe, which arrives before the other side has opened its
 // NAT, and upstream would not send the next one for 5 seconds. The pauses fill
-// that gap: the other side's probe takes about one relayed round trip.
+// that gap: the other side opens its NAT about one relayed round trip after our
+// own endpoints are known, which right after a start takes 250 ms.
 var upgradeDelays = []time.Duration{
-	100 * time.Millisecond, 150 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
+	50 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 100 * time.Millisecond, 100 * time.Millisecond,
+	100 * time.Millisecond, 100 * time.Millisecond, 150 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
 	time.Second, 1500 * time.Millisecond, 1500 * time.Millisecond,
 }
 
