@@ -26,8 +26,11 @@ const (
 	// outlive the right to it.
 	allowedFor = time.Second
 	// deniedFor is how long a no is remembered: so much of a session is lost if
-	// its first frame overtakes the tunnel.
-	deniedFor = 100 * time.Millisecond
+	// its first frame overtakes the tunnel. A client that comes back sends its
+	// first handshake before the control plane has answered and the next one,
+	// which must pass, right after that, some milliseconds later. Even at this
+	// rate the questions of a flood cost next to nothing.
+	deniedFor = 2 * time.Millisecond
 	// decisionLimit bounds the memory of one connection. A client with more
 	// active partners asks more often.
 	decisionLimit = 1024
