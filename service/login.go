@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/causewayhq/causeway/client"
 	"github.com/causewayhq/causeway/localapi"
@@ -113,6 +114,18 @@ func parseURL(text string) (*url.URL, error) {
 	return access, nil
 }
 
+// quoteForeign makes a text of the deployment's fit for a terminal: one line,
+// no control characters, at most 200 bytes.
+func quoteForeign(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, text)
+	return strings.ToValidUTF8(text[:min(len(text), 200)], "")
+}
+
 // explainLogin says what went wrong with the check and what to do about it.
 func explainLogin(access *url.URL, err error) error {
 	failed := &localapi.Error{Code: localapi.CodeGeneric, Cause: fmt.Sprintf("sign in to %s: %s", access.Redacted(), err)}
@@ -121,6 +134,9 @@ func explainLogin(access *url.URL, err error) error {
 	case errors.Is(err, client.ErrSignedOut):
 		failed.Code = localapi.CodeNotSignedIn
 		failed.Cause = fmt.Sprintf("sign in to %s: the deployment refuses the token", access.Redacted())
+		if errors.As(err, &rejected) && rejected.Detail != "" {
+			failed.Cause += ": " + quoteForeign(rejected.Detail)
+		}
 		failed.Remedy = "get a new token of your own (not an agent's): on a Coder deployment open " + access.JoinPath("cli-auth").Redacted() +
 			", on a Causeway server run: causeway-server token create <user>"
 	case errors.Is(err, client.ErrCertificate):

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"syscall"
 
 	"github.com/causewayhq/causeway/server"
 	"github.com/causewayhq/causeway/server/store"
@@ -73,7 +74,7 @@ func exitCode(err error) int {
 		return exitListen
 	case errors.Is(err, store.ErrNewerSchema):
 		return exitNewerSchema
-	case errors.Is(err, store.ErrCorrupt), errors.Is(err, store.ErrInUse):
+	case errors.Is(err, store.ErrCorrupt), errors.Is(err, store.ErrInUse), errors.Is(err, syscall.ENOTDIR):
 		return exitDatabase
 	case errors.Is(err, fs.ErrPermission):
 		return exitPermission

@@ -389,7 +389,7 @@ func TestFailures(t *testing.T) {
 		{"certificate is none", runArgs + "--tls-cert " + file + " --tls-key " + file, exitSetting, []string{"--tls-cert", file}},
 		{"log level", runArgs + "--log-level loud", exitSetting, []string{"--log-level", "loud"}},
 		{"log format", runArgs + "--log-format xml", exitSetting, []string{"--log-format", "xml"}},
-		{"data directory is a file", runArgs + "--data-dir " + file, exitOther, []string{file, "not a directory"}},
+		{"data directory is a file", runArgs + "--data-dir " + file, exitDatabase, []string{file, "not a directory"}},
 		{"corrupt database", runArgs + "--data-dir " + corrupt, exitDatabase, []string{filepath.Join(corrupt, "server.db"), "causeway-server restore FILE"}},
 		{"data directory in use", runArgs + "--data-dir " + served, exitDatabase, []string{served, "in use by another causeway-server (pid ", "--data-dir"}},
 		{"health of no server", "health --url http://" + deadAddress(t), exitNotRunning, []string{"connection refused"}},

@@ -139,6 +139,7 @@ func copyFile(ctx context.Context, stack *rig.Stack) error {
 func shell(ctx context.Context, stack *rig.Stack) error {
 	say("you are on the desktop now: try `ssh " + rig.Name + "`, `causeway status`; `exit` takes everything down")
 	cmd := stack.On(ctx, "bash", "--norc", "-i")
+	cmd.SysProcAttr.Setpgid = false // the terminal is for this one
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), "HOME=/tmp", "PS1=desktop# ", "PATH="+filepath.Dir(stack.Path("causeway"))+":"+os.Getenv("PATH"))
 	_ = cmd.Run() // the exit code of the user's last command is no failure of ours

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Host is a network namespace and a mount namespace. In it, /etc is a private
@@ -96,7 +97,11 @@ func (h *Host) PID() int { return h.holder.Process.Pid }
 func (h *Host) Command(ctx context.Context, program string, args ...string) *exec.Cmd {
 	pid := strconv.Itoa(h.PID())
 	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"-t", pid, "-n", "-m", "-u", "--", program}, args...)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	// With all that it started, or else what a shell left running keeps the
+	// output open, and Wait with it.
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 2 * time.Second
 	return cmd
 }
 
