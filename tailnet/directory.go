@@ -44,6 +44,8 @@ type session struct {
 	// sent and received are when the last packet went either way, used is when
 	// the last one did that carried data, in Unix nanoseconds.
 	sent, received, used atomic.Int64
+	// repeated is when we last began the handshake anew, in Unix nanoseconds.
+	repeated atomic.Int64
 	// path is where the last packet went: a UDP endpoint, or upstream's magic
 	// relay address with the region as port.
 	path atomic.Pointer[netip.AddrPort]

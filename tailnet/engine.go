@@ -86,6 +86,8 @@ type Engine struct {
 	events    *eventbus.Client
 	// upgrades are peers to look for a direct path to.
 	upgrades chan uuid.UUID
+	// repeats are handshakes to look after.
+	repeats chan repeat
 
 	// deviceGiven says that upstream closes the device, also when it fails.
 	deviceGiven bool
@@ -115,7 +117,7 @@ func New(config Config) (*Engine, error) {
 	netns.SetEnabled(false)
 	e := &Engine{
 		config: config, logger: config.Logger, system: tsd.NewSystem(), wanted: map[uuid.UUID]struct{}{},
-		upgrades: make(chan uuid.UUID, maxUpgrades),
+		upgrades: make(chan uuid.UUID, maxUpgrades), repeats: make(chan repeat, maxRepeats),
 	}
 	if err := e.start(); err != nil {
 		if !e.deviceGiven && config.Device != nil {
@@ -188,6 +190,7 @@ func (e *Engine) start() error {
 	e.running.Go(func() { e.publisher.run(ctx) })
 	e.running.Go(func() { e.keepAlive(ctx) })
 	e.running.Go(func() { e.upgrade(ctx) })
+	e.running.Go(func() { e.repeatHandshakes(ctx) })
 	e.running.Go(func() { e.homing.run(ctx) })
 	return nil
 }
@@ -274,8 +277,7 @@ func (e *Engine) relaysChanged() {
 func (e *Engine) SetControlConnected(connected bool) {
 	if connected {
 		e.system.HealthTracker.Get().GotStreamedMapResponse()
-		// A better home that was found in the meantime can be moved to now.
-		e.homing.poke()
+		e.homing.connected()
 		return
 	}
 	e.system.HealthTracker.Get().SetOutOfPollNetMap()
@@ -291,7 +293,7 @@ func (e *Engine) UpdatePeers(updates []*tailnetv2.CoordinateResponse_PeerUpdate)
 	err := e.peers.update(updates)
 	for _, update := range updates {
 		if update.GetKind() == tailnetv2.CoordinateResponse_PeerUpdate_READY_FOR_HANDSHAKE {
-			e.handshakeAgain(update.GetId())
+			e.acknowledged(update.GetId())
 		}
 	}
 	return err

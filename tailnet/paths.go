@@ -162,24 +162,6 @@ func (e *Engine) handshakeIfWanted(id uuid.UUID) {
 	}
 }
 
-// handshakeAgain is for a peer that says it knows us now: an initiation that
-// went out before has met nobody, and WireGuard would repeat it after 5 s only.
-// What waits for the session is lost, as it would be on a wire that comes up.
-func (e *Engine) handshakeAgain(rawID []byte) {
-	id, err := uuid.FromBytes(rawID)
-	if err != nil {
-		return // reported by who applied the update
-	}
-	peer := e.directory.peer(id)
-	if peer == nil || peer.session.live.Load() {
-		return
-	}
-	if _, tried := e.upstream.PeerByKey(peer.node.Key); tried {
-		e.upstream.ResetDevicePeer(peer.node.Key)
-		e.nudge(peer)
-	}
-}
-
 // nudge sends a small packet through the tunnel, which makes a session if
 // there is none and keeps the path open; the peer's engine swallows it.
 func (e *Engine) nudge(peer *member) {

@@ -92,7 +92,7 @@ func (b *bench) memoryOfMany(stack *rig.Stack) (float64, error) {
 	if err := stack.StartServer(b.ctx); err != nil {
 		return 0, err
 	}
-	if err := stack.StartDaemon(b.ctx); err != nil {
+	if err := stack.StartDaemon(b.ctx, quietLog...); err != nil {
 		return 0, err
 	}
 	var status agentStatus
@@ -168,7 +168,7 @@ func (b *bench) startDaemon(stack *rig.Stack, socket string) (time.Duration, err
 			return err == nil
 		})
 	}()
-	err := stack.StartDaemon(b.ctx)
+	err := stack.StartDaemon(b.ctx, quietLog...)
 	if !<-answered && err == nil {
 		err = fmt.Errorf("no answer at %s", socket)
 	}

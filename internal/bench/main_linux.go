@@ -42,12 +42,16 @@ func run(ctx context.Context) int {
 	output := flag.String("o", "docs/reports/bench.md", "file for the report, \"\" for none")
 	only := flag.String("only", "", "comma-separated parts: tunnel, relay, dns, product")
 	keep := flag.String("keep", "", "directory for programs, logs and profiles, kept")
+	pairs := flag.Int("pairs", 0, "measurements of each side, 0 for the usual number")
 	flag.BoolVar(&b.quick, "quick", false, "fewer pairs and shorter transfers, to try something")
 	flag.BoolVar(&b.profile, "profile", false, "write CPU profiles of the programs under test into the directory of -keep")
 	flag.Parse()
 	b.ctx, b.pairs, b.lasting, b.idle = ctx, 7, 4*time.Second, 30*time.Second
 	if b.quick {
 		b.pairs, b.lasting, b.idle = 3, 1500*time.Millisecond, 5*time.Second
+	}
+	if *pairs > 0 {
+		b.pairs = *pairs
 	}
 	rows, about, err := b.everything(*only, *keep)
 	if len(rows) > 0 {

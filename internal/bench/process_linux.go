@@ -28,7 +28,7 @@ type process struct {
 	done      chan struct{}
 }
 
-// start runs a program of the bench's directory on a host. Its errors go to a
+// start runs a program of the bench's directory, or one by its path, on a host. Its errors go to a
 // log, and so does its output unless it has a place of its own.
 func (b *bench) start(host *testnet.Host, name string, stdin io.Reader, stdout io.Writer, program string, args ...string) (*process, error) {
 	log, err := os.Create(filepath.Join(b.dir, name+".log"))
@@ -36,7 +36,10 @@ func (b *bench) start(host *testnet.Host, name string, stdin io.Reader, stdout i
 		return nil, err
 	}
 	defer log.Close()
-	cmd := host.Command(b.ctx, filepath.Join(b.dir, program), args...)
+	if !filepath.IsAbs(program) {
+		program = filepath.Join(b.dir, program)
+	}
+	cmd := host.Command(b.ctx, program, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, log
 	if stdout == nil {
 		cmd.Stdout = log
