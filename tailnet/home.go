@@ -61,6 +61,14 @@ func (h *homing) networkChanged(change netmon.ChangeDelta) {
 	}
 }
 
+// connected moves to a better home that was found while nobody would have
+// heard of it. It measures nothing: all clients of a server that restarts come
+// at once.
+func (h *homing) connected() {
+	plan, latency := h.current()
+	h.move(plan, latency)
+}
+
 // settle takes a new plan, after upstream got its map, and keeps or makes the
 // home at once where there is nothing to choose. Nobody would hear of us until
 // there is a home. Upstream's next report may still change it.

@@ -19,12 +19,6 @@ import (
 	"github.com/causewayhq/causeway/proto/tailnetv2"
 )
 
-// endpointsWait is how long a node that had a life before waits for its
-// endpoints before it tells of itself without: peers may hold a direct path to
-// it, which they give up when they hear of a node without endpoints. Finding
-// them takes 250 ms, by upstream's search for a port mapper.
-const endpointsWait = 500 * time.Millisecond
-
 // publisher collects what upstream finds out about us and tells it to one
 // callback, in one goroutine, whenever it changed.
 type publisher struct {
@@ -40,11 +34,9 @@ type publisher struct {
 	// again is set when a new callback has to hear what the last one heard.
 	again bool
 
-	// What follows belongs to the goroutine.
+	// last and lastAsOf belong to the goroutine.
 	last     *tailnetv2.Node
 	lastAsOf time.Time
-	// held is since when endpoints are waited for.
-	held time.Time
 }
 
 func newPublisher(engine *Engine) *publisher {
@@ -138,51 +130,27 @@ func (p *publisher) home() int {
 }
 
 func (p *publisher) run(ctx context.Context) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-p.poked:
-		case <-timer.C:
-		}
-		if wait := p.publish(); wait > 0 {
-			timer.Reset(wait)
+			p.publish()
 		}
 	}
 }
 
-// publish tells what there is to tell, or how long to wait with it.
-func (p *publisher) publish() time.Duration {
+// publish tells what there is to tell. It does not wait for endpoints: a peer
+// that holds a direct path to our former life knows it by call-me-maybe, and
+// keeps such endpoints when it hears of a node without.
+func (p *publisher) publish() {
 	p.mu.Lock()
-	if p.own.home == 0 || p.callback == nil {
-		p.mu.Unlock()
-		return 0
-	}
-	if wait := p.holdLocked(time.Now()); wait > 0 {
-		p.mu.Unlock()
-		return wait
-	}
 	own, callback, again := p.own, p.callback, p.again
 	p.again = false
 	p.mu.Unlock()
-	p.tell(own, callback, again)
-	return 0
-}
-
-// holdLocked is how long to wait for the first endpoints. The caller holds mu.
-func (p *publisher) holdLocked(now time.Time) time.Duration {
-	if !p.statusAsOf.IsZero() || p.engine.config.Identity.Port == 0 || p.engine.config.DirectDisabled {
-		return 0
+	if own.home == 0 || callback == nil {
+		return
 	}
-	if p.held.IsZero() {
-		p.held = now
-	}
-	return endpointsWait - now.Sub(p.held)
-}
-
-func (p *publisher) tell(own ownNode, callback func(*tailnetv2.Node), again bool) {
 	own.latency = p.engine.latencyToWire(own.latency)
 	node, err := p.engine.nodeToWire(own, nil)
 	if err != nil {
