@@ -21,6 +21,7 @@ const maxToken = 8 << 10
 
 func (a *app) login() *cobra.Command {
 	var tokenFile string
+	var connect bool
 	command := &cobra.Command{
 		Use: "login <url>", Short: "Sign in to a deployment", Args: args(1, 1, "the URL of the deployment"),
 		Long: `Sign in to a deployment with a session token. The token is checked before it
@@ -30,10 +31,12 @@ The first time needs root, because the daemon belongs to the machine. Signing
 in with sudo makes the user who ran sudo the owner of the tunnel: that user
 needs no sudo afterwards.`,
 		Example: `  sudo causeway login https://coder.example.com
+  sudo causeway login https://coder.example.com --up    # and connect at once
   causeway login https://coder.example.com --token-file ~/token
   pass show coder | causeway login https://coder.example.com --token-file -`,
 	}
 	command.Flags().StringVar(&tokenFile, "token-file", "", "read the token from this file, - for standard input")
+	command.Flags().BoolVar(&connect, "up", false, "connect, and return when the tunnel works")
 	command.RunE = func(cmd *cobra.Command, args []string) error {
 		access := args[0]
 		if !strings.Contains(access, "://") {
@@ -62,6 +65,9 @@ needs no sudo afterwards.`,
 		fmt.Fprintf(a.env.Stdout, "signed in to %s as %s\n", display(access), answer.GetUser())
 		if request.OwnerUid != nil {
 			fmt.Fprintf(a.env.Stdout, "the user %s may use causeway without sudo from now on\n", a.getenv("SUDO_USER"))
+		}
+		if connect {
+			return a.bringUp(cmd.Context(), client, defaultWait)
 		}
 		fmt.Fprintln(a.env.Stdout, "next: causeway up --wait")
 		return nil
@@ -93,7 +99,7 @@ func (a *app) readToken(access, file string) (string, error) {
 	case !ok:
 		return "", &usageError{cause: "read token: standard input is not a terminal", remedy: "give the token with --token-file FILE, or --token-file - for standard input"}
 	default:
-		fmt.Fprintf(a.env.Stderr, "open %s/cli-auth in a browser, sign in, and paste the token here (it is not shown): ", strings.TrimRight(display(access), "/"))
+		fmt.Fprintf(a.env.Stderr, "%s.\nPaste it here (it is not shown): ", whereTokens(access))
 		data, err := term.ReadPassword(fd)
 		fmt.Fprintln(a.env.Stderr)
 		if err != nil {
@@ -110,9 +116,16 @@ func (a *app) readToken(access, file string) (string, error) {
 		return "", &usageError{cause: "read token: what was read is no token: it has several words or lines, or is too long", remedy: "give a file that holds the token alone"}
 	}
 	if token == "" {
-		return "", &usageError{cause: "read token: it is empty", remedy: "get one at " + strings.TrimRight(display(access), "/") + "/cli-auth"}
+		return "", &usageError{cause: "read token: it is empty", remedy: whereTokens(access)}
 	}
 	return token, nil
+}
+
+// whereTokens tells how to come by a token: which of the two servers it is, is
+// known only once a token has been sent.
+func whereTokens(access string) string {
+	return "get a token: on a Coder deployment open " + strings.TrimRight(display(access), "/") +
+		"/cli-auth in a browser; on a Causeway server it is what `causeway-server user create` or `token create` printed"
 }
 
 // warnPlain says when the token is about to cross a network unencrypted.

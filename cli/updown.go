@@ -22,25 +22,36 @@ the command returns when names answer on this machine, and says on the way what
 it waits for.`,
 	}
 	command.Flags().BoolVar(&wait, "wait", false, "return only when the tunnel works")
-	command.Flags().DurationVar(&timeout, "timeout", time.Minute, "give up waiting after this long; the tunnel goes on trying")
+	command.Flags().DurationVar(&timeout, "timeout", defaultWait, "give up waiting after this long; the tunnel goes on trying")
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
 		client, err := a.dial(cmd.Context())
 		if err != nil {
 			return err
 		}
 		defer client.Close()
+		if wait {
+			return a.bringUp(cmd.Context(), client, timeout)
+		}
 		if _, err := client.Up(cmd.Context(), &localv1.UpRequest{}); err != nil {
 			return err
 		}
-		if !wait {
-			fmt.Fprintln(a.env.Stdout, "connecting; causeway status shows how it goes")
-			return nil
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
-		defer cancel()
-		return a.await(ctx, client, timeout)
+		fmt.Fprintln(a.env.Stdout, "connecting; causeway status shows how it goes")
+		return nil
 	}
 	return command
+}
+
+// defaultWait is how long a command waits for the tunnel to work.
+const defaultWait = time.Minute
+
+// bringUp connects and waits until the tunnel works.
+func (a *app) bringUp(ctx context.Context, client *localapi.Client, timeout time.Duration) error {
+	if _, err := client.Up(ctx, &localv1.UpRequest{}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return a.await(ctx, client, timeout)
 }
 
 // await prints each step until the tunnel works or cannot.

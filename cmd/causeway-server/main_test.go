@@ -174,17 +174,28 @@ func wait(t *testing.T, what string, condition func() bool) {
 func TestFirstSteps(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	server := start(t, dir)
-	checkStart(t, server, "causeway-server --data-dir "+dir+" user create NAME")
+	checkStart(t, server, "causeway-server --data-dir "+dir+" agent create alice/myws/main --with-user   # names of your choice")
 
-	created := ok(t, "user", "create", "alice", "--data-dir", dir)
-	token := regexp.MustCompile(`cwu_[a-z2-7_]+`).FindString(created)
-	if token == "" || !strings.Contains(created, "workspace create alice/myws") || !strings.Contains(created, "causeway login "+server.url) {
-		t.Fatalf("user create printed:\n%s", created)
+	if got := cli(t, nil, "agent", "create", "alice/my--ws/main", "--with-user", "--data-dir", dir); got.code != exitUsage {
+		t.Errorf("a bad name: %+v", got)
 	}
-	if out := ok(t, "workspace", "create", "alice/myws", "--data-dir", dir); !strings.Contains(out, "agent create alice/myws/main") {
+	if out := ok(t, "user", "list", "--data-dir", dir); strings.Contains(out, "alice") {
+		t.Errorf("a bad workspace name left the user behind:\n%s", out)
+	}
+	out := ok(t, "agent", "create", "alice/myws/main", "--with-user", "--data-dir", dir)
+	token := regexp.MustCompile(`cwu_[a-z2-7_]+`).FindString(out)
+	if token == "" || !strings.Contains(out, "sudo causeway login "+server.url+" --up") {
+		t.Fatalf("agent create --with-user printed:\n%s", out)
+	}
+	if out := ok(t, "agent", "create", "alice/myws/other", "--with-user", "--data-dir", dir); strings.Contains(out, "cwu_") {
+		t.Errorf("a user who is there got another token:\n%s", out)
+	}
+	if out := ok(t, "workspace", "create", "alice/second", "--data-dir", dir); !strings.Contains(out, "agent create alice/second/main") {
 		t.Errorf("workspace create printed:\n%s", out)
 	}
-	out := ok(t, "agent", "create", "alice/myws/main", "--data-dir", dir)
+	if out := ok(t, "user", "create", "bob", "--data-dir", dir); !strings.Contains(out, "agent create bob/myws/main --with-user") {
+		t.Errorf("user create printed:\n%s", out)
+	}
 	if !regexp.MustCompile(`(?m)^\s*causeway-agent run --url ` + regexp.QuoteMeta(server.url) + ` --token cwa_[a-z2-7_]+$`).MatchString(out) {
 		t.Errorf("agent create printed:\n%s", out)
 	}
@@ -212,7 +223,7 @@ func TestFirstSteps(t *testing.T) {
 	}
 	// The next start knows that there is a user.
 	second := start(t, dir)
-	checkStart(t, second, "causeway login "+second.url)
+	checkStart(t, second, "sudo causeway login "+second.url+" --up")
 }
 
 // checkStart counts the lines of a start: at most ten, the URL and the next

@@ -84,10 +84,10 @@ func (a *app) announce(running *server.Server) {
 	} else {
 		fmt.Fprintf(&text, "  STUN   off\n")
 	}
-	next := "causeway login " + running.URL()
+	next := "sudo causeway login " + running.URL() + " --up"
 	if code := running.SetupCode(); code != "" {
 		fmt.Fprintf(&text, "  setup  no user yet; setup code for POST /api/v2/users/first: %s\n", code)
-		next = a.self() + " user create NAME"
+		next = a.self() + " agent create alice/myws/main --with-user   # names of your choice"
 	}
 	fmt.Fprintf(&text, "URL:  %s\nNext: %s\n", running.URL(), next)
 	fmt.Fprint(a.stdout, text.String())

@@ -41,7 +41,10 @@ A name has 1 to 63 letters, digits, hyphens and underscores, a letter or digit
 at both ends, and no double hyphen. It is unique without regard to case.`,
 		RunE: func(command *cobra.Command, args []string) error {
 			return a.withStore(command.Context(), func(opened *store.Store) error {
-				return a.createUser(command.Context(), opened, args[0], email, lifetime)
+				if err := a.createUser(command.Context(), opened, args[0], email, lifetime); err != nil || a.asJSON {
+					return err
+				}
+				return a.print("Next: " + a.self() + " agent create " + args[0] + "/myws/main --with-user")
 			})
 		},
 	}
@@ -73,9 +76,9 @@ func (a *app) createUser(ctx context.Context, opened *store.Store, name, email s
 	if user.Admin {
 		role = " (administrator)"
 	}
-	login := ""
+	login := "causeway login URL --up"
 	if url != "" {
-		login = "\n      then, on the desktop: causeway login " + url
+		login = "causeway login " + url + " --up"
 	}
 	return a.print(
 		"Created user "+user.Name+role+".",
@@ -83,7 +86,8 @@ func (a *app) createUser(ctx context.Context, opened *store.Store, name, email s
 		"",
 		"  "+secret.Reveal(),
 		"",
-		"Next: "+a.self()+" workspace create "+user.Name+"/myws"+login)
+		"On the desktop: sudo "+login,
+		"")
 }
 
 func until(token store.Token) string {

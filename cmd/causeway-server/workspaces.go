@@ -164,14 +164,21 @@ func (a *app) agentCommand() *cobra.Command {
 
 func (a *app) agentCreate() *cobra.Command {
 	var url string
+	var missing bool
 	command := &cobra.Command{
 		Use: "create " + agentForm, Short: "Create an agent and print the command that starts it", Args: cobra.ExactArgs(1),
+		Example: "  causeway-server agent create alice/myws/main\n  causeway-server agent create alice/myws/main --with-user    # alice and myws too",
 		RunE: func(command *cobra.Command, args []string) error {
 			parts, err := splitPath(args[0], agentForm)
 			if err != nil {
 				return err
 			}
 			return a.withStore(command.Context(), func(opened *store.Store) error {
+				if missing {
+					if err := a.createMissing(command.Context(), opened, parts); err != nil {
+						return err
+					}
+				}
 				workspace, err := findWorkspace(command.Context(), opened, parts)
 				if err != nil {
 					return err
@@ -185,7 +192,37 @@ func (a *app) agentCreate() *cobra.Command {
 		},
 	}
 	command.Flags().StringVar(&url, "url", "", "URL of the server in the printed command (default: where it last ran)")
+	command.Flags().BoolVar(&missing, "with-user", false, "create the user (and print its token) and the workspace, where they are missing")
 	return a.jsonFlag(command)
+}
+
+// createMissing creates the user and the workspace of an agent's path, as far
+// as they are missing.
+func (a *app) createMissing(ctx context.Context, opened *store.Store, parts []string) error {
+	if a.asJSON {
+		return &usageError{errors.New("use --with-user with --json: create the user by itself, its token is JSON of its own")}
+	}
+	// All names first: a bad one must not leave half of it made.
+	for i, kind := range []string{"user", "workspace", "agent"} {
+		if err := store.CheckName(kind, parts[i]); err != nil {
+			return err
+		}
+	}
+	user, err := opened.UserByName(ctx, parts[0])
+	if errors.Is(err, store.ErrNotFound) {
+		if err := a.createUser(ctx, opened, parts[0], "", 0); err != nil {
+			return err
+		}
+		user, err = opened.UserByName(ctx, parts[0])
+	}
+	if err != nil {
+		return err
+	}
+	_, err = findWorkspace(ctx, opened, parts)
+	if errors.Is(err, store.ErrNotFound) {
+		_, err = opened.CreateWorkspace(ctx, user, parts[1])
+	}
+	return err
 }
 
 func (a *app) agentToken() *cobra.Command {
