@@ -87,7 +87,14 @@ func walk(ctx context.Context, stack *rig.Stack) error {
 	return show(ctx, stack, "what the daemon measured", "causeway status")
 }
 
-func say(text string) { fmt.Printf("\n\033[1m── %s\033[0m\n", text) }
+// say announces a step, in bold on a terminal.
+func say(text string) {
+	bold, plain := "", ""
+	if term.IsTerminal(int(os.Stdout.Fd())) {
+		bold, plain = "\033[1m", "\033[0m"
+	}
+	fmt.Printf("\n%s── %s%s\n", bold, text, plain)
+}
 
 // show runs a command on the desktop, with the output as the user sees it.
 func show(ctx context.Context, stack *rig.Stack, why, command string) error {
