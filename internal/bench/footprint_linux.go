@@ -12,11 +12,8 @@ import (
 	"github.com/causewayhq/causeway/proto/localv1"
 )
 
-// serverData and daemonSocket are the defaults of the programs, on their hosts.
-const (
-	serverData   = "/var/lib/causeway-server"
-	daemonSocket = "/run/causeway/causeway.sock"
-)
+// daemonSocket is the daemon's default, on its host.
+const daemonSocket = "/run/causeway/causeway.sock"
 
 // footprint is bar 14. The daemon is down when it begins, and ends.
 func (b *bench) footprint(stack *rig.Stack) (rows []row, err error) {
@@ -83,7 +80,7 @@ func (b *bench) memoryOfMany(stack *rig.Stack) (float64, error) {
 	if err := stack.Daemon.Stop(); err != nil {
 		return 0, err
 	}
-	if err := b.addAgents(manyAgents); err != nil {
+	if err := b.addAgents(stack, manyAgents); err != nil {
 		return 0, fmt.Errorf("add agents: %w", err)
 	}
 	if err := stack.Server.Stop(); err != nil {

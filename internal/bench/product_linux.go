@@ -5,14 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/causewayhq/causeway/internal/rig"
-	"github.com/causewayhq/causeway/server/store"
 )
 
 // manyAgents is how many agents the second reading of the daemon's memory knows.
@@ -213,30 +211,9 @@ func (b *bench) untilReply(address string, begin func() error) (time.Duration, e
 	return time.Duration(nanoseconds - began.UnixNano()), nil
 }
 
-// addAgents writes agents into the server's database, which is behind its
-// host's own view of the file system.
-func (b *bench) addAgents(count int) error {
-	dir := filepath.Join("/proc", strconv.Itoa(b.net.Server.PID()), "root", serverData)
-	if _, err := os.Stat(dir); err != nil {
-		return err
-	}
-	db, err := store.OpenExisting(b.ctx, dir)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	owner, err := db.UserByName(b.ctx, rig.Owner)
-	if err != nil {
-		return err
-	}
-	for i := range count {
-		workspace, err := db.CreateWorkspace(b.ctx, owner, "many"+strconv.Itoa(i))
-		if err != nil {
-			return err
-		}
-		if _, err := db.CreateAgent(b.ctx, workspace, rig.Agent); err != nil {
-			return err
-		}
-	}
-	return nil
+// addAgents makes workspaces with an agent each, by the server's own command.
+func (b *bench) addAgents(stack *rig.Stack, count int) error {
+	script := fmt.Sprintf(`for i in $(seq %d); do "$1" workspace create %s/many$i; "$1" agent create %s/many$i/%s; done >/dev/null`, count, rig.Owner, rig.Owner, rig.Agent)
+	_, err := b.net.Server.Run(b.ctx, "sh", "-ec", script, "sh", stack.Path("causeway-server"))
+	return err
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -96,6 +97,8 @@ func (f engineFlags) run(ctx context.Context) error {
 		return err
 	}
 	if f.peer == "" {
+		// What the making of the peers left behind is not the engine's.
+		debug.FreeOSMemory()
 		fmt.Fprintln(os.Stderr, "ready")
 		<-ctx.Done()
 		return nil
