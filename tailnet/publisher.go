@@ -140,9 +140,9 @@ func (p *publisher) run(ctx context.Context) {
 	}
 }
 
-// publish tells what there is to tell. It does not wait for endpoints: a peer
-// that holds a direct path to our former life knows it by call-me-maybe, and
-// keeps such endpoints when it hears of a node without.
+// publish tells what there is to tell. It does not wait for endpoints: after a
+// restart, a peer with a direct path to our former life uses the relay for the
+// quarter of a second that they take, and loses nothing.
 func (p *publisher) publish() {
 	p.mu.Lock()
 	own, callback, again := p.own, p.callback, p.again
