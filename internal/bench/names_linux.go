@@ -87,7 +87,7 @@ func (b *bench) names() ([]row, error) {
 		return rows, err
 	}
 	return append(append(rows, more...), row{
-		metric: "DNS allocations for each answered packet", unit: "", ours: []float64{allocations},
+		metric: "DNS allocations for each answered message", unit: "", ours: []float64{allocations},
 		target: &target{limit: 0, amount: true},
 	}), nil
 }
@@ -159,7 +159,7 @@ func (b *bench) namesOnSocket() ([]row, error) {
 	}, nil
 }
 
-// allocations counts those of one packet answered by the resolver.
+// allocations counts those of one message answered by the resolver.
 func allocations() (float64, error) {
 	const name = "main.myws.me.coder"
 	message := dnsmessage.Message{
