@@ -82,6 +82,7 @@ type host struct {
 	mu      sync.Mutex
 	applied []netcfg.Config
 	fail    error
+	stuck   error // what Cleanup fails with
 	deaf    bool // its resolver does not find our names
 	cleaned int
 	changed func(netcfg.Event)
@@ -138,7 +139,7 @@ func (h *host) Cleanup(context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.cleaned++
-	return nil
+	return h.stuck
 }
 func (h *host) Close() error { return nil }
 

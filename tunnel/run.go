@@ -27,8 +27,9 @@ const hostTimeout = 15 * time.Second
 // Run is the whole life of the tunnel, in the order in which it comes up: the
 // kept state, the device, the data plane, the host's configuration, and then
 // the control loop. When the context ends, everything is taken away again in
-// the opposite order. A context that ended is no error. An error of Run is one
-// of those of this package.
+// the opposite order. A context that ended is no error, but ErrHost is when
+// something could not be taken away. An error of Run is one of those of this
+// package.
 func (t *Tunnel) Run(ctx context.Context) (err error) {
 	t.note(func(f *facts) { *f = facts{phase: phaseRunning} })
 	defer func() {
@@ -45,8 +46,12 @@ func (t *Tunnel) Run(ctx context.Context) (err error) {
 		err := t.assemble(ctx, disk, web)
 		switch {
 		case errors.Is(err, errReassemble) && ctx.Err() == nil:
+			// What was left on the host, if anything, is the next one's to take away.
 			t.log.Info("tunnel is made anew", slog.String("reason", err.Error()))
 		case ctx.Err() != nil:
+			if errors.Is(err, ErrHost) {
+				return err
+			}
 			return nil
 		default:
 			return err
@@ -164,13 +169,13 @@ func (s *session) run(ctx context.Context, device tun.Device, kept saved) error 
 	cancel()
 	t.note(func(f *facts) { f.phase = phaseStopping })
 	group.Wait()
-	s.shutdown()
+	left := s.shutdown()
 	select {
 	case err := <-failed:
 		t.note(func(f *facts) { *f = facts{phase: phaseRunning} })
-		return err
+		return errors.Join(err, left)
 	default:
-		return ctx.Err()
+		return left
 	}
 }
 
@@ -185,18 +190,18 @@ func (s *session) resume(kept saved) {
 }
 
 // shutdown takes away what was put on the host, while the device is still
-// there to be named, and then the device itself.
-func (s *session) shutdown() {
+// there to be named, and then the device itself. Its error is ErrHost and says
+// what is left.
+func (s *session) shutdown() error {
 	t := s.tunnel
 	s.collect()
 	s.save()
 	ctx, cancel := context.WithTimeout(context.Background(), hostTimeout)
 	defer cancel()
-	if err := t.config.OS.Apply(ctx, netcfg.Config{}); err != nil {
+	var left error
+	if err := errors.Join(t.config.OS.Apply(ctx, netcfg.Config{}), t.config.OS.Cleanup(ctx)); err != nil {
+		left = fmt.Errorf("%w: %w", ErrHost, err)
 		t.log.Error("host not fully put back", slog.String("error", err.Error()))
-	}
-	if err := t.config.OS.Cleanup(ctx); err != nil {
-		t.log.Error("host not fully cleaned up", slog.String("error", err.Error()))
 	}
 	t.mu.Lock()
 	t.live = nil
@@ -206,6 +211,7 @@ func (s *session) shutdown() {
 	if err := s.engine.Close(); err != nil {
 		t.log.Warn("data plane did not close cleanly", slog.String("error", err.Error()))
 	}
+	return left
 }
 
 func (s *session) newLoop(kept saved) *control.Loop {

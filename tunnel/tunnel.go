@@ -86,6 +86,9 @@ var (
 	ErrDevice = errors.New("TUN device cannot be opened")
 	// ErrEngine is wrapped when the data plane does not start.
 	ErrEngine = errors.New("data plane does not start")
+	// ErrHost is wrapped when the tunnel has ended, but what it put on the host
+	// could not all be taken away; the cause says what.
+	ErrHost = errors.New("host is not restored")
 	// ErrUnknownName is wrapped when a name or address is of no known agent.
 	ErrUnknownName = errors.New("no such agent")
 	// ErrOffline is wrapped when an agent exists, but the control plane has not
