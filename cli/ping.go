@@ -12,9 +12,21 @@ import (
 	"github.com/causewayhq/causeway/proto/localv1"
 )
 
+const (
+	// untilDirectCount is how many pings --until-direct sends without --count:
+	// a direct path comes within the first few seconds or not at all soon.
+	untilDirectCount = 30
+	// searchInterval is the most between two pings after a relayed answer, while
+	// a direct path is being looked for, so that the moment it is found is known
+	// to a quarter second. After searchSpan the search has failed for now, and
+	// the pings left are better spread.
+	searchInterval = 250 * time.Millisecond
+	searchSpan     = 5 * time.Second
+)
+
 type pingJSON struct {
 	Version  int         `json:"version"`
-	Name     string      `json:"name"`
+	Name     string      `json:"name"` // as the user gave it
 	Address  string      `json:"address"`
 	Sent     int         `json:"sent"`
 	Received int         `json:"received"`
@@ -49,17 +61,22 @@ func (a *app) ping() *cobra.Command {
 which relay. The packets are the tunnel's own, so this works also where the
 agent's machine answers no ICMP.
 
+With --until-direct it ends at the first direct answer, and gives up after 30
+pings or the number of --count. The first relayed answers mean that a direct
+path is being looked for: for 5 seconds the next ping then follows after 250 ms,
+and --interval holds again afterwards.
+
 Exits with 6 if nothing came back, with 8 if --until-direct was not reached.`,
 		ValidArgsFunction: a.completeNames,
 	}
-	command.Flags().IntVarP(&p.count, "count", "c", 4, "number of pings; with --until-direct the most (0: no limit)")
-	command.Flags().BoolVar(&p.untilDirect, "until-direct", false, "stop at the first direct answer")
+	command.Flags().IntVarP(&p.count, "count", "c", 4, "number of pings; with --until-direct the most, 30 by default (0: no limit)")
+	command.Flags().BoolVar(&p.untilDirect, "until-direct", false, "go on until the first direct answer")
 	command.Flags().DurationVar(&p.timeout, "timeout", 5*time.Second, "how long to wait for one answer")
 	command.Flags().DurationVar(&p.interval, "interval", time.Second, "time between pings")
 	command.Flags().BoolVar(&p.asJSON, "json", false, "print JSON at the end (cli/schema/ping.json)")
 	command.RunE = func(cmd *cobra.Command, args []string) error {
 		if p.untilDirect && !cmd.Flags().Changed("count") {
-			p.count = 30
+			p.count = untilDirectCount
 		}
 		if p.count < 0 || p.timeout <= 0 || p.interval < 0 {
 			return &usageError{cause: "ping: count, timeout and interval must not be negative, and the timeout not 0", remedy: "see: causeway ping --help"}
@@ -78,7 +95,7 @@ Exits with 6 if nothing came back, with 8 if --until-direct was not reached.`,
 
 func (p *pings) run(ctx context.Context, name string) error {
 	for p.count == 0 || p.out.Sent < p.count {
-		if p.out.Sent > 0 && !pause(ctx, p.interval) {
+		if p.out.Sent > 0 && !pause(ctx, p.wait()) {
 			break
 		}
 		if err := p.one(ctx, name); err != nil {
@@ -89,6 +106,14 @@ func (p *pings) run(ctx context.Context, name string) error {
 		}
 	}
 	return p.finish(name)
+}
+
+// wait is the time until the next ping.
+func (p *pings) wait() time.Duration {
+	if p.untilDirect && p.out.Received > 0 && p.out.Received <= int(searchSpan/searchInterval) {
+		return min(p.interval, searchInterval)
+	}
+	return p.interval
 }
 
 // one sends one ping. Only an error that the next ping would meet again ends
@@ -117,13 +142,13 @@ func (p *pings) one(ctx context.Context, name string) error {
 		return nil
 	}
 	p.out.Received++
-	p.out.Name, p.out.Address = reply.GetName(), reply.GetAddress()
+	p.out.Address = reply.GetAddress()
 	p.out.Direct = reply.GetPath() == localv1.AgentStatus_DIRECT
 	p.out.Replies = append(p.out.Replies, replyJSON{
 		LatencyMS: milliseconds(reply.GetLatency()), Path: pathWord(reply.GetPath()),
 		Endpoint: reply.GetEndpoint(), Relay: relayOf(reply.GetRelay()),
 	})
-	p.say("%s (%s) answered in %s, %s", reply.GetName(), reply.GetAddress(), latency(reply.GetLatency()),
+	p.say("%s (%s) answered in %s, %s", name, reply.GetAddress(), latency(reply.GetLatency()),
 		pathOf(reply.GetPath(), reply.GetEndpoint(), reply.GetRelay()))
 	return nil
 }
