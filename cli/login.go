@@ -97,7 +97,7 @@ func (a *app) readToken(access, file string) (string, error) {
 		defer opened.Close()
 		input = opened
 	case !ok:
-		return "", &usageError{cause: "read token: standard input is not a terminal", remedy: "give the token with --token-file FILE, or --token-file - for standard input"}
+		return "", &usageError{cause: "read token: standard input is not a terminal", remedy: "give the token with --token-file FILE, or --token-file - for standard input; " + whereTokens(access)}
 	default:
 		fmt.Fprintf(a.env.Stderr, "%s.\nPaste it here (it is not shown): ", whereTokens(access))
 		data, err := term.ReadPassword(fd)
