@@ -5,6 +5,6 @@ cd "$(dirname "$0")/.."
 scripts/rigdeps.sh gcc libc6-dev
 go vet ./...
 echo "unit tests, with the race detector"
-CGO_ENABLED=1 go test -race -json -timeout 15m ./... | go run ./internal/report -title "Unit tests"
+CGO_ENABLED=1 go test -race -json -timeout 15m ./... | go run ./internal/report -quiet -title "Unit tests"
 echo "a sample of the long rigs (make e2e runs all)"
 CAUSEWAY_RIGS=sample go test -json -count=1 -timeout 15m ./internal/e2e ./internal/testnet | go run ./internal/report -title "Sample of the rigs"

@@ -32,14 +32,16 @@ type cell struct {
 type report struct {
 	cells  []*cell
 	byName map[string]*cell
+	quiet  bool     // show failures and packages only
 	broken []string // packages that failed without a failing test
 }
 
 func main() {
 	title := flag.String("title", "Tests", "heading of the report")
 	file := flag.String("o", "", "write the report to this file")
+	quiet := flag.Bool("quiet", false, "show only failures, figures and packages")
 	flag.Parse()
-	read := &report{byName: map[string]*cell{}}
+	read := &report{byName: map[string]*cell{}, quiet: *quiet}
 	if err := read.consume(os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "report:", err)
 		os.Exit(1)
@@ -99,8 +101,10 @@ func (r *report) take(line string, show io.Writer) {
 		}
 	case "pass", "fail", "skip":
 		at.result, at.seconds = e.Action, e.Elapsed
-		fmt.Fprintf(show, "%-5s %7.1fs  %s\n", e.Action, e.Elapsed, name)
-		if e.Action != "pass" {
+		if e.Action == "fail" || !r.quiet {
+			fmt.Fprintf(show, "%-5s %7.1fs  %s\n", e.Action, e.Elapsed, name)
+		}
+		if e.Action == "fail" {
 			fmt.Fprint(show, at.output.String())
 		}
 	}
@@ -111,7 +115,7 @@ func (r *report) take(line string, show io.Writer) {
 func (r *report) packageEnd(e event, show io.Writer) {
 	switch e.Action {
 	case "output", "build-output":
-		if !strings.HasPrefix(e.Output, "PASS") && !strings.HasPrefix(e.Output, "ok ") {
+		if e.Output != "PASS\n" && !strings.HasPrefix(e.Output, "?   \t") {
 			fmt.Fprint(show, e.Output)
 		}
 	case "fail", "build-fail":
