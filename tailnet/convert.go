@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/google/uuid"
-	"go4.org/mem"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"tailscale.com/tailcfg"
 	"tailscale.com/types/key"
@@ -162,6 +161,3 @@ func (e *Engine) nodeToWire(own ownNode, asOf *timestamppb.Timestamp) (*tailnetv
 	}
 	return node, nil
 }
-
-// nodePublicFromRaw is a key as wireguard-go gives it.
-func nodePublicFromRaw(raw [32]byte) key.NodePublic { return key.NodePublicFromRaw32(mem.B(raw[:])) }

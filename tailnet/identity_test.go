@@ -79,7 +79,7 @@ func TestIdentityIsNotLogged(t *testing.T) {
 	}
 	var text bytes.Buffer
 	slog.New(slog.NewTextHandler(&text, nil)).Info("start", slog.Any("identity", identity))
-	text.WriteString(fmt.Sprintf("%v %+v %s", identity, identity, identity))
+	fmt.Fprintf(&text, "%v %+v %s", identity, identity, identity)
 	for _, secret := range []string{file.Disco, identity.Node.UntypedHexString()} {
 		if strings.Contains(text.String(), secret) {
 			t.Error("a private key was printed")

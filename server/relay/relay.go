@@ -170,7 +170,7 @@ func (r *Relay) serveRaw(w http.ResponseWriter, req *http.Request) {
 	}
 	var early []byte
 	if n := buffered.Reader.Buffered(); n > 0 {
-		early, _ = buffered.Reader.Peek(n) // what is buffered can be peeked
+		early, _ = buffered.Peek(n) // what is buffered can be peeked
 	}
 	r.serve(req.Context(), conn, early, conn.RemoteAddr().String())
 }

@@ -225,7 +225,7 @@ func TestDeadRelay(t *testing.T) {
 	relay := startRelay(t, relayOptions{})
 	given := relay.relayMap(true, true)
 	relay.CloseClientConnections()
-	relay.Server.Close()
+	relay.Close()
 	b := startBridge(t, Config{})
 	region := b.Rewrite(given).Regions[3]
 	client := derphttp.NewNetcheckClient(func(string, ...any) {}, netmon.NewStatic())
