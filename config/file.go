@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"runtime"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -35,7 +34,7 @@ func readFile(path string, named bool) (map[string]fileValue, error) {
 		return nil, fmt.Errorf("read config: %w", err)
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("read config %s: not a regular file", path)
-	case runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0:
+	case othersMayWrite(info):
 		// Who can write it can choose where root writes.
 		return nil, fmt.Errorf("read config %s: mode %#o lets others write it; run: chmod go-w %s", path, info.Mode().Perm(), path)
 	}

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 )
 
 const (
@@ -71,11 +70,7 @@ func (f File) attempt(entries []Entry) error {
 	if before.info == nil && len(entries) == 0 {
 		return nil
 	}
-	eol := LF
-	if runtime.GOOS == "windows" {
-		eol = CRLF
-	}
-	want, err := add(before.content, entries, eol, before.info == nil)
+	want, err := add(before.content, entries, systemEOL, before.info == nil)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// systemEOL ends the lines of a file that has none yet.
+const systemEOL = LF
+
 // openTemp opens and locks the temporary file. Whoever holds the lock of the
 // file that has this name may do with it what it likes.
 func openTemp(name string) (*os.File, error) {

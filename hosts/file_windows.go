@@ -11,6 +11,9 @@ import (
 
 var replaceFile = windows.NewLazySystemDLL("kernel32.dll").NewProc("ReplaceFileW")
 
+// systemEOL ends the lines of a file that has none yet.
+const systemEOL = CRLF
+
 // openTemp opens the temporary file for us alone: no sharing is the lock.
 func openTemp(name string) (*os.File, error) {
 	path, err := windows.UTF16PtrFromString(name)

@@ -81,16 +81,11 @@ func (a *app) readEnvironment(command *cobra.Command) (err error) {
 
 // defaultDataDir is the system's place for root and the user's own for others.
 func defaultDataDir() string {
-	if runtime.GOOS != "windows" && os.Geteuid() == 0 {
-		return "/var/lib/causeway-server"
+	if dir := systemDataDir(); dir != "" {
+		return dir
 	}
 	if base := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(base) {
 		return filepath.Join(base, "causeway-server")
-	}
-	if runtime.GOOS == "windows" {
-		if base, err := os.UserConfigDir(); err == nil {
-			return filepath.Join(base, "causeway-server")
-		}
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
