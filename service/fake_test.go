@@ -93,6 +93,28 @@ type rig struct {
 	tunnels chan *fakeTunnel
 }
 
+// failAll makes every tunnel fail as soon as it runs, until it is stopped.
+func (r *rig) failAll(err error) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var failing sync.WaitGroup
+	failing.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case tunnel := <-r.tunnels:
+				select {
+				case tunnel.failure <- err:
+				case <-ctx.Done():
+					r.tunnels <- tunnel // for who comes after
+					return
+				}
+			}
+		}
+	})
+	return func() { cancel(); failing.Wait() }
+}
+
 const goodToken = "good-token-9f2c"
 
 func newRig(t *testing.T) *rig {

@@ -133,9 +133,15 @@ func (s *Service) serve(ctx context.Context, listener net.Listener) error {
 	}()
 	s.notify("READY=1")
 	s.config.Logger.Info("daemon started", slog.String("socket", s.config.Socket), slog.String("version", s.config.Version))
-	notifyStopping := context.AfterFunc(ctx, func() { s.notify("STOPPING=1") })
+	// Said at once, while the tunnel is still being taken down, and said for
+	// certain: the function may not have begun when the supervisor is done.
+	said := make(chan struct{})
+	context.AfterFunc(ctx, func() {
+		defer close(said)
+		s.notify("STOPPING=1")
+	})
 	s.supervise(ctx)
-	notifyStopping()
+	<-said
 	stopAPI()
 	if err := <-apiEnded; err != nil {
 		return fail(FailureLocalAPI, "restart causewayd", "serve local API: %w", err)

@@ -153,17 +153,20 @@ func TestTunnelFailureIsAStatusAndIsRetried(t *testing.T) {
 	if _, err := call.Up(t.Context(), &localv1.UpRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	r.tunnel(t).failure <- fmt.Errorf("run: %w", fail(FailureTUN, "choose another", "the name is taken"))
 	stream, err := call.WatchStatus(t.Context(), &localv1.GetStatusRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Every try fails until the failure has been seen: on a slow machine the
+	// next try may begin before the first one's failure is sent.
+	stopFailing := r.failAll(fmt.Errorf("run: %w", fail(FailureTUN, "choose another", "the name is taken")))
 	status := &localv1.Status{}
 	for status.GetState() != localv1.State_FAILED {
 		if status, err = stream.Recv(); err != nil {
 			t.Fatal(err)
 		}
 	}
+	stopFailing()
 	problem := status.GetProblems()[0]
 	if problem.GetCode() != "tun-failed" || problem.GetRemedy() != "choose another" {
 		t.Errorf("problem %v", problem)

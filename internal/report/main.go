@@ -120,6 +120,9 @@ func (r *report) packageEnd(e event, show io.Writer) {
 		}
 	case "fail", "build-fail":
 		for _, at := range r.cells {
+			if at.result == "" && strings.HasPrefix(at.name, e.Package[strings.LastIndex(e.Package, "/")+1:]+": ") {
+				fmt.Fprintf(show, "never ended: %s\n%s", at.name, at.output.String())
+			}
 			if at.result == "fail" && strings.HasPrefix(at.name, e.Package[strings.LastIndex(e.Package, "/")+1:]+": ") {
 				return
 			}
