@@ -83,7 +83,7 @@ type host struct {
 	applied []netcfg.Config
 	fail    error
 	stuck   error // what Cleanup fails with
-	deaf    bool // its resolver does not find our names
+	deaf    bool  // its resolver does not find our names
 	cleaned int
 	changed func(netcfg.Event)
 	order   *order

@@ -3,11 +3,9 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -342,107 +340,6 @@ func TestEnvironment(t *testing.T) {
 	if got := cli(t, bad, "token", "create", "env"); got.code != exitUsage || !strings.Contains(got.stderr, "CAUSEWAY_SERVER_LIFETIME") {
 		t.Errorf("bad value: %+v", got)
 	}
-}
-
-// TestFailures holds the message and the exit code of everything that can be
-// wrong: what, where and the remedy on stderr, nothing on stdout.
-func TestFailures(t *testing.T) {
-	dir := t.TempDir()
-	ok(t, "user", "create", "alice", "--data-dir", dir)
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	takenUDP, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer takenUDP.Close()
-	file := filepath.Join(t.TempDir(), "file")
-	corrupt := t.TempDir()
-	for _, path := range []string{file, filepath.Join(corrupt, "server.db")} {
-		if err := os.WriteFile(path, []byte(strings.Repeat("not a database ", 100)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	served := filepath.Join(t.TempDir(), "served")
-	start(t, served)
-	runArgs := "run --listen 127.0.0.1:0 --stun-listen off "
-	tests := []struct {
-		name, args string
-		code       int
-		text       []string
-	}{
-		{"unknown command", "serve", exitUsage, []string{`unknown command "serve"`, "--help"}},
-		{"unknown subcommand", "user make alice", exitUsage, []string{`unknown command "make"`, "--help"}},
-		{"group alone", "user", exitUsage, []string{"create", "list", "delete"}},
-		{"unknown flag", "run --no-such-flag", exitUsage, []string{"--no-such-flag", "--help"}},
-		{"missing argument", "user create", exitUsage, []string{"accepts 1 arg"}},
-		{"bad duration", "token create alice --lifetime soon", exitUsage, []string{"soon"}},
-		{"negative duration", "token create alice --lifetime -1h", exitUsage, []string{"negative"}},
-		{"bad path", "workspace create alice", exitUsage, []string{"USER/WORKSPACE"}},
-		{"empty part", "agent create alice//main", exitUsage, []string{"USER/WORKSPACE/AGENT"}},
-		{"bad name", "user create a--b", exitUsage, []string{`"a--b"`, "double hyphen"}},
-		{"me", "user create me", exitUsage, []string{`"me"`, "choose another name"}},
-		{"taken name", "user create ALICE", exitExists, []string{`"ALICE"`, "already exists"}},
-		{"no such user", "token create nobody", exitNotFound, []string{`"nobody"`, "not found"}},
-		{"no such workspace", "agent create alice/none/main", exitNotFound, []string{`"none"`, "not found"}},
-		{"no backup", "restore " + filepath.Join(dir, "none"), exitNotFound, []string{filepath.Join(dir, "none")}},
-		{"backup is none", "restore " + file, exitDatabase, []string{file, "damaged or not a causeway-server database"}},
-		{"backup of nothing", "backup " + file + ".new --data-dir " + file + ".none", exitNotFound, []string{file + ".none"}},
-		{"HTTP address taken", "run --stun-listen off --listen " + taken.Addr().String(), exitListen, []string{taken.Addr().String(), "address already in use", "--listen"}},
-		{"STUN address taken", "run --listen 127.0.0.1:0 --stun-listen " + takenUDP.LocalAddr().String(), exitListen, []string{takenUDP.LocalAddr().String(), "address already in use", "--stun-listen"}},
-		{"not an address", "run --listen nowhere", exitListen, []string{"nowhere", "--listen"}},
-		{"access URL without scheme", runArgs + "--access-url causeway.example.com", exitSetting, []string{"--access-url", "http:// or https://"}},
-		{"access URL with a path", runArgs + "--access-url https://causeway.example.com/x", exitSetting, []string{"--access-url", "scheme, host and port only"}},
-		{"certificate alone", runArgs + "--tls-cert " + file, exitSetting, []string{"--tls-key"}},
-		{"certificate is none", runArgs + "--tls-cert " + file + " --tls-key " + file, exitSetting, []string{"--tls-cert", file}},
-		{"log level", runArgs + "--log-level loud", exitSetting, []string{"--log-level", "loud"}},
-		{"log format", runArgs + "--log-format xml", exitSetting, []string{"--log-format", "xml"}},
-		{"data directory is a file", runArgs + "--data-dir " + file, exitDatabase, []string{file, "not a directory"}},
-		{"corrupt database", runArgs + "--data-dir " + corrupt, exitDatabase, []string{filepath.Join(corrupt, "server.db"), "causeway-server restore FILE"}},
-		{"data directory in use", runArgs + "--data-dir " + served, exitDatabase, []string{served, "in use by another causeway-server (pid ", "--data-dir"}},
-		{"health of no server", "health --url http://" + deadAddress(t), exitNotRunning, []string{"connection refused"}},
-		{"health never ran", "health", exitNotRunning, []string{"never run"}},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			args := strings.Fields(test.args)
-			if !strings.Contains(test.args, "--data-dir") {
-				args = append(args, "--data-dir", dir)
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, os.Args[0], args...)
-			cmd.Env = []string{asServer + "=1", "HOME=" + t.TempDir()}
-			got := finish(t, cmd)
-			if got.code != test.code || got.stdout != "" {
-				t.Errorf("exit %d, want %d\nstdout %q\nstderr %q", got.code, test.code, got.stdout, got.stderr)
-			}
-			for _, part := range test.text {
-				if !strings.Contains(got.stderr, part) {
-					t.Errorf("stderr %q does not say %q", got.stderr, part)
-				}
-			}
-			if strings.Count(got.stderr, "\n") > 2 {
-				t.Errorf("more than one message:\n%s", got.stderr)
-			}
-		})
-	}
-	if content, err := os.ReadFile(filepath.Join(corrupt, "server.db")); err != nil || !strings.HasPrefix(string(content), "not a database") {
-		t.Errorf("the corrupt database was changed: %v", err)
-	}
-}
-
-func deadAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 func TestHelp(t *testing.T) {

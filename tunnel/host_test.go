@@ -1,0 +1,53 @@
+package tunnel
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestHostThatRefuses(t *testing.T) {
+	r := newRig(t, newPlane(t), t.TempDir())
+	r.host.fail = errors.New("resolved says no")
+	r.start()
+	status := r.waitState(Degraded)
+	if status.Problems[0].Code != CodeHost || !strings.Contains(status.Problems[0].Cause, "resolved says no") {
+		t.Errorf("problems %+v", status.Problems)
+	}
+	r.host.mu.Lock()
+	r.host.fail = nil
+	r.host.mu.Unlock()
+	r.waitState(Connected) // by itself
+}
+
+// TestHostThatKeepsSomething: what could not be taken away is the error of Run,
+// and the data plane is closed nevertheless.
+func TestHostThatKeepsSomething(t *testing.T) {
+	busy, denied := errors.New("remove route: busy"), errors.New("restore hosts: denied")
+	for name, test := range map[string]struct{ apply, cleanup error }{
+		"apply":   {apply: busy},
+		"cleanup": {cleanup: denied},
+		"both":    {apply: busy, cleanup: denied},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, newPlane(t), t.TempDir()).start()
+			r.waitState(Connected)
+			r.host.mu.Lock()
+			r.host.fail, r.host.stuck = test.apply, test.cleanup
+			r.host.mu.Unlock()
+			err := r.stop()
+			if !errors.Is(err, ErrHost) {
+				t.Fatalf("Run ended with %v", err)
+			}
+			for _, want := range []error{test.apply, test.cleanup} {
+				if want != nil && !errors.Is(err, want) {
+					t.Errorf("%v does not say %q", err, want)
+				}
+			}
+			if r.host.cleaned != 1 || !slices.Contains(r.order.list, "device closed") {
+				t.Errorf("cleaned %d times; %v", r.host.cleaned, r.order.list)
+			}
+		})
+	}
+}
