@@ -367,5 +367,6 @@ func TestStatusNeverWaits(t *testing.T) {
 	}
 	r.Kick()
 }
+
 var _ control.Coordinatee = (*tailnet.Engine)(nil)
 var _ Engine = (*tailnet.Engine)(nil)
