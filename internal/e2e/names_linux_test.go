@@ -205,11 +205,23 @@ func TestSystemNames(t *testing.T) {
 	}
 }
 
-// stopOnSystem asks the daemon on a systemd host to end: the process that the
-// rig started is only the one that entered the host.
+// stopOnSystem ends the daemon on a systemd host and waits for it: the process
+// that the rig started is only the one that entered the host.
 func stopOnSystem(t *testing.T, stack *rig.Stack) {
 	t.Helper()
-	if err := stack.On(context.Background(), "pkill", "-TERM", "-x", "causewayd").Run(); err != nil && exitCode(err) != 1 {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := stack.On(ctx, "pkill", "-TERM", "-x", "causewayd").Run(); err != nil && exitCode(err) != 1 {
+		t.Errorf("stop the daemon on the systemd host: %v", err)
+	}
+	err := rig.Eventually(ctx, func() error {
+		if output, err := stack.Client(ctx, "pgrep", "-x", "causewayd"); err == nil {
+			return fmt.Errorf("the daemon still runs: %s", output)
+		}
+		return nil
+	})
+	if err != nil {
+		stack.On(context.Background(), "pkill", "-QUIT", "-x", "causewayd").Run()
 		t.Errorf("stop the daemon on the systemd host: %v", err)
 	}
 }
