@@ -91,6 +91,7 @@ type rig struct {
 	config  Config
 	os      *fakeOS
 	tunnels chan *fakeTunnel
+	residue error // of every tunnel
 }
 
 // failAll makes every tunnel fail as soon as it runs, until it is stopped.
@@ -129,7 +130,7 @@ func newRig(t *testing.T) *rig {
 		OpenOS:   func() (netcfg.OS, error) { return r.os, nil },
 		NewTunnel: func(profile Profile, _ netcfg.OS) Tunnel {
 			tunnel := &fakeTunnel{
-				profile: profile, failure: make(chan error),
+				profile: profile, failure: make(chan error), residue: r.residue,
 				status: &localv1.Status{State: localv1.State_STARTING},
 			}
 			r.tunnels <- tunnel

@@ -189,12 +189,13 @@ func TestTunnelFailureIsAStatusAndIsRetried(t *testing.T) {
 
 func TestTunnelThatLeavesSomething(t *testing.T) {
 	r := newRig(t)
+	r.residue = errors.New("remove route: busy")
 	_, call, stop := r.start(t)
 	login(t, call)
 	if _, err := call.Up(t.Context(), &localv1.UpRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	r.tunnel(t).residue = errors.New("remove route: busy")
+	r.tunnel(t)
 	_, err := call.Down(t.Context(), &localv1.DownRequest{})
 	wantCode(t, err, localapi.CodeGeneric)
 	if got := statusOf(t, call).GetProblems(); len(got) != 1 || got[0].GetCode() != "host-not-restored" {

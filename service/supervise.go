@@ -103,6 +103,12 @@ func (s *Service) runTunnel(ctx context.Context, profile Profile, number uint64,
 			}
 			return err
 		case <-wants:
+			// A request wakes after it is written down, so this may be the very
+			// one that the tunnel was started for.
+			wants = s.wants.next()
+			if _, now := s.wanted(); now == number {
+				continue
+			}
 		case <-ctx.Done():
 		}
 		stop()
