@@ -82,7 +82,9 @@ func (c *coordination) receive() error {
 		}
 		loop := c.session.loop
 		if err := loop.Coordinatee.UpdatePeers(response.GetPeerUpdates()); err != nil {
-			return fmt.Errorf("apply peers: %w", err)
+			// The good ones are applied. To end the connection would let one
+			// peer with a bad node cost us all others, again and again.
+			c.session.log.Error("peer update skipped", slog.String("error", err.Error()))
 		}
 		if loop.Acks {
 			c.acknowledge(response.GetPeerUpdates())

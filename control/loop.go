@@ -17,7 +17,8 @@ import (
 
 // Coordinatee is the data plane, as far as coordination is concerned.
 type Coordinatee interface {
-	// UpdatePeers applies one batch of news about peers.
+	// UpdatePeers applies one batch of news about peers. Its error tells of
+	// those that were skipped, and is only logged.
 	UpdatePeers([]*tailnetv2.CoordinateResponse_PeerUpdate) error
 	// SetAllPeersLost marks every peer as lost: kept, and timed out later.
 	SetAllPeersLost()

@@ -258,6 +258,34 @@ func TestBadWorkspaceUpdateEndsTheConnectionOnly(t *testing.T) {
 	}
 }
 
+// TestBadPeerCostsOnlyItself holds that a node which the data plane refuses
+// ends nothing: a workspace could announce one again and again.
+func TestBadPeerCostsOnlyItself(t *testing.T) {
+	engine, heard := &data{fail: errors.New("node is malformed")}, &reports{}
+	good := uuid.New()
+	p := &plane{coordinate: func(_ int, stream tailnetv2.DRPCTailnet_CoordinateStream) error {
+		for _, id := range []uuid.UUID{uuid.New(), good} {
+			update := &tailnetv2.CoordinateResponse_PeerUpdate{Id: id[:], Kind: tailnetv2.CoordinateResponse_PeerUpdate_NODE, Node: &tailnetv2.Node{}}
+			if err := stream.Send(&tailnetv2.CoordinateResponse{PeerUpdates: []*tailnetv2.CoordinateResponse_PeerUpdate{update}}); err != nil {
+				return err
+			}
+		}
+		<-stream.Context().Done()
+		return nil
+	}}
+	stop := run(t, userLoop(serve(t, p, nil), engine, heard))
+	eventually(t, "connected, and told of the peer behind the bad one", func() (told bool) {
+		engine.read(func(d *data) { told = len(d.peers) == 2 && uuid.UUID(d.peers[1].GetId()) == good })
+		return told && heard.ups() == 1
+	})
+	engine.read(func(d *data) {
+		if d.lost != 0 || len(p.seen()) != 1 {
+			t.Errorf("peers marked lost %d times, %d dials", d.lost, len(p.seen()))
+		}
+	})
+	stop()
+}
+
 func TestRelayMapIsRewritten(t *testing.T) {
 	p := &plane{relays: &tailnetv2.DERPMap{Regions: map[int64]*tailnetv2.DERPMap_Region{
 		999: {RegionId: 999, EmbeddedRelay: true, Nodes: []*tailnetv2.DERPMap_Region_Node{{Name: "999b", RegionId: 999, HostName: "inside.test", StunPort: -1}}},
