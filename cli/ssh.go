@@ -59,6 +59,13 @@ Exits with the code of the remote command, or 255 if ssh failed.`,
 		if err != nil {
 			return err
 		}
+		if len(agent.GetNames()) == 0 {
+			return &localapi.Error{
+				Code:   localapi.CodeNotFound,
+				Cause:  fmt.Sprintf("run ssh: agent %q of workspace %q has no name that DNS can carry", agent.GetName(), agent.GetWorkspace()),
+				Remedy: "rename the workspace or the agent",
+			}
+		}
 		line, err := a.sshLine(user, agentName(agent), options, remote)
 		if err != nil {
 			return err
@@ -83,11 +90,9 @@ func (a *app) sshLine(user, host string, options, remote []string) ([]string, er
 	if user != "" {
 		line = append(line, "-l", user)
 	}
-	line = append(line, host)
-	if len(remote) > 0 {
-		line = append(append(line, "--"), remote...)
-	}
-	return line, nil
+	// Behind the dashes nothing is an option, whatever the control plane calls
+	// its agents.
+	return append(append(line, "--", host), remote...), nil
 }
 
 // sshQuote protects a path with blanks in an option's value.
