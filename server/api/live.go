@@ -33,15 +33,17 @@ type live struct {
 type connection struct {
 	token  store.Token
 	cancel context.CancelCauseFunc
+	revoke func() // runs before the end if the token ended
 }
 
 func newLive() *live { return &live{connections: map[*connection]struct{}{}} }
 
-// enter registers a connection; done must be called when it has ended. It
-// reports false once the server drains.
-func (l *live) enter(ctx context.Context, token store.Token) (joined context.Context, done func(), ok bool) {
+// enter registers a connection; done must be called when it has ended. If it
+// ends with its token, revoke is called first. It reports false once the server
+// drains.
+func (l *live) enter(ctx context.Context, token store.Token, revoke func()) (joined context.Context, done func(), ok bool) {
 	joined, cancel := context.WithCancelCause(ctx)
-	entry := &connection{token, cancel}
+	entry := &connection{token, cancel, revoke}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -65,6 +67,7 @@ func (l *live) retain(tokens map[string]struct{}, at time.Time) {
 	defer l.mu.Unlock()
 	for entry := range l.connections {
 		if _, found := tokens[entry.token.ID]; !found || entry.token.Check(at) != nil {
+			entry.revoke()
 			entry.cancel(errTokenEnded)
 		}
 	}

@@ -81,8 +81,8 @@ func TestRetainEndsExpired(t *testing.T) {
 	at := time.Now()
 	lasting := store.Token{ID: "lasting"}
 	ending := store.Token{ID: "ending", ExpiresAt: at.Add(time.Minute)}
-	stays, doneStays, _ := l.enter(t.Context(), lasting)
-	ends, doneEnds, _ := l.enter(t.Context(), ending)
+	stays, doneStays, _ := l.enter(t.Context(), lasting, func() { t.Error("the lasting one was revoked") })
+	ends, doneEnds, _ := l.enter(t.Context(), ending, func() {})
 	defer doneStays()
 	defer doneEnds()
 	both := map[string]struct{}{lasting.ID: {}, ending.ID: {}}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/netip"
@@ -222,6 +223,39 @@ func TestConnectionsEndWithTheirToken(t *testing.T) {
 				t.Errorf("dialled again: %v, %v", response, err)
 			}
 		})
+	}
+}
+
+// TestPartnersOfARevokedPeerHear holds that an agent drops a client whose token
+// is revoked. One that is merely lost it would go on serving.
+func TestPartnersOfARevokedPeerHear(t *testing.T) {
+	r := newRig(t)
+	alice := r.person("alice")
+	_, agentClient := r.open(agentPath, alice.agentKey)
+	agent := r.coordinate(agentClient)
+	_, client := r.open(tailnetPath, alice.token)
+	stream := r.coordinate(client)
+	for _, request := range []*tailnetv2.CoordinateRequest{announce(t, proto.AddrFromUUID(proto.ServicePrefix, uuid.New())), addTunnel(alice.agent.ID)} {
+		if err := stream.Send(request); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var peer []byte
+	for _, want := range []tailnetv2.CoordinateResponse_PeerUpdate_Kind{
+		tailnetv2.CoordinateResponse_PeerUpdate_NODE, tailnetv2.CoordinateResponse_PeerUpdate_DISCONNECTED,
+	} {
+		response, err := agent.Recv()
+		if err != nil || len(response.GetPeerUpdates()) != 1 || response.GetPeerUpdates()[0].GetKind() != want {
+			t.Fatalf("response %v, %v, want %s", response, err, want)
+		}
+		if peer == nil {
+			peer = response.GetPeerUpdates()[0].GetId()
+			if status, body := r.call("DELETE", "/api/v2/users/me/keys/"+alice.tokenID, alice.token, ""); status != 204 {
+				t.Fatalf("%d %v", status, body)
+			}
+		} else if !bytes.Equal(peer, response.GetPeerUpdates()[0].GetId()) {
+			t.Error("another peer has gone")
+		}
 	}
 }
 

@@ -92,7 +92,7 @@ func (s *Server) serveUser(w http.ResponseWriter, r *http.Request, token store.T
 		s.fail(w, r, err)
 		return
 	}
-	s.upgrade(w, r, token, func(ctx context.Context, conn *stream) error {
+	s.upgrade(w, r, token, peer.PeerID, func(ctx context.Context, conn *stream) error {
 		return s.service.ServeUser(ctx, conn, peer)
 	})
 }
@@ -106,7 +106,7 @@ func (s *Server) serveAgent(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	s.upgrade(w, r, token, func(ctx context.Context, conn *stream) error {
+	s.upgrade(w, r, token, agent.ID, func(ctx context.Context, conn *stream) error {
 		if err := s.config.Store.MarkAgentConnected(ctx, agent); err != nil {
 			s.config.Logger.Warn("first connection of an agent was not recorded", slog.String("agent", agent.Path()), slog.Any("error", err))
 		}
@@ -116,9 +116,11 @@ func (s *Server) serveAgent(w http.ResponseWriter, r *http.Request) {
 }
 
 // upgrade turns the request into a stream of bytes and serves it until either
-// side ends it, the token that opened it ends, or the server drains.
-func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, token store.Token, serve func(context.Context, *stream) error) {
-	ctx, done, ok := s.live.enter(r.Context(), token)
+// side ends it, the token that opened it ends, or the server drains. A peer
+// whose token ends is not lost but gone: its partners would keep the tunnel to
+// one that is lost for as long as it is used.
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, token store.Token, peer uuid.UUID, serve func(context.Context, *stream) error) {
+	ctx, done, ok := s.live.enter(r.Context(), token, func() { s.config.Coordinator.Disconnect(peer, errTokenEnded.Error()) })
 	if !ok {
 		s.fail(w, r, reject(http.StatusServiceUnavailable, "The server is shutting down.", "Try again in a moment."))
 		return
