@@ -104,6 +104,7 @@ func (s *Server) ServeConn(conn net.Conn) {
 	defer s.remove(func() { delete(s.conns, conn) })
 
 	remote := slog.String("remote", conn.RemoteAddr().String())
+	s.config.Logger.Debug("ssh connection taken", remote)
 	if err := conn.SetDeadline(time.Now().Add(handshakeLimit)); err != nil {
 		s.config.Logger.Debug("ssh connection has no deadlines", remote, slog.String("error", err.Error()))
 	}
