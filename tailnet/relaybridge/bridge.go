@@ -70,6 +70,9 @@ type Bridge struct {
 
 	mu     sync.Mutex
 	closed bool
+	// strangers are the connections that have not shown the secret yet, the
+	// oldest first.
+	strangers []net.Conn
 	// targets are the relays by made-up host name.
 	targets map[string]target
 	// regions are the relays of the current map, by region.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -72,6 +74,34 @@ func TestTransports(t *testing.T) {
 				t.Errorf("the raw upgrade was tried %d times: the refusal does not stick", relay.raw.Load())
 			}
 		})
+	}
+}
+
+// TestStrangersAreFew holds that a local program cannot use up descriptors with
+// connections that say nothing, nor lock our own client out.
+func TestStrangersAreFew(t *testing.T) {
+	relay := startRelay(t, relayOptions{})
+	b := startBridge(t, Config{})
+	rewritten := b.Rewrite(relay.relayMap(true, true))
+	var first net.Conn
+	for range 2 * maxStrangers {
+		conn, err := net.Dial("tcp", b.listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if first == nil {
+			first = conn
+		}
+	}
+	if err := exchange(t, rewritten); err != nil {
+		t.Errorf("our own client: %v", err)
+	}
+	if err := first.SetReadDeadline(time.Now().Add(greetingTimeout / 2)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the oldest connection was kept: %v", err)
 	}
 }
 

@@ -138,7 +138,8 @@ func dialProxy(ctx context.Context, proxy *url.URL, address string) (net.Conn, e
 	if err != nil {
 		return nil, fmt.Errorf("connect to proxy %s: %w", proxy.Redacted(), err)
 	}
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	plain := conn
+	defer context.AfterFunc(ctx, func() { plain.Close() })()
 	if proxy.Scheme == "https" {
 		conn = tls.Client(conn, &tls.Config{MinVersion: tls.VersionTLS12, ServerName: proxy.Hostname()})
 	}

@@ -16,6 +16,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,6 +25,9 @@ const (
 	// greetingTimeout bounds what a client may take to say what it wants, and
 	// the TLS handshake with it.
 	greetingTimeout = 10 * time.Second
+	// maxStrangers bounds the connections that have not shown the secret: every
+	// local program can make some, and each holds a descriptor of ours.
+	maxStrangers = 128
 	// dialTimeout bounds reaching a relay; upstream gives up after 10 s too.
 	dialTimeout = 10 * time.Second
 	// certificateLife is longer than any process runs.
@@ -78,8 +82,29 @@ func (b *Bridge) serve(conn net.Conn) {
 	}
 }
 
+// meet counts a connection among the strangers. One too many costs the oldest
+// its place: our own client shows the secret at once.
+func (b *Bridge) meet(conn net.Conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.strangers) >= maxStrangers {
+		b.strangers[0].Close()
+		b.strangers = b.strangers[1:]
+	}
+	b.strangers = append(b.strangers, conn)
+}
+
+// met takes it out again.
+func (b *Bridge) met(conn net.Conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.strangers = slices.DeleteFunc(b.strangers, func(other net.Conn) bool { return other == conn })
+}
+
 func (b *Bridge) carry(conn net.Conn) error {
+	b.meet(conn)
 	goal, reader, err := b.greet(conn)
+	b.met(conn)
 	if err != nil {
 		return err
 	}
