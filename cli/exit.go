@@ -85,9 +85,9 @@ func (a *app) report(err error) int {
 
 func (a *app) complain(cause, remedy string) {
 	style := a.style(a.env.Stderr)
-	fmt.Fprintf(a.env.Stderr, "%scauseway:%s %s\n", style.red, style.reset, cause)
+	fmt.Fprintf(a.env.Stderr, "%scauseway:%s %s\n", style.red, style.reset, printable(cause))
 	if remedy != "" {
-		fmt.Fprintf(a.env.Stderr, "  remedy: %s\n", remedy)
+		fmt.Fprintf(a.env.Stderr, "  remedy: %s\n", printable(remedy))
 	}
 }
 

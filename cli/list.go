@@ -34,6 +34,7 @@ func (a *app) list() *cobra.Command {
 			fmt.Fprintln(a.env.Stderr, "no workspace with an agent is known")
 			return nil
 		}
+		status = shown(status)
 		table := tabwriter.NewWriter(a.env.Stdout, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(table, "WORKSPACE\tAGENT\tSTATUS\tNAME")
 		for _, agent := range sorted(status.GetAgents()) {

@@ -62,7 +62,7 @@ needs no sudo afterwards.`,
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.env.Stdout, "signed in to %s as %s\n", display(access), answer.GetUser())
+		fmt.Fprintf(a.env.Stdout, "signed in to %s as %s\n", display(access), printable(answer.GetUser()))
 		if request.OwnerUid != nil {
 			fmt.Fprintf(a.env.Stdout, "the user %s may use causeway without sudo from now on\n", a.getenv("SUDO_USER"))
 		}

@@ -138,7 +138,7 @@ func (p *pings) one(ctx context.Context, name string) error {
 		}
 		p.out.Direct = false
 		p.out.Replies = append(p.out.Replies, replyJSON{Path: "unknown", Error: cause})
-		p.say("ping %s: %s", name, cause)
+		p.say("ping %s: %s", name, printable(cause))
 		return nil
 	}
 	p.out.Received++
@@ -149,7 +149,7 @@ func (p *pings) one(ctx context.Context, name string) error {
 		Endpoint: reply.GetEndpoint(), Relay: relayOf(reply.GetRelay()),
 	})
 	p.say("%s (%s) answered in %s, %s", name, reply.GetAddress(), latency(reply.GetLatency()),
-		pathOf(reply.GetPath(), reply.GetEndpoint(), reply.GetRelay()))
+		printable(pathOf(reply.GetPath(), reply.GetEndpoint(), reply.GetRelay())))
 	return nil
 }
 

@@ -61,7 +61,7 @@ func (a *app) show(status *localv1.Status, asJSON bool) error {
 	if asJSON {
 		return writeJSON(a.env.Stdout, statusOf(status))
 	}
-	return a.printStatus(a.env.Stdout, status)
+	return a.printStatus(a.env.Stdout, shown(status))
 }
 
 // codeOf is the exit code that a status stands for; 0 when all is as wanted.

@@ -77,6 +77,7 @@ func (a *app) await(ctx context.Context, client *localapi.Client, timeout time.D
 		if err != nil {
 			return err
 		}
+		status = shown(status)
 		last = status
 		progress(status, say)
 		switch status.GetState() {
