@@ -158,7 +158,7 @@ func (f facts) problems() []Problem {
 		problems = append(problems, controlProblem(f.control.err))
 	}
 	if f.applied.err != nil {
-		problems = append(problems, Problem{CodeHost, f.applied.err.Error(), "it is tried again by itself; `causeway doctor` shows what the host refuses"})
+		problems = append(problems, Problem{CodeHost, f.applied.err.Error(), "mend what the cause names; it is tried again by itself"})
 	}
 	if f.names && f.canary.done && !f.canary.ok {
 		cause := "the host's resolver does not answer for our names"

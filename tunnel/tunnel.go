@@ -8,6 +8,8 @@
 //	bootstrap.go who we are and how agents are reached, from the control plane
 //	persist.go   what outlives the process
 //	names.go     from workspaces to answers and host entries
+//	peers.go     remembers nodes for the next process
+//	saver.go     writes what is kept, soon after each change
 //	host.go      keeps the host at the wanted state
 //	canary.go    asks the host's own resolver whether names work
 //	probe.go     pings the agents that are in use
