@@ -29,13 +29,21 @@ func (s *Service) GetStatus(context.Context, *localv1.GetStatusRequest) (*localv
 	return s.status(), nil
 }
 
-// WatchStatus sends the full status, and again whenever it differs.
+// WatchStatus sends the full status, and again whenever it differs, for as long
+// as the caller may read it: somebody else may sign in meanwhile.
 func (s *Service) WatchStatus(_ *localv1.GetStatusRequest, stream localv1.DRPCLocal_WatchStatusStream) error {
 	ctx := stream.Context()
 	var sent *localv1.Status
 	for ctx.Err() == nil {
 		changed := s.changed.next()
-		if status := s.status(); !sameStatus(status, sent) {
+		status := s.status()
+		// After the status was taken, so that it is not the next owner's.
+		if caller, known := localapi.CallerFrom(ctx); known {
+			if err := s.rule().Authorize(caller, localapi.Read); err != nil {
+				return err
+			}
+		}
+		if !sameStatus(status, sent) {
 			if err := stream.Send(status); err != nil {
 				return fmt.Errorf("send status: %w", err)
 			}

@@ -146,6 +146,41 @@ func TestOwner(t *testing.T) {
 	wantCode(t, err, localapi.CodePermission)
 }
 
+// watcher is a watch's stream that gives what is sent to the test.
+type watcher struct {
+	localv1.DRPCLocal_WatchStatusStream
+	ctx  context.Context
+	sent chan *localv1.Status
+}
+
+func (w watcher) Context() context.Context { return w.ctx }
+
+func (w watcher) Send(status *localv1.Status) error { w.sent <- status; return nil }
+
+// TestWatchEndsWithTheOwner holds that who hands the tunnel over does not go on
+// reading what the next owner does with it.
+func TestWatchEndsWithTheOwner(t *testing.T) {
+	r := newRig(t)
+	s, call, _ := r.start(t)
+	hand := func(to uint32) {
+		if _, err := call.Login(t.Context(), &localv1.LoginRequest{Url: "https://h", Token: goodToken, OwnerUid: &to}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hand(4321)
+	watch := watcher{ctx: localapi.WithCaller(t.Context(), localapi.Caller{UID: 4321}), sent: make(chan *localv1.Status, 8)}
+	ended := make(chan error, 1)
+	go func() { ended <- s.WatchStatus(&localv1.GetStatusRequest{}, watch) }()
+	if first := <-watch.sent; first.GetOwnerUid() != 4321 {
+		t.Errorf("first status %v", first)
+	}
+	hand(4322)
+	wantCode(t, <-ended, localapi.CodePermission)
+	if len(watch.sent) != 0 {
+		t.Errorf("the former owner was told %v", <-watch.sent)
+	}
+}
+
 func TestTunnelFailureIsAStatusAndIsRetried(t *testing.T) {
 	r := newRig(t)
 	_, call, _ := r.start(t)
