@@ -150,6 +150,9 @@ func (c *Client) Connection(ctx context.Context) (ConnectionInfo, error) {
 		return ConnectionInfo{}, err
 	}
 	info, err := body.info()
+	if err == nil {
+		err = checkSuffix(info.HostnameSuffix, c.access.Hostname())
+	}
 	if err != nil {
 		return ConnectionInfo{}, fmt.Errorf("get %s: %w", c.at("/api/v2/workspaceagents/connection"), err)
 	}

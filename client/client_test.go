@@ -158,6 +158,24 @@ func TestConnectionOddities(t *testing.T) {
 	}
 }
 
+func TestSuffixSparesTheControlPlane(t *testing.T) {
+	for _, test := range []struct {
+		suffix, host string
+		ok           bool
+	}{
+		{"coder", "coder.example.com", true},
+		{"ws.example.com", "coder.example.com", true},
+		{"coder", "192.0.2.7", true},
+		{"coder", "myocoder", true},
+		{"example.com", "coder.Example.com", false},
+		{"coder.example.com", "coder.example.com.", false},
+	} {
+		if err := checkSuffix(test.suffix, test.host); (err == nil) != test.ok {
+			t.Errorf("suffix %s of %s: %v", test.suffix, test.host, err)
+		}
+	}
+}
+
 func TestTokenNeverShows(t *testing.T) {
 	token := Token("very-secret")
 	var log strings.Builder

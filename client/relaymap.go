@@ -37,6 +37,16 @@ func (b connectionBody) info() (ConnectionInfo, error) {
 	return info, nil
 }
 
+// checkSuffix refuses a suffix that the control plane itself lies in: inside it
+// every name but ours ceases to exist on the host.
+func checkSuffix(suffix, host string) error {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if host == suffix || strings.HasSuffix(host, "."+suffix) {
+		return fmt.Errorf("hostname suffix %q holds the control plane's own name %s, which would be lost on this host", suffix, host)
+	}
+	return nil
+}
+
 // suffixLimit leaves room for the labels in front of the suffix.
 const suffixLimit = 190
 
