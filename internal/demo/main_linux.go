@@ -20,7 +20,12 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP, os.Interrupt)
 	defer stop()
-	if err := run(ctx); err != nil {
+	err := run(ctx)
+	if ctx.Err() != nil {
+		fmt.Fprintln(os.Stderr, "\ndemo: interrupted; everything is taken down")
+		os.Exit(130)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "\ndemo:", err)
 		os.Exit(1)
 	}
@@ -66,16 +71,19 @@ func run(ctx context.Context) (err error) {
 func walk(ctx context.Context, stack *rig.Stack) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	say("starting the control plane, the agent \"main\" of the workspace \"myws\", and the daemon; signing alice in")
+	say("starting the control plane, the agent \"main\" of the workspace \"myws\", and the daemon; signing the user admin in")
 	if err := stack.StartAll(ctx); err != nil {
+		return err
+	}
+	if err := stack.Net.Client.Write(ctx, "/etc/ssh/ssh_config", sshConfig); err != nil {
 		return err
 	}
 	for _, step := range []struct{ why, command string }{
 		{"bring the tunnel up", "causeway up --wait"},
 		{"the operating system's resolver knows the name", "getent ahosts " + rig.Name},
-		{"first packets, by the relay until a direct path is found", "causeway ping " + rig.Name + " -c 3"},
+		{"first packets, by the relay until a direct path is found", "causeway ping " + rig.Name + " -c 2 --interval 100ms"},
 		{"a session, with plain OpenSSH", "ssh " + rig.Name + " hostname"},
-		{"through both NATs", "causeway ping " + rig.Name + " --until-direct -c 30"},
+		{"through both NATs, without the relay", "causeway ping " + rig.Name + " --until-direct -c 30"},
 	} {
 		if err := show(ctx, stack, step.why, step.command); err != nil {
 			return err
@@ -108,14 +116,21 @@ func show(ctx context.Context, stack *rig.Stack, why, command string) error {
 	return nil
 }
 
-// desktop prepares a command line with our programs on the path and an ssh
-// that leaves the user's own configuration alone.
+// desktop prepares a command line with our programs on the path.
 func desktop(ctx context.Context, stack *rig.Stack, command string) *exec.Cmd {
-	options := "-F none -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile=/tmp/known_hosts -o LogLevel=ERROR"
-	cmd := stack.On(ctx, "bash", "-c", fmt.Sprintf("ssh() { command ssh %s \"$@\"; }; scp() { command scp %s \"$@\"; }; %s", options, options, command))
+	cmd := stack.On(ctx, "bash", "-c", command)
 	cmd.Env = append(os.Environ(), "HOME=/tmp", "PATH="+filepath.Dir(stack.Path("causeway"))+":"+os.Getenv("PATH"))
 	return cmd
 }
+
+// sshConfig is the desktop's own /etc/ssh/ssh_config: host keys of workspaces
+// are taken when first seen, and the user's known_hosts stays as it is.
+const sshConfig = `Host *.coder
+  User root
+  StrictHostKeyChecking accept-new
+  UserKnownHostsFile /tmp/known_hosts
+  LogLevel ERROR
+`
 
 // copyFile copies 100 MB from the workspace and compares the checksums.
 func copyFile(ctx context.Context, stack *rig.Stack) error {

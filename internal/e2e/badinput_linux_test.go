@@ -72,7 +72,7 @@ func daemonMistakes() map[string]mistake {
 		"state corrupt":      {"mkdir -m 700 /tmp/s1; echo nonsense > /tmp/s1/service.json; chmod 600 /tmp/s1/service.json; $bin/causewayd run --state-dir /tmp/s1", 11, []string{"/tmp/s1/service.json"}},
 		"state a file":       {"touch /tmp/s2; $bin/causewayd run --state-dir /tmp/s2", 11, []string{"/tmp/s2"}},
 		"bad variable":       {"CAUSEWAY_LOG_LEVEL=loud $bin/causewayd run", 10, []string{"loud"}},
-		"no daemon":          {"$bin/causeway status", 3, []string{"no socket", "sudo systemctl start causewayd"}},
+		"no daemon":          {"$bin/causeway status", 3, []string{"no socket", "sudo causewayd run"}},
 	}
 }
 
@@ -105,7 +105,7 @@ func serverMistakes() map[string]mistake {
 	return map[string]mistake{
 		"unknown flag":     {"$bin/causeway-server run --nonsense", 2, []string{"--nonsense"}},
 		"corrupt database": {"mkdir -m 700 /tmp/d1; head -c 9000 /dev/urandom > /tmp/d1/server.db; $bin/causeway-server run --data-dir /tmp/d1 --listen 127.0.0.1:0", 11, []string{"/tmp/d1/server.db"}},
-		"address taken":    {"$bin/probe tcp-sink 127.0.0.1:8099 & sleep 0.5; $bin/causeway-server run --data-dir /tmp/d2 --listen 127.0.0.1:8099 --stun-listen off; code=$?; kill %1; exit $code", 12, []string{"127.0.0.1:8099"}},
+		"address taken":    {"$bin/probe tcp-sink 127.0.0.1:8099 >/dev/null & other=$!; until ss -ltn | grep -q 127.0.0.1:8099; do :; done; $bin/causeway-server run --data-dir /tmp/d2 --listen 127.0.0.1:8099 --stun-listen off; code=$?; kill $other; exit $code", 12, []string{"127.0.0.1:8099"}},
 		"no data dir":      {"touch /tmp/d3; $bin/causeway-server run --data-dir /tmp/d3", 11, []string{"/tmp/d3"}},
 		"no certificate":   {"$bin/causeway-server run --data-dir /tmp/d4 --tls-cert /tmp/none --tls-key /tmp/none", 10, []string{"/tmp/none"}},
 		"user me":          {"$bin/causeway-server user create me --data-dir /tmp/d5", 2, []string{"me"}},

@@ -36,7 +36,7 @@ func TestSecondUser(t *testing.T) {
 	if exitCode(err) == 1 || strings.Contains(output, rig.Workspace) {
 		t.Errorf("bob's status shows alice's workspace: %v %s", err, output)
 	}
-	for _, name := range []string{rig.Name, "main.myws.alice.coder", "main.myws.bob.coder", "myws.coder"} {
+	for _, name := range []string{rig.Name, "main.myws.admin.coder", "main.myws.bob.coder", "myws.coder"} {
 		if output, err := stack.Client(ctx, "getent", "ahosts", name); err == nil {
 			t.Errorf("bob finds %s: %s", name, output)
 		}

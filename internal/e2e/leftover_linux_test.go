@@ -94,6 +94,14 @@ func TestNothingIsLeft(t *testing.T) {
 			}
 		})
 		before := state(t, stack)
+		_, err = stack.Client(t.Context(), "resolvectl", "domain", "eth0", "~left")
+		must(t, err)
+		if len(diff(before, state(t, stack))) == 0 {
+			t.Error("a resolver setting left behind is not noticed")
+		}
+		_, err = stack.Client(t.Context(), "resolvectl", "revert", "eth0")
+		must(t, err)
+		expectSame(t, stack, before)
 		upAndReach(t, stack)
 		stopOnSystem(t, stack)
 		expectSame(t, stack, before)

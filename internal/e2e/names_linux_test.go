@@ -25,11 +25,11 @@ func digTable(addr, other string) []dig {
 	const noError, nxDomain, refused = "NOERROR", "NXDOMAIN", "REFUSED"
 	return []dig{
 		{"main.myws.me.coder AAAA", noError, addr, false},
-		{"main.myws.alice.coder AAAA", noError, addr, false},
+		{"main.myws.admin.coder AAAA", noError, addr, false},
 		{"myws.coder AAAA", noError, addr, false},
 		{"MAIN.MyWs.ME.Coder AAAA", noError, addr, false},
 		{"main_agent-1.main-workspace.me.coder AAAA", noError, other, false},
-		{"main_agent-1.main-workspace.alice.coder AAAA", noError, other, false},
+		{"main_agent-1.main-workspace.admin.coder AAAA", noError, other, false},
 		{"main-workspace.coder AAAA", noError, other, false},
 		{"is.coder--connect--enabled--right--now.coder AAAA", noError, "fd60:627a:a42b::53", false},
 		{"main.myws.me.coder ANY", noError, addr, false},
@@ -179,7 +179,7 @@ func TestSystemNames(t *testing.T) {
 			upAndReach(t, stack)
 			secondWorkspace(t, stack)
 			for _, way := range ways {
-				for _, name := range []string{rig.Name, "main.myws.alice.coder", "myws.coder", "main_agent-1.main-workspace.alice.coder"} {
+				for _, name := range []string{rig.Name, "main.myws.admin.coder", "myws.coder", "main_agent-1.main-workspace.admin.coder"} {
 					must(t, rig.Eventually(within(t, 20*time.Second), func() error {
 						output, err := stack.Client(t.Context(), way[0], append(way[1:], name)...)
 						if err == nil && !strings.HasPrefix(output, "fd60:627a:a42b:") {

@@ -91,7 +91,7 @@ func expectPath(t *testing.T, stack *rig.Stack, cell topology) {
 	t.Helper()
 	if cell.direct {
 		began := time.Now()
-		output, err := stack.Causeway(within(t, 40*time.Second), "ping", rig.Name, "--until-direct", "-c", "30")
+		output, err := stack.Causeway(within(t, 28*time.Second), "ping", rig.Name, "--until-direct", "-c", "100") // 30 s are allowed from `up`
 		must(t, err)
 		if !strings.Contains(output, "direct") {
 			t.Errorf("no direct path: %s", output)

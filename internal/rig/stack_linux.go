@@ -13,12 +13,12 @@ import (
 	"github.com/causewayhq/causeway/internal/testnet"
 )
 
-// Names that every stack has: the agent "main" of the workspace "myws" of alice.
+// Names that every stack has: the agent "main" of the workspace "myws" of admin.
 const (
-	Owner     = "alice"
+	Owner     = "admin"
 	Workspace = "myws"
 	Agent     = "main"
-	// Name is how alice reaches it.
+	// Name is how admin reaches it.
 	Name = "main.myws.me.coder"
 )
 
@@ -185,7 +185,7 @@ func (s *Stack) Login(ctx context.Context, token string) error {
 	return nil
 }
 
-// StartAll starts server, agent and daemon, and signs alice in.
+// StartAll starts server, agent and daemon, and signs admin in.
 func (s *Stack) StartAll(ctx context.Context) error {
 	if err := s.StartServer(ctx); err != nil {
 		return err
