@@ -107,7 +107,9 @@ func (f *fakeDaemon) Login(_ context.Context, in *localv1.LoginRequest) (*localv
 }
 
 func (f *fakeDaemon) Logout(context.Context, *localv1.LogoutRequest) (*localv1.LogoutResponse, error) {
-	f.set(fakeStatus("signed-out"))
+	status := fakeStatus("signed-out")
+	status.OwnerUid = proto.Uint32(1000) // stays
+	f.set(status)
 	return &localv1.LogoutResponse{}, nil
 }
 

@@ -192,13 +192,22 @@ func (a *app) printStatus(w io.Writer, status *localv1.Status) error {
 	a.printAgents(&text, status)
 	switch status.GetState() {
 	case localv1.State_SIGNED_OUT:
-		text.WriteString("\nnext: causeway login <url>\n")
+		text.WriteString("\nnext: " + signIn(status) + "\n")
 	case localv1.State_DOWN:
 		text.WriteString("\nnext: causeway up --wait\n")
 	case localv1.State_STATE_UNSPECIFIED, localv1.State_STARTING, localv1.State_CONNECTED, localv1.State_DEGRADED, localv1.State_FAILED:
 	}
 	_, err := io.WriteString(w, text.String())
 	return err
+}
+
+// signIn is the command to sign in with: only root may while nobody owns the
+// tunnel.
+func signIn(status *localv1.Status) string {
+	if status.OwnerUid == nil {
+		return "sudo causeway login <url>"
+	}
+	return "causeway login <url>"
 }
 
 func (a *app) printFacts(text *strings.Builder, status *localv1.Status) {

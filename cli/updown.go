@@ -135,7 +135,7 @@ func notWorking(status *localv1.Status, verb string) error {
 		failed.Cause = verb + ": " + problems[0].GetCause()
 		failed.Remedy = problems[0].GetRemedy()
 	} else if failed.Code == localapi.CodeNotSignedIn {
-		failed.Cause, failed.Remedy = verb+": nobody has signed in", "run: causeway login <url>"
+		failed.Cause, failed.Remedy = verb+": nobody has signed in", "run: "+signIn(status)
 	}
 	return failed
 }

@@ -113,7 +113,7 @@ func notRunning(cause string) *Error {
 	return &Error{
 		Code:   CodeNotRunning,
 		Cause:  cause,
-		Remedy: "start the daemon: sudo systemctl start causewayd, or sudo causewayd run",
+		Remedy: "start the daemon: sudo causewayd run (or systemctl start causewayd where it is installed as a service)",
 	}
 }
 

@@ -69,10 +69,10 @@ func sameStatus(a, b *localv1.Status) bool {
 // while the daemon waits before its next try makes it try at once.
 func (s *Service) Up(context.Context, *localv1.UpRequest) (*localv1.UpResponse, error) {
 	s.mu.Lock()
-	signedOut, up, tunnel := s.state.profile == nil, s.state.up, s.tunnel
+	signedOut, owner, up, tunnel := s.state.profile == nil, s.state.owner, s.state.up, s.tunnel
 	s.mu.Unlock()
 	if signedOut {
-		return nil, notSignedIn()
+		return nil, notSignedIn(owner)
 	}
 	if up && tunnel != nil {
 		tunnel.Kick()
@@ -142,7 +142,7 @@ func (s *Service) running() (Tunnel, error) {
 	case s.tunnel != nil:
 		return s.tunnel, nil
 	case s.state.profile == nil:
-		return nil, notSignedIn()
+		return nil, notSignedIn(s.state.owner)
 	case !s.state.up:
 		return nil, &localapi.Error{Code: localapi.CodeDegraded, Cause: "use the tunnel: it is down", Remedy: "run: causeway up --wait"}
 	case s.trouble != nil:
@@ -151,12 +151,13 @@ func (s *Service) running() (Tunnel, error) {
 	return nil, &localapi.Error{Code: localapi.CodeDegraded, Cause: "use the tunnel: it is starting", Remedy: "run: causeway up --wait"}
 }
 
-func notSignedIn() error {
-	return &localapi.Error{
-		Code:   localapi.CodeNotSignedIn,
-		Cause:  "use the tunnel: nobody has signed in",
-		Remedy: "run: causeway login <url>",
+// notSignedIn says how to sign in: only root may while nobody owns the tunnel.
+func notSignedIn(owner *uint32) error {
+	remedy := "run: causeway login <url>"
+	if owner == nil {
+		remedy = "run: sudo causeway login <url>"
 	}
+	return &localapi.Error{Code: localapi.CodeNotSignedIn, Cause: "use the tunnel: nobody has signed in", Remedy: remedy}
 }
 
 // status puts what the tunnel measures and what the user wants together.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -141,6 +142,11 @@ func explainLogin(access *url.URL, err error) error {
 			", on a Causeway server run: causeway-server token create <user>"
 	case errors.Is(err, client.ErrCertificate):
 		failed.Remedy = "check the URL and the clock; if the deployment has a certificate authority of its own, add that to this system's trusted ones"
+	case errors.Is(err, http.ErrSchemeMismatch):
+		plain := *access
+		plain.Scheme = "http"
+		failed.Remedy = "this is plain HTTP; if that is meant, give the URL as " + plain.Redacted() +
+			" (the token then crosses the network unencrypted)"
 	case errors.Is(err, client.ErrNotControlPlane):
 		failed.Remedy = "check the URL: give the address at which you open the deployment in a browser"
 	case errors.Is(err, context.DeadlineExceeded):

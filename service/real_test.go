@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -76,6 +77,7 @@ func TestExplainLogin(t *testing.T) {
 	}{
 		"refused":            {&client.Error{Status: 401, Message: "no"}, localapi.CodeNotSignedIn, "https://h.example/cli-auth"},
 		"certificate":        {fmt.Errorf("x: %w", client.ErrCertificate), localapi.CodeGeneric, "certificate authority"},
+		"plain HTTP":         {fmt.Errorf("get: %w", http.ErrSchemeMismatch), localapi.CodeGeneric, "give the URL as http://h.example "},
 		"something else":     {fmt.Errorf("x: %w", client.ErrNotControlPlane), localapi.CodeGeneric, "check the URL"},
 		"nobody answers":     {fmt.Errorf("x: %w", context.DeadlineExceeded), localapi.CodeTimeout, "firewall"},
 		"rejected":           {&client.Error{Status: 500, Message: "no"}, localapi.CodeGeneric, "ask who runs"},

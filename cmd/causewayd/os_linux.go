@@ -28,7 +28,7 @@ func privileged() error {
 		return nil
 	}
 	return &service.Error{
-		Failure: service.FailurePrivilege, Remedy: "run it with sudo, or as the service: sudo systemctl start causewayd",
+		Failure: service.FailurePrivilege, Remedy: "run: sudo causewayd run (or systemctl start causewayd where it is installed as a service)",
 		Err: errors.New("start daemon: it needs root, to make a network interface and set routes and name servers"),
 	}
 }
