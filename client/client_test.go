@@ -169,6 +169,9 @@ func TestSuffixSparesTheControlPlane(t *testing.T) {
 		{"coder", "myocoder", true},
 		{"example.com", "coder.Example.com", false},
 		{"coder.example.com", "coder.example.com.", false},
+		{"com", "coder.example.net", false},
+		{"co.uk", "coder.example.net", false},
+		{"localhost", "192.0.2.7", false},
 	} {
 		if err := checkSuffix(test.suffix, test.host); (err == nil) != test.ok {
 			t.Errorf("suffix %s of %s: %v", test.suffix, test.host, err)

@@ -9,6 +9,7 @@ import (
 	"tailscale.com/tailcfg"
 
 	"github.com/causewayhq/causeway/proto"
+	"github.com/causewayhq/causeway/proto/suffix"
 )
 
 // connectionBody is the JSON of connection info.
@@ -37,12 +38,15 @@ func (b connectionBody) info() (ConnectionInfo, error) {
 	return info, nil
 }
 
-// checkSuffix refuses a suffix that the control plane itself lies in: inside it
-// every name but ours ceases to exist on the host.
-func checkSuffix(suffix, host string) error {
+// checkSuffix refuses a suffix that is not the control plane's to claim, or that
+// it lies in itself: inside it every name but ours ceases to exist on the host.
+func checkSuffix(claimed, host string) error {
+	if err := suffix.Check(claimed); err != nil {
+		return fmt.Errorf("hostname suffix %q %w", claimed, err)
+	}
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	if host == suffix || strings.HasSuffix(host, "."+suffix) {
-		return fmt.Errorf("hostname suffix %q holds the control plane's own name %s, which would be lost on this host", suffix, host)
+	if host == claimed || strings.HasSuffix(host, "."+claimed) {
+		return fmt.Errorf("hostname suffix %q holds the control plane's own name %s, which would be lost on this host", claimed, host)
 	}
 	return nil
 }

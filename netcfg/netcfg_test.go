@@ -134,6 +134,8 @@ func TestValidate(t *testing.T) {
 		{`suffix "" is empty`, func(c *Config) { c.DNS.Suffixes[0] = "" }},
 		{`suffix "." begins or ends`, func(c *Config) { c.DNS.Suffixes[0] = "." }},
 		{`suffix "coder." begins or ends`, func(c *Config) { c.DNS.Suffixes[0] = "coder." }},
+		{`suffix "com" may not be claimed`, func(c *Config) { c.DNS.Suffixes[0] = "com" }},
+		{`suffix "ip6.arpa" may not be claimed`, func(c *Config) { c.DNS.Suffixes[0] = "ip6.arpa" }},
 		{`character 'C'`, func(c *Config) { c.DNS.Suffixes[0] = "Coder" }},
 		{"label of 0 bytes", func(c *Config) { c.DNS.Suffixes[0] = "a..b" }},
 		{"label of 64 bytes", func(c *Config) { c.DNS.Suffixes[0] = strings.Repeat("a", 64) }},
@@ -149,6 +151,14 @@ func TestValidate(t *testing.T) {
 		if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), test.say) {
 			t.Errorf("want %q, got %v", test.say, err)
 		}
+	}
+}
+
+func TestValidateTakesOurReverseNames(t *testing.T) {
+	c := full()
+	c.DNS.Suffixes = append(c.DNS.Suffixes, "b.2.4.a.a.7.2.6.0.6.d.f.ip6.arpa")
+	if err := c.Validate(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/causewayhq/causeway/proto/suffix"
 )
 
 // ErrInvalid marks every error of Validate.
@@ -14,9 +16,13 @@ var ErrInvalid = errors.New("invalid host configuration")
 // interface that has less.
 const minMTU = 1280
 
+// reverseTree holds the names of IPv6 addresses. A host may be told that those
+// of our own prefixes are ours; a control plane may not claim any.
+const reverseTree = ".ip6.arpa"
+
 // Validate refuses what no host could be brought to, and what would do harm:
-// a default route, a global resolver, names that would break a hosts file. It
-// reports all that is wrong, each with the offending value.
+// a default route, a global resolver, a suffix that is the public's, names that
+// would break a hosts file. It reports all that is wrong, each with the offending value.
 func (c Config) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) {
@@ -68,6 +74,8 @@ func (d DNS) validate() error {
 	for _, s := range d.Suffixes {
 		if err := checkName(s); err != nil {
 			bad("suffix %q %s", s, err.Error())
+		} else if err := suffix.Check(s); err != nil && !strings.HasSuffix(s, reverseTree) {
+			bad("suffix %q %w", s, err)
 		}
 	}
 	for _, h := range d.Hosts {

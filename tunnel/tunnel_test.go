@@ -269,8 +269,8 @@ func TestControlPlaneChangedItsMind(t *testing.T) {
 		engines int
 		check   func(Status) bool
 	}{
-		{"suffix", func(p *plane) { p.connection = strings.Replace(p.connection, `"coder"`, `"dev"`, 1) }, 1,
-			func(s Status) bool { return s.Suffix == "dev" && s.Agents[0].Names[0] == "myws.dev" }},
+		{"suffix", func(p *plane) { p.connection = strings.Replace(p.connection, `"coder"`, `"corp"`, 1) }, 1,
+			func(s Status) bool { return s.Suffix == "corp" && s.Agents[0].Names[0] == "myws.corp" }},
 		{"direct paths off", func(p *plane) {
 			p.connection = strings.Replace(p.connection, `{`, `{"disable_direct_connections":true,`, 1)
 		}, 2,
