@@ -110,9 +110,14 @@ func (c *Client) open() (net.Conn, error) {
 	return stream, nil
 }
 
+// streamLimit is how many calls one connection may have at once. A client of
+// ours has fewer than ten; each one costs the server buffers and goroutines.
+const streamLimit = 64
+
 // Serve starts the yamux server on conn and serves each stream with handler
 // until the context or the session ends; then it closes the connection, waits
-// for every call to return, and says why it ended: nil is a normal end.
+// for every call to return, and says why it ended: nil is a normal end. A
+// stream beyond the 64th that are open at once is closed unread.
 func Serve(ctx context.Context, conn io.ReadWriteCloser, handler drpc.Handler) error {
 	session, err := yamux.Server(conn, yamuxConfig())
 	if err != nil {
@@ -126,6 +131,7 @@ func Serve(ctx context.Context, conn io.ReadWriteCloser, handler drpc.Handler) e
 	defer stop()
 	defer session.Close()
 
+	places := make(chan struct{}, streamLimit)
 	server := drpcserver.NewWithOptions(handler, drpcserver.Options{Manager: managerOptions()})
 	for {
 		stream, err := session.AcceptStream()
@@ -135,7 +141,14 @@ func Serve(ctx context.Context, conn io.ReadWriteCloser, handler drpc.Handler) e
 		case err != nil:
 			return fmt.Errorf("accept stream: %w", err)
 		}
+		select {
+		case places <- struct{}{}:
+		default:
+			stream.Close()
+			continue
+		}
 		calls.Go(func() {
+			defer func() { <-places }()
 			// A failed call has told its caller; the session goes on.
 			_ = server.ServeOne(ctx, stream)
 			stream.Close()

@@ -3,6 +3,7 @@ package mux_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -93,6 +94,50 @@ func TestCallsShareOneConnection(t *testing.T) {
 	<-client.Closed()
 	if _, err := tailnet.PostTelemetry(t.Context(), &tailnetv2.TelemetryRequest{}); err == nil {
 		t.Error("a call on a closed session succeeded")
+	}
+}
+
+func TestOneConnectionHasSoManyCalls(t *testing.T) {
+	client, stop := connect(t)
+	tailnet := tailnetv2.NewDRPCTailnetClient(client)
+	// A call counts once it has answered: opening one proves nothing.
+	call := func() (tailnetv2.DRPCTailnet_CoordinateClient, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		t.Cleanup(cancel)
+		stream, err := tailnet.Coordinate(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if err := stream.Send(&tailnetv2.CoordinateRequest{}); err != nil {
+			return nil, err
+		}
+		_, err = stream.Recv()
+		return stream, err
+	}
+	var open []tailnetv2.DRPCTailnet_CoordinateClient
+	for range 64 {
+		stream, err := call()
+		if err != nil {
+			t.Fatalf("call %d: %v", len(open)+1, err)
+		}
+		open = append(open, stream)
+	}
+	if _, err := call(); err == nil || errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("call 65 ended with %v, want it closed at once", err)
+	}
+	if err := open[0].Close(); err != nil {
+		t.Fatal(err)
+	}
+	// The place is free once the server has seen the end.
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if _, err := call(); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("no place after a call ended: %v", err)
+		}
+	}
+	if err := stop(); err != nil {
+		t.Errorf("Serve ended with %v, want nil", err)
 	}
 }
 
