@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -25,8 +26,10 @@ type dnsJSON struct {
 	Type    string     `json:"type"`
 	Daemon  answerJSON `json:"daemon"`
 	System  answerJSON `json:"system"`
-	// Agree is null where the system cannot be asked for the type.
+	// Agree is null where the system cannot be asked for the type, or failed.
 	Agree *bool `json:"agree"`
+
+	failed bool // the system was asked and gave no answer
 }
 
 type answerJSON struct {
@@ -65,8 +68,8 @@ machine as programs use it. Where the two differ, something between them is in
 the way, such as another VPN. The type is AAAA unless given; PTR takes an
 address too.
 
-Exits with 7 if the tunnel's resolver knows no such name, with 8 if the two
-answers differ.`,
+Exits with 8 if the two answers differ or this machine's resolver fails, else
+with 7 if the tunnel's resolver knows no such name.`,
 		Example: `  causeway dns query main.myws.me.coder
   causeway dns query fd60:627a:a42b::53 PTR`,
 		Args: args(1, 2, "a name and perhaps a type"),
@@ -92,6 +95,8 @@ answers differ.`,
 			a.printQuery(out)
 		}
 		switch {
+		case out.failed:
+			return &silentError{localapi.CodeDegraded}
 		case out.Daemon.Code == "NXDOMAIN":
 			return &silentError{localapi.CodeNotFound}
 		case out.Daemon.Code != "NOERROR" || out.Agree != nil && !*out.Agree:
@@ -136,7 +141,8 @@ func (a *app) askSystem(ctx context.Context, out *dnsJSON, kind dnsmessage.Type)
 	if err != nil {
 		out.System.Error = err.Error()
 	}
-	if !asked {
+	// That there is no such name is an answer, to be compared.
+	if out.failed = asked && err != nil && !errors.Is(err, errNoSuchName); out.failed || !asked {
 		return
 	}
 	var ours []string
@@ -160,6 +166,10 @@ func (a *app) printQuery(out dnsJSON) {
 	fmt.Fprintf(a.env.Stdout, "tunnel's resolver: %s\n", out.Daemon.Code)
 	for _, record := range out.Daemon.Records {
 		fmt.Fprintf(a.env.Stdout, "  %s  %d s  %s  %s\n", record.Name, record.TTL, record.Type, record.Data)
+	}
+	if out.failed {
+		fmt.Fprintf(a.env.Stdout, "%sthis machine's resolver failed%s: %s\n", style.red, style.reset, printable(out.System.Error))
+		return
 	}
 	fmt.Fprintf(a.env.Stdout, "this machine's resolver:%s\n", suffixed(" ", out.System.Error))
 	for _, record := range out.System.Records {

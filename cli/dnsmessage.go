@@ -14,6 +14,10 @@ import (
 	"github.com/causewayhq/causeway/localapi"
 )
 
+// errNoSuchName is a resolver's answer that there is no such name, or nothing of
+// the type; every other error means that there was no answer.
+var errNoSuchName = errors.New("no such name")
+
 // Lookup asks the operating system's resolver; asked is false for a type that
 // there is no call for.
 type Lookup func(ctx context.Context, kind dnsmessage.Type, name string) (data []string, asked bool, err error)
@@ -155,7 +159,7 @@ func systemLookup(ctx context.Context, kind dnsmessage.Type, name string) ([]str
 	}
 	var known *net.DNSError
 	if errors.As(err, &known) && known.IsNotFound {
-		return data, true, errors.New("no such name")
+		return data, true, errNoSuchName
 	}
 	return data, true, err
 }

@@ -64,7 +64,10 @@ func scriptLookup(_ context.Context, kind dnsmessage.Type, _ string) ([]string, 
 	if text := os.Getenv("SYSTEM_DNS"); text != "" {
 		return strings.Fields(text), true, nil
 	}
-	return nil, true, errors.New("no such name")
+	if text := os.Getenv("SYSTEM_DNS_FAILS"); text != "" {
+		return nil, true, errors.New(text)
+	}
+	return nil, true, errNoSuchName
 }
 
 func TestScripts(t *testing.T) {
