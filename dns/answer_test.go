@@ -7,7 +7,10 @@ import (
 	"testing"
 
 	miekg "github.com/miekg/dns"
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var (
 	servicePrefix = netip.MustParsePrefix("fd60:627a:a42b::/48")
@@ -16,16 +19,19 @@ var (
 	serviceAddr   = netip.MustParseAddr("fd60:627a:a42b::53")
 )
 
+// sentinel is the name that tells a program that the tunnel is there.
+const sentinel = "is.coder--connect--enabled--right--now.coder"
+
 // testHosts are the name forms of the protocol: agent, owner, alias, sentinel,
 // and a workspace with two agents, which has no alias.
 func testHosts() map[string]netip.Addr {
 	return map[string]netip.Addr{
-		"main.myws.me.coder":                           agentAddr,
-		"main.myws.admin.coder":                        agentAddr,
-		"myws.coder":                                   agentAddr,
-		"main_agent-1.main-workspace.admin.coder":      otherAddr,
-		"main_agent-1.main-workspace.me.coder":         otherAddr,
-		"is.coder--connect--enabled--right--now.coder": serviceAddr,
+		"main.myws.me.coder":                      agentAddr,
+		"main.myws.admin.coder":                   agentAddr,
+		"myws.coder":                              agentAddr,
+		"main_agent-1.main-workspace.admin.coder": otherAddr,
+		"main_agent-1.main-workspace.me.coder":    otherAddr,
+		sentinel:                                  serviceAddr,
 	}
 }
 
@@ -135,7 +141,7 @@ func TestAnswers(t *testing.T) {
 			"QUERY NOERROR " + okFlags + " | main.myws.admin.coder. AAAA | AN[main.myws.admin.coder. 2 IN AAAA fd60:627a:a42b:1:2:3:4:5]"},
 		{"alias", ask(t, "myws.coder", miekg.TypeAAAA, nil),
 			"QUERY NOERROR " + okFlags + " | myws.coder. AAAA | AN[myws.coder. 2 IN AAAA fd60:627a:a42b:1:2:3:4:5]"},
-		{"sentinel", ask(t, Sentinel("coder"), miekg.TypeAAAA, nil),
+		{"sentinel", ask(t, sentinel, miekg.TypeAAAA, nil),
 			"QUERY NOERROR " + okFlags + " | is.coder--connect--enabled--right--now.coder. AAAA | AN[is.coder--connect--enabled--right--now.coder. 2 IN AAAA fd60:627a:a42b::53]"},
 		{"underscore", ask(t, "main_agent-1.main-workspace.admin.coder", miekg.TypeAAAA, nil),
 			"QUERY NOERROR " + okFlags + " | main_agent-1.main-workspace.admin.coder. AAAA | AN[main_agent-1.main-workspace.admin.coder. 2 IN AAAA fd60:627a:a42b:9:8:7:6:5]"},

@@ -5,8 +5,7 @@
 // with [Table.With], at a cost in proportion to the change, and publishes it;
 // readers never wait and never allocate. [Resolver.Answer] takes and gives DNS
 // messages, [Resolver.AnswerPacket] whole IPv6 packets as they come out of the
-// TUN device. A [Cache] keeps the names on disk, so that the first query after
-// a restart has its answer before the control plane has been reached.
+// TUN device.
 //
 // The resolver never forwards: outside of its suffixes it refuses, because the
 // operating system sends it only what is inside.

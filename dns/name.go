@@ -9,16 +9,6 @@ const maxName = 255
 // maxLabel is the longest label.
 const maxLabel = 63
 
-// SentinelLabels is the name, without a suffix, by which clients find out that
-// the tunnel answers their names.
-const SentinelLabels = "is.coder--connect--enabled--right--now"
-
-// Sentinel is the name to look up as a canary inside a suffix, without a
-// trailing dot.
-func Sentinel(suffix string) string {
-	return SentinelLabels + "." + suffix
-}
-
 // appendWire appends the wire form of a dotted name in lower case. It reports
 // false, with dst as it was, when the name cannot be a DNS name. The root is
 // not a name here: nobody may become authoritative for everything.

@@ -21,7 +21,7 @@ func hostsOf(n int) map[string]netip.Addr {
 		hosts[fmt.Sprintf("main.ws%d.admin.coder", i)] = addr
 		hosts[fmt.Sprintf("ws%d.coder", i)] = addr
 	}
-	hosts[Sentinel("coder")] = serviceAddr
+	hosts[sentinel] = serviceAddr
 	return hosts
 }
 

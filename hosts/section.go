@@ -143,14 +143,10 @@ func encode(entries []Entry, eol string, joined, created bool) []byte {
 	return []byte(startText + "(" + notes + ")" + eol + body.String() + endMarker + eol)
 }
 
-// Add returns the content with one section of these entries: where the section
+// add returns the content with one section of these entries: where the section
 // was, or at the end. The new lines end as most lines of the file do, or with
 // eol if there are none. Entries that are not valid are left out. Without
-// entries Add is Remove.
-func Add(content []byte, entries []Entry, eol string) ([]byte, error) {
-	return add(content, entries, eol, false)
-}
-
+// entries it is Remove. The section notes it if the file was created for it.
 func add(content []byte, entries []Entry, eol string, created bool) ([]byte, error) {
 	if len(entries) == 0 {
 		return Remove(content)

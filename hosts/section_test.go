@@ -18,7 +18,7 @@ var (
 
 func mustAdd(t testing.TB, content string, entries []Entry) string {
 	t.Helper()
-	got, err := Add([]byte(content), entries, LF)
+	got, err := add([]byte(content), entries, LF, false)
 	if err != nil {
 		t.Fatalf("add to %q: %v", content, err)
 	}
@@ -34,7 +34,7 @@ func mustRemove(t testing.TB, content string) string {
 	return string(got)
 }
 
-// section is what Add puts behind an empty file.
+// section is what add puts behind an empty file.
 func section(t testing.TB, entries []Entry) string { return mustAdd(t, "", entries) }
 
 func TestFormat(t *testing.T) {
@@ -85,7 +85,7 @@ func TestLineEnds(t *testing.T) {
 		{"a\nb\r\n", LF, LF},
 		{"a\r\n", LF, CRLF},
 	} {
-		got, err := Add([]byte(c.content), one, c.eol)
+		got, err := add([]byte(c.content), one, c.eol, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +108,7 @@ func TestSomebodyWritesBehindTheSection(t *testing.T) {
 
 func TestUTF16IsRefused(t *testing.T) {
 	for _, content := range []string{"\xff\xfea\x00", "\xfe\xff\x00a"} {
-		if _, err := Add([]byte(content), one, LF); !errors.Is(err, ErrEncoding) {
+		if _, err := add([]byte(content), one, LF, false); !errors.Is(err, ErrEncoding) {
 			t.Errorf("add to %q: %v", content, err)
 		}
 		if _, err := Remove([]byte(content)); !errors.Is(err, ErrEncoding) {
@@ -162,7 +162,7 @@ func checkRoundTrip(t testing.TB, content []byte) {
 	}
 	for _, eol := range []string{LF, CRLF} {
 		for _, entries := range [][]Entry{one, two} {
-			added, err := Add(content, entries, eol)
+			added, err := add(content, entries, eol, false)
 			if err != nil {
 				t.Fatalf("add to %q: %v", content, err)
 			}

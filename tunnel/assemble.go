@@ -115,17 +115,7 @@ func (r *resolver) publish(old, next book) {
 		r.dns.Publish(dns.NewTable([]string{next.suffix}, next.hosts, reverse))
 		return
 	}
-	var changes []dns.Change
-	for name := range old.hosts {
-		if _, kept := next.hosts[name]; !kept {
-			changes = append(changes, dns.Change{Name: name})
-		}
-	}
-	for name, addr := range next.hosts {
-		if old.hosts[name] != addr {
-			changes = append(changes, dns.Change{Name: name, Addr: addr})
-		}
-	}
+	changes := dns.Changes(old.hosts, next.hosts)
 	if len(changes) > 0 {
 		r.dns.Publish(table.With(changes))
 	}

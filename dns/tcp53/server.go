@@ -14,7 +14,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/buffer"
@@ -70,7 +69,6 @@ type Server struct {
 	stop     context.CancelFunc
 	running  sync.WaitGroup // pumps
 	serving  sync.WaitGroup // accept loop and connections
-	dropped  atomic.Uint64
 
 	mu     sync.Mutex
 	closed bool
@@ -164,7 +162,6 @@ func (s *Server) Deliver(packet []byte) {
 		return
 	}
 	if len(s.inbound) == cap(s.inbound) { // spares the copy when it is hopeless
-		s.dropped.Add(1)
 		return
 	}
 	buf := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(packet)})
@@ -172,12 +169,8 @@ func (s *Server) Deliver(packet []byte) {
 	case s.inbound <- buf:
 	default:
 		buf.DecRef()
-		s.dropped.Add(1)
 	}
 }
-
-// Dropped is the number of packets that found the queue full.
-func (s *Server) Dropped() uint64 { return s.dropped.Load() }
 
 func (s *Server) pumpIn() {
 	for {
