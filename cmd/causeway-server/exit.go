@@ -34,7 +34,7 @@ const exitTable = `Exit codes:
    2  wrong usage: unknown command or flag, missing or invalid argument
    3  the server does not run or cannot be reached (health)
    5  no permission
-   7  no such user, token, workspace, agent or file
+   7  no such user, token, workspace, agent, database or file
    8  the server runs but is not ready (health)
    9  the database was written by a newer version
   10  a setting cannot be used
@@ -56,6 +56,15 @@ type healthError struct {
 
 func (e *healthError) Error() string { return e.cause.Error() }
 func (e *healthError) Unwrap() error { return e.cause }
+
+// noDatabaseError is a data directory in which no server has ever run.
+type noDatabaseError struct{ dir string }
+
+func (e *noDatabaseError) Error() string {
+	return fmt.Sprintf("open database: no database in %s; the server runs as another user or with another --data-dir?", e.dir)
+}
+
+func (e *noDatabaseError) Is(target error) bool { return target == fs.ErrNotExist }
 
 func exitCode(err error) int {
 	var usage *usageError

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -15,7 +17,11 @@ import (
 // wrong: what, where and the remedy on stderr, nothing on stdout.
 func TestFailures(t *testing.T) {
 	dir := t.TempDir()
-	ok(t, "user", "create", "alice", "--data-dir", dir)
+	first := cli(t, nil, "user", "create", "alice", "--data-dir", dir)
+	if first.code != 0 || first.stderr != "causeway-server: created a new database: "+filepath.Join(dir, "server.db")+"\n" {
+		t.Fatalf("the first user of all: %+v", first)
+	}
+	ok(t, "user", "create", "bob", "--data-dir", dir)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -110,4 +116,29 @@ func deadAddress(t *testing.T) string {
 	}
 	defer listener.Close()
 	return listener.Addr().String()
+}
+
+// TestNoDatabase: commands on what is in a database make none, and ask whether
+// it is the right place.
+func TestNoDatabase(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "none")
+	for _, args := range []string{
+		"user list", "user list --json", "user delete alice", "token list alice", "token create alice", "token revoke x",
+		"workspace list", "workspace create alice/myws", "agent list", "agent create alice/myws/main", "agent token alice/myws/main",
+	} {
+		got := cli(t, nil, append(strings.Fields(args), "--data-dir", dir)...)
+		if got.code != exitNotFound || got.stdout != "" || !strings.Contains(got.stderr, "no database in "+dir+"; the server runs as another user or with another --data-dir?") {
+			t.Errorf("%s: %+v", args, got)
+		}
+	}
+	if got := cli(t, nil, "user", "create", "a--b", "--data-dir", dir); got.code != exitUsage {
+		t.Errorf("a bad name: %+v", got)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("something was made: %v", err)
+	}
+	got := cli(t, nil, "agent", "create", "alice/myws/main", "--with-user", "--data-dir", dir)
+	if got.code != 0 || !strings.Contains(got.stderr, "created a new database: "+filepath.Join(dir, "server.db")) {
+		t.Errorf("the first agent of all: %+v", got)
+	}
 }

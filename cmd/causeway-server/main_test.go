@@ -271,6 +271,9 @@ func TestBackupAndRestore(t *testing.T) {
 // TestJSON holds the version and the members of every JSON output.
 func TestJSON(t *testing.T) {
 	dir := t.TempDir()
+	if got := cli(t, nil, "user", "create", "first", "--data-dir", dir); got.code != 0 {
+		t.Fatalf("%+v", got)
+	}
 	tests := []struct {
 		args    string
 		members []string
@@ -330,7 +333,7 @@ func TestEnvironment(t *testing.T) {
 	if got := cli(t, env, "user", "create", "env"); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
-	if got := cli(t, env, "user", "list", "--data-dir", fromFlag); got.code != 0 || strings.Contains(got.stdout, "env") {
+	if got := cli(t, env, "user", "list", "--data-dir", fromFlag); got.code != exitNotFound || !strings.Contains(got.stderr, fromFlag) {
 		t.Errorf("the flag does not win: %+v", got)
 	}
 	if got := cli(t, env, "user", "list"); !strings.Contains(got.stdout, "env") {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -94,9 +95,28 @@ func defaultDataDir() string {
 	return filepath.Join(home, ".local", "share", "causeway-server")
 }
 
-// withStore opens the database for one command.
-func (a *app) withStore(ctx context.Context, do func(*store.Store) error) error {
+// withNewStore opens the database for a command that may be the first of all.
+// It says where a new one is: whoever meant that of a running server should
+// see that this is another.
+func (a *app) withNewStore(ctx context.Context, do func(*store.Store) error) error {
+	_, err := os.Stat(filepath.Join(a.dataDir, store.FileName))
+	missing := errors.Is(err, fs.ErrNotExist)
 	opened, err := store.Open(ctx, a.dataDir)
+	if err != nil {
+		return err
+	}
+	if missing {
+		fmt.Fprintf(a.stderr, "causeway-server: created a new database: %s\n", opened.Path())
+	}
+	return errors.Join(do(opened), opened.Close())
+}
+
+// withStore opens the database for one command on what is in it.
+func (a *app) withStore(ctx context.Context, do func(*store.Store) error) error {
+	opened, err := store.OpenExisting(ctx, a.dataDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &noDatabaseError{a.dataDir}
+	}
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,11 @@ all is an administrator: it may manage users over the API.
 A name has 1 to 63 letters, digits, hyphens and underscores, a letter or digit
 at both ends, and no double hyphen. It is unique without regard to case.`,
 		RunE: func(command *cobra.Command, args []string) error {
-			return a.withStore(command.Context(), func(opened *store.Store) error {
+			// First, so that a bad name leaves no database behind.
+			if err := store.CheckName("user", args[0]); err != nil {
+				return err
+			}
+			return a.withNewStore(command.Context(), func(opened *store.Store) error {
 				if err := a.createUser(command.Context(), opened, args[0], email, lifetime); err != nil || a.asJSON {
 					return err
 				}

@@ -173,7 +173,12 @@ func (a *app) agentCreate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.withStore(command.Context(), func(opened *store.Store) error {
+			// Without --with-user there must be a user already.
+			open := a.withStore
+			if missing {
+				open = a.withNewStore
+			}
+			return open(command.Context(), func(opened *store.Store) error {
 				if missing {
 					if err := a.createMissing(command.Context(), opened, parts); err != nil {
 						return err
