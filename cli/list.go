@@ -36,9 +36,13 @@ func (a *app) list() *cobra.Command {
 		}
 		status = shown(status)
 		table := tabwriter.NewWriter(a.env.Stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "WORKSPACE\tAGENT\tSTATUS\tNAME")
+		fmt.Fprintln(table, "WORKSPACE\tAGENT\tSTATUS\tNAME\tSHORT NAME")
 		for _, agent := range sorted(status.GetAgents()) {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", agent.GetWorkspace(), agent.GetName(), dash(agent.GetWorkspaceStatus()), agentName(agent))
+			name, short := meName(agent), agentName(agent)
+			if name == "" || name == short {
+				name, short = short, "-"
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", agent.GetWorkspace(), agent.GetName(), dash(agent.GetWorkspaceStatus()), name, short)
 		}
 		return table.Flush()
 	}

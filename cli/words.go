@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -17,6 +18,19 @@ func agentName(agent *localv1.AgentStatus) string {
 		return names[0]
 	}
 	return agent.GetName() + "." + agent.GetWorkspace()
+}
+
+// meName is the longest name by which an agent is reached as "me", which holds
+// also when the workspace gets a second agent: agent.workspace.me.suffix. It is
+// "" if there is none.
+func meName(agent *localv1.AgentStatus) string {
+	long := ""
+	for _, name := range agent.GetNames() {
+		if labels := strings.Split(name, "."); len(labels) > 3 && labels[2] == "me" && len(name) > len(long) {
+			long = name
+		}
+	}
+	return long
 }
 
 func sorted(agents []*localv1.AgentStatus) []*localv1.AgentStatus {
