@@ -170,7 +170,7 @@ func decodeSaved(data []byte) (saved, error) {
 	return kept, nil
 }
 
-// save replaces the file in one step.
+// save replaces the file in one step, which a power cut does not undo.
 func (s store) save(kept saved) error {
 	body, err := json.Marshal(kept)
 	if err != nil {
@@ -191,6 +191,9 @@ func (s store) save(kept saved) error {
 	}
 	if err := os.Rename(file.Name(), s.path()); err != nil {
 		return fmt.Errorf("save state: %w", err)
+	}
+	if err := syncDir(s.dir); err != nil {
+		return fmt.Errorf("save state: sync directory: %w", err)
 	}
 	return nil
 }
