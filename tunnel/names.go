@@ -3,6 +3,7 @@ package tunnel
 import (
 	"cmp"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -104,6 +105,21 @@ func (t *Tunnel) publish() {
 	b, omitted := newBook(t.saved.Workspaces, t.saved.User.Username, t.saved.Suffix)
 	t.live.answers.publish(t.live.book, b)
 	t.live.book = b
+	t.warnLeftOut(t.facts.leftOut, omitted)
 	t.facts.names, t.facts.leftOut = true, omitted
 	t.notify()
+}
+
+// warnLeftOut names what is left out now and was not before: the book is made
+// at each update, and the log need not say the same each time.
+func (t *Tunnel) warnLeftOut(before, now []error) {
+	said := make(map[string]bool, len(before))
+	for _, err := range before {
+		said[err.Error()] = true
+	}
+	for _, err := range now {
+		if reason := err.Error(); !said[reason] {
+			t.log.Warn("name left out", slog.String("reason", reason))
+		}
+	}
 }

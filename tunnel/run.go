@@ -246,9 +246,6 @@ func (s *session) workspaces(state *workspace.State, diff workspace.Diff) error 
 	if first || !diff.Empty() {
 		t.publish()
 	}
-	for _, omitted := range t.facts.leftOut {
-		t.log.Warn("name left out", slog.String("reason", omitted.Error()))
-	}
 	t.mu.Unlock()
 	s.signal(s.host)
 	s.signal(s.dirty)
