@@ -65,6 +65,10 @@ type OS interface {
 	// Lookup resolves a name through the operating system's own resolver, as
 	// an application would. It is the canary's eye.
 	Lookup(ctx context.Context, name string) ([]netip.Addr, error)
+	// Trouble is what is wrong on the host although Apply returned nil, such
+	// as a file that cannot be written for now and is tried again; nil if
+	// nothing is. It names the thing, returns at once, and mends by itself.
+	Trouble() error
 	// DNSMode names the mechanism in use, for status: "resolved", "hosts".
 	DNSMode() string
 	// Cleanup undoes what the journal and the ownership marks find, also

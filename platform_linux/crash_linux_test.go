@@ -55,7 +55,7 @@ func play(text string) int {
 	if err == nil {
 		err = o.Apply(context.Background(), r.Config)
 	}
-	for err == nil && o.HostsStatus().Pending {
+	for err == nil && o.hosts.Status().Pending {
 		time.Sleep(time.Millisecond)
 	}
 	if err != nil {

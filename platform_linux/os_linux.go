@@ -160,8 +160,9 @@ func (o *OS) DNSMode() string {
 	return o.mode
 }
 
-// HostsStatus tells whether the hosts file holds what it should, for status.
-func (o *OS) HostsStatus() hosts.Status { return o.hosts.Status() }
+// Trouble is why the hosts file does not hold what it should, once that has
+// lasted 30 s: Apply does not wait for the file.
+func (o *OS) Trouble() error { return o.hosts.Status().Err }
 
 func (o *OS) setMode(mode string) {
 	o.modeMu.Lock()

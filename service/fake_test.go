@@ -78,6 +78,7 @@ func (o *fakeOS) Apply(context.Context, netcfg.Config) error            { return
 func (o *fakeOS) Watch(ctx context.Context, _ func(netcfg.Event)) error { <-ctx.Done(); return nil }
 func (o *fakeOS) Lookup(context.Context, string) ([]netip.Addr, error)  { return nil, nil }
 func (o *fakeOS) DNSMode() string                                       { return "fake" }
+func (o *fakeOS) Trouble() error                                        { return nil }
 func (o *fakeOS) Close() error                                          { return nil }
 func (o *fakeOS) Cleanup(context.Context) error {
 	o.mu.Lock()

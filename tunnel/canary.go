@@ -32,6 +32,7 @@ func (s *session) canary(ctx context.Context) {
 		case <-s.look:
 		case <-ticker.C:
 		}
+		s.troubled()
 		if !s.answering() {
 			continue
 		}
@@ -44,6 +45,13 @@ func (s *session) canary(ctx context.Context) {
 		}
 		s.sang(err)
 	}
+}
+
+// troubled notes what the host could not do although it took the wanted state.
+// It is looked at as often as the names are: the host tells nobody of it.
+func (s *session) troubled() {
+	err := s.tunnel.config.OS.Trouble()
+	s.tunnel.note(func(f *facts) { f.trouble = err })
 }
 
 // answering says whether our own resolver has anything to answer from yet.

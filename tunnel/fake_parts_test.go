@@ -83,6 +83,7 @@ type host struct {
 	applied []netcfg.Config
 	fail    error
 	stuck   error // what Cleanup fails with
+	trouble error // what Trouble tells
 	deaf    bool  // its resolver does not find our names
 	cleaned int
 	changed func(netcfg.Event)
@@ -131,6 +132,12 @@ func (h *host) Lookup(context.Context, string) ([]netip.Addr, error) {
 		return nil, errors.New("no such host")
 	}
 	return []netip.Addr{proto.DNSAddr}, nil
+}
+
+func (h *host) Trouble() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.trouble
 }
 
 func (h *host) DNSMode() string { return "fake" }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/causewayhq/causeway/netcfg"
 )
 
 func TestHostThatRefuses(t *testing.T) {
@@ -19,6 +21,32 @@ func TestHostThatRefuses(t *testing.T) {
 	r.host.fail = nil
 	r.host.mu.Unlock()
 	r.waitState(Connected) // by itself
+}
+
+// TestHostInTrouble: what goes wrong after the host has taken the wanted state
+// is a problem for as long as it lasts.
+func TestHostInTrouble(t *testing.T) {
+	r := newRig(t, newPlane(t), t.TempDir()).start()
+	r.waitState(Connected)
+	say := func(err error) {
+		r.host.mu.Lock()
+		r.host.trouble = err
+		changed := r.host.changed
+		r.host.mu.Unlock()
+		changed(netcfg.NetworkChanged)
+	}
+	eventually(t, "the host is watched", func() bool {
+		r.host.mu.Lock()
+		defer r.host.mu.Unlock()
+		return r.host.changed != nil
+	})
+	say(errors.New("write hosts file /etc/hosts: read-only file system"))
+	status := r.waitState(Degraded)
+	if first := status.Problems[0]; first.Code != CodeHost || !strings.Contains(first.Cause, "/etc/hosts") || !strings.Contains(first.Remedy, "writable") {
+		t.Errorf("problems %+v", status.Problems)
+	}
+	say(nil)
+	r.waitState(Connected)
 }
 
 // TestHostThatKeepsSomething: what could not be taken away is the error of Run,

@@ -99,7 +99,8 @@ type facts struct {
 		done bool
 		err  error
 	}
-	canary struct {
+	trouble error // on the host, although the wanted state was taken
+	canary  struct {
 		done bool
 		ok   bool
 		err  error
@@ -113,7 +114,7 @@ func (f facts) same(other facts) bool {
 	return f.phase == other.phase && sameError(f.fatal, other.fatal) && f.names == other.names &&
 		f.control.connected == other.control.connected && f.control.ever == other.control.ever &&
 		f.unreachable() == other.unreachable() && sameError(f.control.err, other.control.err) &&
-		f.applied.done == other.applied.done && sameError(f.applied.err, other.applied.err) &&
+		f.applied.done == other.applied.done && sameError(f.applied.err, other.applied.err) && sameError(f.trouble, other.trouble) &&
 		f.canary.done == other.canary.done && f.canary.ok == other.canary.ok && sameError(f.canary.err, other.canary.err) &&
 		len(f.leftOut) == len(other.leftOut) && sameError(f.saveErr, other.saveErr)
 }
@@ -159,6 +160,9 @@ func (f facts) problems() []Problem {
 	}
 	if f.applied.err != nil {
 		problems = append(problems, Problem{CodeHost, f.applied.err.Error(), "mend what the cause names; it is tried again by itself"})
+	}
+	if f.trouble != nil {
+		problems = append(problems, Problem{CodeHost, f.trouble.Error(), "make writable what the cause names (a read-only mount, chattr +i or another tool that holds it may be in the way); it is tried again by itself"})
 	}
 	if f.names && f.canary.done && !f.canary.ok {
 		cause := "the host's resolver does not answer for our names"

@@ -39,6 +39,7 @@ func TestDecide(t *testing.T) {
 			f.control.err = fmt.Errorf("x: %w", control.ErrSignedOut)
 		}, Degraded, CodeSignedOut},
 		{"host refuses", func(f *facts) { well(f); f.applied.err = no }, Degraded, CodeHost},
+		{"host in trouble", func(f *facts) { well(f); f.trouble = no }, Degraded, CodeHost},
 		{"canary not yet", func(f *facts) { well(f); f.canary.done, f.canary.ok = false, false }, Starting, ""},
 		{"canary dead", func(f *facts) { well(f); f.canary.ok = false; f.canary.err = no }, Degraded, CodeNames},
 		{"name left out", func(f *facts) { well(f); f.leftOut = []error{no} }, Connected, CodeLeftOut},
