@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -90,5 +91,18 @@ func TestExplainLogin(t *testing.T) {
 				t.Errorf("error %#v", err)
 			}
 		})
+	}
+}
+
+// TestExplainPlainHTTP takes the error from the real client, which asks by TLS
+// where plain HTTP answers.
+func TestExplainPlainHTTP(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	access := &url.URL{Scheme: "https", Host: strings.TrimPrefix(server.URL, "http://")}
+	_, err := client.New(access, "token", client.Options{}).Me(t.Context())
+	var got *localapi.Error
+	if !errors.As(explainLogin(access, err), &got) || !strings.Contains(got.Remedy, "give the URL as "+server.URL+" ") {
+		t.Errorf("%v gave %+v", err, got)
 	}
 }
