@@ -51,6 +51,7 @@ type OS struct {
 	netlink  *netlink.Handle
 	options  Options
 	epoch    string       // of this boot
+	failed   atomic.Bool  // the last attempt to apply what is wanted failed
 	ownIndex atomic.Int64 // of our interface, 0 if none; read by the watchers
 
 	mu     sync.Mutex // serialises everything that touches the host
@@ -109,7 +110,9 @@ func (o *OS) Apply(ctx context.Context, want netcfg.Config) error {
 	defer o.mu.Unlock()
 	clone := want.Clone()
 	o.want, o.asked = &clone, true
-	return o.apply(ctx, clone)
+	err := o.apply(ctx, clone)
+	o.failed.Store(err != nil)
+	return err
 }
 
 // again applies the last wanted state, if there is one. With force it sends
@@ -124,7 +127,9 @@ func (o *OS) again(ctx context.Context, force bool) error {
 	if force {
 		o.resolved.forget()
 	}
-	return o.apply(ctx, *o.want)
+	err := o.apply(ctx, *o.want)
+	o.failed.Store(err != nil)
+	return err
 }
 
 // apply does all parts in an order in which no name points to a network that

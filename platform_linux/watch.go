@@ -73,8 +73,27 @@ type watchLoop struct {
 	// is no event.
 	fingerprint func() string
 	// repair applies the last wanted state; with force, whole.
-	repair  func(ctx context.Context, force bool)
+	repair func(ctx context.Context, force bool)
+	// failing says that the last attempt to apply it failed.
+	failing func() bool
 	changed func(netcfg.Event)
+}
+
+// retry spaces the attempts after a failure: after 1, 2, 4, 8 and then each 12
+// ticks of the clock, which is 5 s to a minute.
+type retry struct{ waited, wait int }
+
+func (r *retry) due(failing bool) bool {
+	if !failing {
+		*r = retry{}
+		return false
+	}
+	r.wait, r.waited = max(r.wait, 1), r.waited+1
+	if r.waited < r.wait {
+		return false
+	}
+	r.waited, r.wait = 0, min(2*r.wait, 12)
+	return true
 }
 
 func (w *watchLoop) run(ctx context.Context) {
@@ -85,6 +104,7 @@ func (w *watchLoop) run(ctx context.Context) {
 	var foreign, own <-chan time.Time // nil while nothing is pending
 	limit := rate.NewLimiter(rate.Every(repairEvery), repairBurst)
 	force := false
+	var again retry
 	last, network := w.clocks(), w.fingerprint()
 	repairSoon := func(after time.Duration) {
 		if own == nil {
@@ -132,6 +152,10 @@ func (w *watchLoop) run(ctx context.Context) {
 				repairSoon(0)
 			}
 			last = now
+			// What made it fail may end without a message.
+			if again.due(w.failing()) {
+				repairSoon(0)
+			}
 		}
 	}
 }

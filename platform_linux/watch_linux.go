@@ -45,7 +45,7 @@ func (o *OS) Watch(ctx context.Context, changed func(netcfg.Event)) error {
 	group.Go(func() { o.watchNetlink(ctx, socket, notices) })
 	group.Go(func() { o.watchBus(ctx, notices) })
 	loop := watchLoop{
-		notices: notices, clocks: readClocks, fingerprint: o.fingerprint, changed: changed,
+		notices: notices, clocks: readClocks, fingerprint: o.fingerprint, changed: changed, failing: o.failed.Load,
 		repair: func(ctx context.Context, force bool) {
 			if err := o.again(ctx, force); err != nil && ctx.Err() == nil {
 				o.log.Warn("cannot put the host's configuration back", slog.String("error", err.Error()))

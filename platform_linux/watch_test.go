@@ -45,6 +45,7 @@ func inBubble(t *testing.T, script func(*testing.T, *bench)) {
 			},
 			fingerprint: func() string { return b.network.Load().(string) },
 			repair:      func(_ context.Context, force bool) { b.note("repair %v", force) },
+			failing:     func() bool { return false },
 			changed:     func(e netcfg.Event) { b.note("event %d", e) },
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -156,5 +157,23 @@ func TestWakeBetween(t *testing.T) {
 		if woke := wakeBetween(before, after, clockInterval); woke != test.woke {
 			t.Errorf("%s: %v", test.name, woke)
 		}
+	}
+}
+
+// TestRetry: after a failure 1, 2, 4, 8 and then each 12 ticks, and from the
+// beginning after a success.
+func TestRetry(t *testing.T) {
+	var again retry
+	var at []int
+	for tick := 1; tick <= 40; tick++ {
+		if again.due(true) {
+			at = append(at, tick)
+		}
+	}
+	if want := []int{1, 3, 7, 15, 27, 39}; !slices.Equal(at, want) {
+		t.Errorf("due at %v, want %v", at, want)
+	}
+	if again.due(false) || !again.due(true) {
+		t.Error("a success does not begin again")
 	}
 }
