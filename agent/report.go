@@ -3,13 +3,12 @@ package agent
 import (
 	"context"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
-	"storj.io/drpc/drpcerr"
 
+	"github.com/causewayhq/causeway/control"
 	"github.com/causewayhq/causeway/proto/agentv2"
 )
 
@@ -105,7 +104,7 @@ func (r *reporter) insist(ctx context.Context, what string, report func() error)
 		switch {
 		case ctx.Err() != nil:
 			return false
-		case err == nil || unimplemented(err):
+		case err == nil || control.Unimplemented(err):
 			return true
 		}
 		r.log.Debug("report not taken", slog.String("report", what), slog.String("error", err.Error()))
@@ -137,10 +136,4 @@ func (r *reporter) told(step *agentv2.Lifecycle) {
 			close(r.empty)
 		}
 	}
-}
-
-// unimplemented recognises both ways in which servers say that they do not
-// have an RPC (docs of the protocol, 1.3).
-func unimplemented(err error) bool {
-	return drpcerr.Code(err) == drpcerr.Unimplemented || strings.Contains(err.Error(), "unknown rpc: ")
 }

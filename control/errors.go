@@ -73,8 +73,8 @@ func (e *DialError) has(field string) bool {
 	return false
 }
 
-// unimplemented recognises an RPC that an older control plane lacks, in both
-// ways that the protocol knows.
-func unimplemented(err error) bool {
+// Unimplemented says whether a server does not know a call, in either of the
+// two forms in which servers say so (docs of the protocol, 1.3).
+func Unimplemented(err error) bool {
 	return err != nil && (drpcerr.Code(err) == drpcerr.Unimplemented || strings.Contains(err.Error(), "unknown rpc: "))
 }

@@ -102,7 +102,7 @@ func (r *refresher) run(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 			return
-		case unimplemented(err):
+		case Unimplemented(err):
 			r.store.set(generation, ResumeToken{})
 			return
 		case err != nil:
