@@ -12,6 +12,8 @@ LINT     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 LICENSES := github.com/google/go-licenses@v1.6.0
 FUZZTIME ?= 10s
 export CGO_ENABLED ?= 0
+# The linter's cache keeps positions of the tree that filled it: shared between clones, it reports files of one since deleted.
+export GOLANGCI_LINT_CACHE ?= $(CURDIR)/.cache/golangci-lint
 
 .PHONY: help build demo test e2e bench fuzz lint fmt generate cross licenses clean
 
