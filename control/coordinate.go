@@ -59,7 +59,7 @@ func (c *coordination) run() error {
 // the first snapshot: one agent that is gone meanwhile would make the control
 // plane end the whole connection.
 func (c *coordination) attach() {
-	c.session.loop.Destinations.attach(c.out, c.session.loop.Coordinatee.SetTunnelDestination)
+	c.session.loop.Destinations.attach(c.out, c.session.loop.Coordinatee)
 }
 
 func (c *coordination) receive() error {

@@ -14,8 +14,8 @@ import (
 type Destinations struct {
 	mu   sync.Mutex
 	ids  map[uuid.UUID]struct{}
-	mark func(uuid.UUID)
-	out  *outbox // of the present connection; nil between two
+	data Coordinatee // of the present or the last connection
+	out  *outbox     // of the present connection; nil between two
 }
 
 // NewDestinations makes a set with these members.
@@ -70,6 +70,9 @@ func (d *Destinations) remove(id uuid.UUID) {
 		return
 	}
 	delete(d.ids, id)
+	if d.data != nil {
+		d.data.ClearTunnelDestination(id)
+	}
 	if d.out != nil {
 		d.out.removeTunnel(id)
 	}
@@ -81,15 +84,15 @@ func (d *Destinations) tell(id uuid.UUID) {
 	if d.out == nil {
 		return
 	}
-	d.mark(id)
+	d.data.SetTunnelDestination(id)
 	d.out.addTunnel(id)
 }
 
 // attach tells a new connection the whole set.
-func (d *Destinations) attach(out *outbox, mark func(uuid.UUID)) {
+func (d *Destinations) attach(out *outbox, data Coordinatee) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.out, d.mark = out, mark
+	d.out, d.data = out, data
 	for id := range d.ids {
 		d.tell(id)
 	}

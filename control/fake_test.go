@@ -272,6 +272,7 @@ type data struct {
 	lost     int
 	callback func(*tailnetv2.Node)
 	marked   []uuid.UUID
+	cleared  []uuid.UUID
 	node     *tailnetv2.Node
 	fail     error
 }
@@ -303,6 +304,12 @@ func (d *data) SetTunnelDestination(id uuid.UUID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.marked = append(d.marked, id)
+}
+
+func (d *data) ClearTunnelDestination(id uuid.UUID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.cleared = append(d.cleared, id)
 }
 
 func (d *data) read(get func(*data)) {

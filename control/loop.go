@@ -27,6 +27,9 @@ type Coordinatee interface {
 	SetNodeCallback(func(*tailnetv2.Node))
 	// SetTunnelDestination marks a peer that we open the tunnel to.
 	SetTunnelDestination(uuid.UUID)
+	// ClearTunnelDestination takes the mark away: the agent is no longer ours to
+	// reach.
+	ClearTunnelDestination(uuid.UUID)
 }
 
 // Loop keeps one connection to the control plane. The fields are set before

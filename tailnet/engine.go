@@ -287,6 +287,9 @@ func (e *Engine) SetControlConnected(connected bool) {
 // control plane is asked for the tunnel.
 func (e *Engine) SetTunnelDestination(id uuid.UUID) { e.peers.setDestination(id) }
 
+// ClearTunnelDestination takes that mark away.
+func (e *Engine) ClearTunnelDestination(id uuid.UUID) { e.peers.clearDestination(id) }
+
 // UpdatePeers applies a batch of updates. Bad ones are skipped and reported,
 // the others are applied.
 func (e *Engine) UpdatePeers(updates []*tailnetv2.CoordinateResponse_PeerUpdate) error {

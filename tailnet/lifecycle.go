@@ -53,6 +53,12 @@ func (l *lifecycle) setDestination(id uuid.UUID) {
 	l.roster.setDestination(id)
 }
 
+func (l *lifecycle) clearDestination(id uuid.UUID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.roster.clearDestination(id)
+}
+
 func (l *lifecycle) allLost() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -78,6 +78,9 @@ func newRoster(self key.NodePublic, direct bool, handshake func(key.NodePublic) 
 // setDestination marks a peer that we are about to tunnel to.
 func (r *roster) setDestination(id uuid.UUID) { r.destinations[id] = struct{}{} }
 
+// clearDestination forgets the mark. A peer that is there stays as it is.
+func (r *roster) clearDestination(id uuid.UUID) { delete(r.destinations, id) }
+
 // update applies one peer update.
 func (r *roster) update(now time.Time, update *tailnetv2.CoordinateResponse_PeerUpdate) ([]change, error) {
 	id, err := uuid.FromBytes(update.GetId())

@@ -44,6 +44,7 @@ func (e *engine) UpdatePeers(u []*tailnetv2.CoordinateResponse_PeerUpdate) error
 func (e *engine) SetAllPeersLost()                           {}
 func (e *engine) SetNodeCallback(call func(*tailnetv2.Node)) { call(&tailnetv2.Node{Id: 1}) }
 func (e *engine) SetTunnelDestination(uuid.UUID)             {}
+func (e *engine) ClearTunnelDestination(uuid.UUID)           {}
 func (e *engine) SetRelayMap(m proto.RelayMap)               { e.do(func() { e.relays = append(e.relays, m) }) }
 func (e *engine) SetControlConnected(up bool)                { e.do(func() { e.connected = append(e.connected, up) }) }
 func (e *engine) Handshake(ids []uuid.UUID) {
