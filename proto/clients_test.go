@@ -12,6 +12,7 @@ import (
 // The generated clients offer every RPC of the version that they are used for.
 var (
 	_ tailnetv2.Client20 = tailnetv2.DRPCTailnetClient(nil)
+	_ tailnetv2.Client22 = tailnetv2.DRPCTailnetClient(nil)
 	_ tailnetv2.Client23 = tailnetv2.DRPCTailnetClient(nil)
 	_ agentv2.Client20   = agentv2.DRPCAgentClient(nil)
 )

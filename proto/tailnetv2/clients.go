@@ -9,10 +9,15 @@ type Client20 interface {
 	StreamDERPMaps(ctx context.Context, in *StreamDERPMapsRequest) (DRPCTailnet_StreamDERPMapsClient, error)
 }
 
-// Client23 is what API version 2.3 offers.
-type Client23 interface {
+// Client22 is what API version 2.2 offers.
+type Client22 interface {
 	Client20
 	PostTelemetry(ctx context.Context, in *TelemetryRequest) (*TelemetryResponse, error)
+}
+
+// Client23 is what API version 2.3 offers.
+type Client23 interface {
+	Client22
 	RefreshResumeToken(ctx context.Context, in *RefreshResumeTokenRequest) (*RefreshResumeTokenResponse, error)
 	WorkspaceUpdates(ctx context.Context, in *WorkspaceUpdatesRequest) (DRPCTailnet_WorkspaceUpdatesClient, error)
 }
