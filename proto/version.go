@@ -3,6 +3,7 @@ package proto
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -15,6 +16,8 @@ type Version struct{ Major, Minor int }
 var (
 	// V20 has Coordinate and StreamDERPMaps.
 	V20 = Version{2, 0}
+	// V22 adds PostTelemetry.
+	V22 = Version{2, 2}
 	// V22 adds PostTelemetry.
 	V22 = Version{2, 2}
 	// V23 adds RefreshResumeToken, WorkspaceUpdates and the agent's ScriptCompleted.
@@ -46,12 +49,14 @@ func parseDecimal(text string) (int, error) {
 func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor) }
 
 // Accepts says whether a server at version v serves a client that asks for
-// requested, and why not. Only major 2 is spoken; no older major is on the
-// list of those still served.
-func (v Version) Accepts(requested Version) error {
+// requested, and why not. Of the older majors it serves those that are listed,
+// whatever their minor version; our own server speaks only major 2 and lists none.
+func (v Version) Accepts(requested Version, olderMajors ...int) error {
 	switch {
 	case requested.Major > v.Major:
 		return fmt.Errorf("server is at version %s, behind requested major version %s: %w", v, requested, ErrVersion)
+	case requested.Major < v.Major && slices.Contains(olderMajors, requested.Major):
+		return nil
 	case requested.Major < v.Major:
 		return fmt.Errorf("version %s is no longer supported: %w", requested, ErrVersion)
 	case requested.Minor > v.Minor:
