@@ -18,8 +18,6 @@ var (
 	V20 = Version{2, 0}
 	// V22 adds PostTelemetry.
 	V22 = Version{2, 2}
-	// V22 adds PostTelemetry.
-	V22 = Version{2, 2}
 	// V23 adds RefreshResumeToken, WorkspaceUpdates and the agent's ScriptCompleted.
 	V23 = Version{2, 3}
 	// Current is the newest version of which our server knows every message.
