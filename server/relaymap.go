@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"strconv"
+	"strings"
 
 	"tailscale.com/tailcfg"
 
@@ -18,33 +20,69 @@ const (
 	embeddedNode   = "999b"
 )
 
-// relayMap is the embedded relay, and the STUN servers that were named. Clients rewrite its host and port to
+// relayMap is the embedded relay, or those named in its place, and the STUN servers that were named. Clients rewrite its host and port to
 // the URL by which they reached us, so a proxy with TLS in front needs no
 // setting here. Unlike the protocol's default, the node announces STUN when our
 // STUN listener is on: a deployment of ours needs no other server then. Where a
 // proxy in front carries no UDP the probe gets no answer there, and the setting
 // stun-servers says where else we are reached.
 func (s *Server) relayMap() proto.RelayMap {
-	node := &tailcfg.DERPNode{
-		Name: embeddedNode, RegionID: embeddedRegion, HostName: s.access.Hostname(), DERPPort: accessPort(s.access), STUNPort: -1,
-	}
-	if addr, ok := s.STUNAddr().(*net.UDPAddr); ok {
-		node.STUNPort = addr.Port
-	}
 	result := proto.RelayMap{
-		DERPMap: &tailcfg.DERPMap{OmitDefaultRegions: true, Regions: map[int]*tailcfg.DERPRegion{embeddedRegion: {
-			RegionID: embeddedRegion, RegionCode: "coder", RegionName: "Coder Embedded Relay", Nodes: []*tailcfg.DERPNode{node},
-		}}},
-		Embedded: map[int]bool{embeddedRegion: true}, PlainHTTP: map[string]bool{},
+		DERPMap:  &tailcfg.DERPMap{OmitDefaultRegions: true, Regions: map[int]*tailcfg.DERPRegion{}},
+		Embedded: map[int]bool{}, PlainHTTP: map[string]bool{},
 	}
-	if s.access.Scheme == "http" {
-		result.PlainHTTP[embeddedNode] = true
+	for i, relay := range s.config.Relays {
+		addRelay(result, i+1, relay)
+	}
+	if len(s.config.Relays) == 0 {
+		s.addEmbedded(result)
 	}
 	for i, server := range s.config.STUNServers {
 		id := embeddedRegion + i + 1
 		result.Regions[id] = stunRegion(id, i+1, server)
 	}
 	return result
+}
+
+func (s *Server) addEmbedded(to proto.RelayMap) {
+	node := &tailcfg.DERPNode{
+		Name: embeddedNode, RegionID: embeddedRegion, HostName: s.access.Hostname(), DERPPort: accessPort(s.access), STUNPort: -1,
+	}
+	if addr, ok := s.STUNAddr().(*net.UDPAddr); ok {
+		node.STUNPort = addr.Port
+	}
+	to.Regions[embeddedRegion] = &tailcfg.DERPRegion{
+		RegionID: embeddedRegion, RegionCode: "coder", RegionName: "Coder Embedded Relay", Nodes: []*tailcfg.DERPNode{node},
+	}
+	to.Embedded[embeddedRegion] = true
+	if s.access.Scheme == "http" {
+		to.PlainHTTP[embeddedNode] = true
+	}
+}
+
+// addRelay adds a region of one relay that runs elsewhere. It is asked for STUN
+// at its usual port, where upstream's relay answers too.
+func addRelay(to proto.RelayMap, id int, relay *url.URL) {
+	node := &tailcfg.DERPNode{Name: strconv.Itoa(id) + "a", RegionID: id, HostName: relay.Hostname(), DERPPort: accessPort(relay)}
+	to.Regions[id] = &tailcfg.DERPRegion{
+		RegionID: id, RegionCode: "relay_" + strconv.Itoa(id), RegionName: "Relay " + relay.Host, Nodes: []*tailcfg.DERPNode{node},
+	}
+	if relay.Scheme == "http" {
+		to.PlainHTTP[node.Name] = true
+	}
+}
+
+// ParseRelays reads the URLs of relays.
+func ParseRelays(texts []string) ([]*url.URL, error) {
+	var relays []*url.URL
+	for _, text := range texts {
+		relay, err := url.Parse(text)
+		if err != nil || relay.Scheme != "http" && relay.Scheme != "https" || relay.Host == "" || strings.Trim(relay.Path, "/") != "" {
+			return nil, &SettingError{"relays", fmt.Errorf("parse %q: want a URL without a path, such as https://relay.example.com", text)}
+		}
+		relays = append(relays, relay)
+	}
+	return relays, nil
 }
 
 // stunRegion is a region with nothing but a STUN server, named as the protocol

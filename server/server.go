@@ -71,6 +71,9 @@ type Config struct {
 	// STUNServers are told to clients besides our own: needed where the access
 	// URL leads to a proxy, which carries no UDP.
 	STUNServers []netip.AddrPort
+	// Relays are told to clients instead of the one inside this server. They
+	// know nothing of who may talk to whom: that is theirs to restrict.
+	Relays []*url.URL
 	// Version is told to clients.
 	Version string
 }

@@ -19,7 +19,7 @@ import (
 type runFlags struct {
 	listen, accessURL, tlsCert, tlsKey, stunListen, logLevel, logFormat string
 
-	stunServers []string
+	stunServers, relays []string
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -48,6 +48,7 @@ reverse proxy with TLS in front and name its URL with --access-url.`,
 	set.StringVar(&flags.tlsKey, "tls-key", "", "private key of --tls-cert, PEM")
 	set.StringVar(&flags.stunListen, "stun-listen", server.DefaultSTUNListen, "UDP address for STUN, or off")
 	set.StringSliceVar(&flags.stunServers, "stun-servers", nil, "more STUN servers, ADDRESS:PORT,... (needed when --access-url is a proxy: it carries no UDP)")
+	set.StringSliceVar(&flags.relays, "relays", nil, "relays (DERP servers) for clients to use instead of the one inside this server, URL,...")
 	set.StringVar(&flags.logLevel, "log-level", "warn", "debug, info, warn or error")
 	set.StringVar(&flags.logFormat, "log-format", "text", "text or json; logs go to stderr")
 	return command
@@ -62,9 +63,13 @@ func (a *app) serve(ctx context.Context, flags runFlags, stunOptional bool) erro
 	if err != nil {
 		return err
 	}
+	relays, err := server.ParseRelays(flags.relays)
+	if err != nil {
+		return err
+	}
 	running, err := server.New(ctx, server.Config{
 		Logger: logger, DataDir: a.dataDir, Listen: flags.listen, AccessURL: flags.accessURL,
-		TLSCert: flags.tlsCert, TLSKey: flags.tlsKey, STUNListen: flags.stunListen, STUNOptional: stunOptional, STUNServers: stunServers, Version: version,
+		TLSCert: flags.tlsCert, TLSKey: flags.tlsKey, STUNListen: flags.stunListen, STUNOptional: stunOptional, STUNServers: stunServers, Relays: relays, Version: version,
 	})
 	if err != nil {
 		return err
