@@ -51,7 +51,7 @@ var _ drpc.Conn = (*Client)(nil)
 
 // NewClient starts the yamux client on conn.
 func NewClient(conn io.ReadWriteCloser) (*Client, error) {
-	session, err := yamux.Client(conn, yamuxConfig())
+	session, err := yamux.Client(&gather{ReadWriteCloser: conn}, yamuxConfig())
 	if err != nil {
 		return nil, fmt.Errorf("start yamux client: %w", err)
 	}
@@ -119,7 +119,7 @@ const streamLimit = 64
 // for every call to return, and says why it ended: nil is a normal end. A
 // stream beyond the 64th that are open at once is closed unread.
 func Serve(ctx context.Context, conn io.ReadWriteCloser, handler drpc.Handler) error {
-	session, err := yamux.Server(conn, yamuxConfig())
+	session, err := yamux.Server(&gather{ReadWriteCloser: conn}, yamuxConfig())
 	if err != nil {
 		return fmt.Errorf("start yamux server: %w", err)
 	}
