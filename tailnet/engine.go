@@ -57,6 +57,9 @@ type Config struct {
 	// Attach is called with upstream's parts before the first packet flows. It
 	// is for tailnet/userspace, which brings a network stack in place of a Device.
 	Attach func(*tsd.System) error
+	// SessionBegan is told when a peer has its first session in this process. It
+	// is called under WireGuard's locks and must not block. Nil for nobody.
+	SessionBegan func()
 }
 
 // RelayDial says how relays are reached.

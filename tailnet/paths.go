@@ -224,7 +224,11 @@ func (e *Engine) sessionChanged(public key.NodePublic, state wgengine.PeerWireGu
 	}
 	peer.session.live.Store(state == wgengine.PeerWireGuardStateEstablished)
 	if state == wgengine.PeerWireGuardStateEstablished {
+		first := peer.session.lastHandshake().IsZero()
 		peer.session.noteHandshake(time.Now())
+		if first && e.config.SessionBegan != nil {
+			e.config.SessionBegan()
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -24,8 +23,19 @@ type answers interface {
 	close()
 }
 
+// ingredients are what the concrete parts of a tunnel are made of.
+type ingredients struct {
+	log       *slog.Logger
+	profile   Profile
+	device    tun.Device
+	name      string // of the device's interface
+	kept      saved
+	addresses *addressBook
+	began     func() // a peer has a session for the first time; does not block
+}
+
 // parts makes the concrete parts of a tunnel.
-type parts func(ctx context.Context, log *slog.Logger, profile Profile, name string, device tun.Device, kept saved) (Engine, answers, error)
+type parts func(ingredients) (Engine, answers, error)
 
 // The protocols of IPv6 that the service address answers.
 const (
@@ -46,22 +56,25 @@ type resolver struct {
 }
 
 // realParts starts the data plane with the resolver behind its service address.
-func realParts(_ context.Context, log *slog.Logger, profile Profile, name string, device tun.Device, kept saved) (Engine, answers, error) {
-	r := &resolver{dns: dns.New([]string{kept.Suffix}), ready: make(chan struct{}), log: log}
+func realParts(in ingredients) (Engine, answers, error) {
+	r := &resolver{dns: dns.New([]string{in.kept.Suffix}), ready: make(chan struct{}), log: in.log}
 	r.buffers.New = func() any { return new([]byte) }
-	tcp, err := tcp53.New(proto.DNSAddr, r.dns, r.send, log)
+	tcp, err := tcp53.New(proto.DNSAddr, r.dns, r.send, in.log)
 	if err != nil {
-		device.Close()
+		in.device.Close()
 		return nil, nil, fmt.Errorf("start DNS over TCP: %w", err)
 	}
 	r.tcp = tcp
 	engine, err := tailnet.New(tailnet.Config{
-		Logger: log, Device: device, DeviceName: name,
-		Identity: kept.Identity, NodeID: proto.NodeIDFromUUID(kept.ClientID),
-		Addresses:      []netip.Prefix{kept.address()},
-		DirectDisabled: kept.DisableDirect, ForceWebsocket: kept.ForceWebsockets,
-		Relay:   tailnet.RelayDial{Headers: func() http.Header { return profile.Headers }, TLS: profile.TLS},
-		Service: &tailnet.Service{Addr: proto.DNSAddr, Handle: r.handle},
+		Logger: in.log, Device: in.device, DeviceName: in.name,
+		Identity: in.kept.Identity, NodeID: proto.NodeIDFromUUID(in.kept.ClientID),
+		Addresses:      []netip.Prefix{in.kept.address()},
+		DirectDisabled: in.kept.DisableDirect, ForceWebsocket: in.kept.ForceWebsockets,
+		Relay: tailnet.RelayDial{
+			Headers: func() http.Header { return in.profile.Headers }, TLS: in.profile.TLS, Connect: in.addresses.dial,
+		},
+		Service:      &tailnet.Service{Addr: proto.DNSAddr, Handle: r.handle},
+		SessionBegan: in.began,
 	})
 	if err != nil {
 		tcp.Close()

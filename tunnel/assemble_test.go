@@ -55,7 +55,7 @@ func udpSum(packet []byte) uint16 {
 func TestRealPartsAnswerThroughTheDevice(t *testing.T) {
 	kept := full(t)
 	dev := newDevice(&order{})
-	engine, answers, err := realParts(t.Context(), slog.New(slog.DiscardHandler), profile(), "", dev, kept)
+	engine, answers, err := realParts(ingredients{log: slog.New(slog.DiscardHandler), profile: profile(), device: dev, kept: kept, addresses: newAddressBook()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestRealPartsAnswerThroughTheDevice(t *testing.T) {
 func TestPublishStepByStep(t *testing.T) {
 	kept := full(t)
 	dev := newDevice(&order{})
-	engine, answers, err := realParts(t.Context(), slog.New(slog.DiscardHandler), profile(), "", dev, kept)
+	engine, answers, err := realParts(ingredients{log: slog.New(slog.DiscardHandler), profile: profile(), device: dev, kept: kept, addresses: newAddressBook()})
 	if err != nil {
 		t.Fatal(err)
 	}

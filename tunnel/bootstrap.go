@@ -2,10 +2,7 @@ package tunnel
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"time"
 
@@ -23,15 +20,19 @@ const (
 	refreshRetry = time.Minute
 )
 
-// errReassemble ends the data plane so that another takes its place: the
-// control plane has said something that a running one cannot learn.
-var errReassemble = errors.New("the control plane changed what the tunnel is made of")
-
 // about is what the control plane says about us and about the way to agents.
 type about struct {
 	user client.User
 	info client.ConnectionInfo
 }
+
+// reassembly ends the data plane so that another takes its place: the control
+// plane has said something that a running one cannot learn. It is taken over
+// only when the old one has gone, so that nothing that the old one still hears
+// or saves is put down to another user.
+type reassembly struct{ got about }
+
+func (*reassembly) Error() string { return "the control plane changed what the tunnel is made of" }
 
 func (t *Tunnel) ask(ctx context.Context, http *http.Client) (about, error) {
 	api := client.New(t.config.Profile.URL, t.config.Profile.Token, client.Options{HTTP: http, Header: t.config.Profile.Headers})
@@ -48,6 +49,7 @@ func (t *Tunnel) ask(ctx context.Context, http *http.Client) (about, error) {
 func (t *Tunnel) bootstrap(ctx context.Context, http *http.Client) error {
 	kicked := make(chan struct{}, 1)
 	t.setKick(func() {
+		http.CloseIdleConnections()
 		select {
 		case kicked <- struct{}{}:
 		default:
@@ -83,30 +85,35 @@ func (t *Tunnel) bootstrap(ctx context.Context, http *http.Client) error {
 	}
 }
 
-// adopt takes an answer into what is kept. It says whether the data plane has
-// to be made anew. t.mu is held.
-func (t *Tunnel) adopt(got about) (reassemble bool) {
-	if t.saved.User.ID != got.user.ID && t.saved.User.ID != (client.User{}).ID {
-		// Another user: nothing that was kept is theirs.
+// adopt takes an answer into what is kept; t.mu is held. No data plane may run
+// if it is one that demands another.
+func (t *Tunnel) adopt(got about) {
+	if t.saved.ofAnother(got.user) {
+		// Nothing that was kept is theirs.
 		t.saved = fresh(t.config.Profile)
+		t.addresses.restore(nil)
 		t.facts.names, t.facts.leftOut = false, nil
-		reassemble = true
 	}
-	reassemble = reassemble || t.saved.Suffix != "" &&
-		(t.saved.DisableDirect != got.info.DisableDirect || t.saved.ForceWebsockets != got.info.ForceWebsockets)
 	t.saved.TokenSum, t.saved.User = tokenSum(t.config.Profile.Token), got.user
 	t.saved.Suffix, t.saved.DisableDirect, t.saved.ForceWebsockets = got.info.HostnameSuffix, got.info.DisableDirect, got.info.ForceWebsockets
 	t.saved.Relays.RelayMap = got.info.RelayMap
-	return reassemble
 }
 
-// refresh asks again while the control connection is up, and ends with
-// errReassemble if the answer demands it.
+// ofAnother says whether what is kept is of another user than this one.
+func (k saved) ofAnother(user client.User) bool {
+	return k.User.ID != (client.User{}).ID && k.User.ID != user.ID
+}
+
+// demandsAnother says whether the running data plane cannot take an answer in.
+func (k saved) demandsAnother(got about) bool {
+	return k.ofAnother(got.user) || k.DisableDirect != got.info.DisableDirect || k.ForceWebsockets != got.info.ForceWebsockets
+}
+
+// refresh asks again while the control connection is up, and ends with a
+// *reassembly if the answer demands it.
 func (s *session) refresh(ctx context.Context) error {
-	if s.asked {
-		if !pause(ctx, refreshEvery) {
-			return nil
-		}
+	if s.asked && !pause(ctx, refreshEvery) {
+		return nil
 	}
 	for {
 		select {
@@ -116,14 +123,12 @@ func (s *session) refresh(ctx context.Context) error {
 		}
 		got, err := s.tunnel.ask(ctx, s.http)
 		if err != nil {
-			if !pause(ctx, refreshRetry) {
-				return nil
-			}
-			s.signal(s.connected)
+			// Only a failure is tried again at once when the network changes.
+			s.again(ctx, refreshRetry)
 			continue
 		}
 		if s.learn(got) {
-			return errReassemble
+			return &reassembly{got}
 		}
 		if !pause(ctx, refreshEvery) {
 			return nil
@@ -132,15 +137,30 @@ func (s *session) refresh(ctx context.Context) error {
 	}
 }
 
+// again lets refresh ask after a while, or at the next kick, or when the
+// control connection comes back.
+func (s *session) again(ctx context.Context, wait time.Duration) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-s.kicked:
+	case <-s.connected:
+	}
+	s.signal(s.connected)
+}
+
 // learn takes an answer over into the running tunnel, if that can be done.
 func (s *session) learn(got about) (reassemble bool) {
 	t := s.tunnel
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before := t.saved
-	if reassemble = t.adopt(got); reassemble {
+	if before.demandsAnother(got) {
 		return true
 	}
+	t.adopt(got)
 	if before.Suffix != t.saved.Suffix || before.User != t.saved.User {
 		t.publish()
 		s.signal(s.host)
@@ -159,17 +179,4 @@ func pause(ctx context.Context, wait time.Duration) bool {
 	case <-timer.C:
 		return true
 	}
-}
-
-// httpClient is for REST and for the websocket, which needs HTTP/1.1.
-func httpClient(config *tls.Config) *http.Client {
-	if config != nil {
-		config = config.Clone()
-	}
-	dialer := net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}
-	return &http.Client{Transport: &http.Transport{
-		Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, TLSClientConfig: config,
-		TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 30 * time.Second, MaxIdleConns: 2,
-		TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{},
-	}}
 }

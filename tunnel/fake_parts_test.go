@@ -24,6 +24,7 @@ import (
 type engine struct {
 	mu        sync.Mutex
 	kept      saved
+	began     func()
 	device    tun.Device
 	relays    []proto.RelayMap
 	connected []bool

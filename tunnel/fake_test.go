@@ -197,11 +197,11 @@ func newRig(t *testing.T, p *plane, dir string) *rig {
 			return newDevice(r.order), nil
 		},
 	})
-	r.parts = func(_ context.Context, log *slog.Logger, _ Profile, _ string, device tun.Device, kept saved) (Engine, answers, error) {
+	r.parts = func(in ingredients) (Engine, answers, error) {
 		r.order.add("engine started")
-		e := &engine{device: device, kept: kept, peers: map[uuid.UUID]tailnet.PeerStatus{}}
-		answering := &resolver{dns: dns.New([]string{kept.Suffix}), ready: make(chan struct{}), log: log}
-		tcp, err := tcp53.New(proto.DNSAddr, answering.dns, answering.send, log)
+		e := &engine{device: in.device, kept: in.kept, began: in.began, peers: map[uuid.UUID]tailnet.PeerStatus{}}
+		answering := &resolver{dns: dns.New([]string{in.kept.Suffix}), ready: make(chan struct{}), log: in.log}
+		tcp, err := tcp53.New(proto.DNSAddr, answering.dns, answering.send, in.log)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -24,6 +24,9 @@ import (
 
 const (
 	stateFile = "tunnel.json"
+	// Names of files that are there only for a moment.
+	tempPattern  = "." + stateFile + "-*"
+	probePattern = ".probe-*"
 	// fileVersion is raised when an older reader would misread the file.
 	fileVersion = 1
 	// fileLimit bounds what is read: ten thousand agents need 3 MB.
@@ -58,6 +61,8 @@ type saved struct {
 	// control plane the sessions go on.
 	Active []uuid.UUID
 	Nodes  map[uuid.UUID][]byte
+	// Places are the addresses of the control plane and of the relays.
+	Places map[string]place
 }
 
 // relays gives a relay map the JSON form of its wire message.
@@ -106,7 +111,8 @@ func openStore(dir string) (store, error) {
 			return store{}, fmt.Errorf("%w: close %s to other users: %w", ErrStateDir, dir, err)
 		}
 	}
-	probe, err := os.CreateTemp(dir, ".probe-*")
+	removeLeftovers(dir)
+	probe, err := os.CreateTemp(dir, probePattern)
 	if err != nil {
 		return store{}, fmt.Errorf("%w: write in %s: %w", ErrStateDir, dir, err)
 	}
@@ -115,6 +121,17 @@ func openStore(dir string) (store, error) {
 		return store{}, fmt.Errorf("%w: write in %s: %w", ErrStateDir, dir, err)
 	}
 	return store{dir}, nil
+}
+
+// removeLeftovers takes away what a process that was killed while it wrote has
+// left; what cannot be removed is no reason not to start.
+func removeLeftovers(dir string) {
+	for _, pattern := range []string{probePattern, tempPattern} {
+		left, _ := filepath.Glob(filepath.Join(dir, pattern))
+		for _, path := range left {
+			_ = os.Remove(path)
+		}
+	}
 }
 
 func (s store) path() string { return filepath.Join(s.dir, stateFile) }
@@ -167,6 +184,9 @@ func decodeSaved(data []byte) (saved, error) {
 	if kept.ClientID == uuid.Nil || kept.Identity.Node.IsZero() || kept.User.ID == uuid.Nil || kept.Suffix == "" {
 		return saved{}, errors.New("fields are missing")
 	}
+	if err := checkPlaces(kept.Places); err != nil {
+		return saved{}, err
+	}
 	return kept, nil
 }
 
@@ -180,7 +200,7 @@ func (s store) save(kept saved) error {
 	if err != nil {
 		return fmt.Errorf("encode state: %w", err)
 	}
-	file, err := os.CreateTemp(s.dir, "."+stateFile+"-*")
+	file, err := os.CreateTemp(s.dir, tempPattern)
 	if err != nil {
 		return fmt.Errorf("save state: %w", err)
 	}

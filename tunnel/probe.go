@@ -3,6 +3,7 @@ package tunnel
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -57,6 +58,10 @@ func (s *session) probe(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-s.began:
+			s.collect() // the state file must know it before anything can happen to us
+			s.signal(s.urgent)
+			continue
 		case <-ticker.C:
 		}
 		active := s.collect()
@@ -139,6 +144,20 @@ func (t *Tunnel) pinged(running *live, id uuid.UUID, result tailnet.PingResult, 
 		last.answered, last.latency = last.tried, result.Latency
 		last.direct, last.endpoint, last.region = result.Direct, result.Endpoint, result.RelayRegion
 	}
-	running.pings[id] = last
+	if _, _, exists := t.state().Agent(id); exists {
+		running.pings[id] = last
+	}
 	t.notify()
+}
+
+// forgetPings drops what is known of agents that are gone; t.mu is held.
+func (t *Tunnel) forgetPings() {
+	if t.live == nil {
+		return
+	}
+	state := t.state()
+	maps.DeleteFunc(t.live.pings, func(id uuid.UUID, _ pong) bool {
+		_, _, exists := state.Agent(id)
+		return !exists
+	})
 }

@@ -40,14 +40,18 @@ func (t *Tunnel) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	web := httpClient(t.config.Profile.TLS)
+	web := httpClient(t.config.Profile.TLS, t.addresses)
 	defer web.CloseIdleConnections()
 	for {
 		err := t.assemble(ctx, disk, web)
+		var anew *reassembly
 		switch {
-		case errors.Is(err, errReassemble) && ctx.Err() == nil:
+		case errors.As(err, &anew) && ctx.Err() == nil:
 			// What was left on the host, if anything, is the next one's to take away.
 			t.log.Info("tunnel is made anew", slog.String("reason", err.Error()))
+			t.mu.Lock()
+			t.adopt(anew.got)
+			t.mu.Unlock()
 		case ctx.Err() != nil:
 			if errors.Is(err, ErrHost) {
 				return err
@@ -81,6 +85,7 @@ func (t *Tunnel) open() (store, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.saved = kept
+	t.addresses.restore(kept.Places)
 	return disk, nil
 }
 
@@ -104,14 +109,21 @@ func (t *Tunnel) assemble(ctx context.Context, disk store, web *http.Client) err
 		asked = true
 	}
 	kept := t.kept()
-	engine, answers, err := t.parts(ctx, t.log, t.config.Profile, name, device, kept)
+	s := &session{
+		tunnel: t, disk: disk, http: web, device: name, asked: asked,
+		host: make(chan struct{}, 1), look: make(chan struct{}, 1), dirty: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
+		connected: make(chan struct{}, 1), kicked: make(chan struct{}, 1), began: make(chan struct{}, 1),
+	}
+	engine, answers, err := t.parts(ingredients{
+		log: t.log, profile: t.config.Profile, name: name, device: device, kept: kept, addresses: t.addresses,
+		began: func() { s.signal(s.began) },
+	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrEngine, err)
 	}
-	s := &session{
-		tunnel: t, engine: newRecorder(engine, kept.Nodes), answers: answers, disk: disk, http: web, device: name, asked: asked,
-		host: make(chan struct{}, 1), look: make(chan struct{}, 1), dirty: make(chan struct{}, 1), connected: make(chan struct{}, 1),
-	}
+	s.engine, s.answers = newRecorder(engine, kept.Nodes), answers
+	t.addresses.onChange(func() { s.signal(s.dirty) })
+	defer t.addresses.onChange(nil)
 	return s.run(ctx, device, kept)
 }
 
@@ -126,9 +138,10 @@ type session struct {
 	device  string // name of the interface
 	asked   bool   // the control plane has just said who we are
 
-	// One-slot signals: bring the host up to date, look with the canary, save,
-	// the control connection is up.
-	host, look, dirty, connected chan struct{}
+	// One-slot signals: bring the host up to date, look with the canary, save
+	// soon, save now, the control connection is up, try again what failed, a
+	// peer has a session for the first time.
+	host, look, dirty, urgent, connected, kicked, began chan struct{}
 }
 
 func (s *session) signal(to chan struct{}) {
@@ -245,6 +258,7 @@ func (s *session) workspaces(state *workspace.State, diff workspace.Diff) error 
 	t.saved.Workspaces, t.saved.AsOf = state, time.Now()
 	if first || !diff.Empty() {
 		t.publish()
+		t.forgetPings()
 	}
 	t.mu.Unlock()
 	s.signal(s.host)
@@ -277,6 +291,7 @@ func (s *session) kick() {
 	s.loop.Kick()
 	s.signal(s.host)
 	s.signal(s.look)
+	s.signal(s.kicked)
 }
 
 // keep changes what will be saved.
@@ -292,6 +307,10 @@ func (t *Tunnel) kept() saved {
 	defer t.mu.Unlock()
 	kept := t.saved
 	kept.Active, kept.Nodes = slices.Clone(kept.Active), maps.Clone(kept.Nodes)
+	kept.Places = t.addresses.places()
+	if t.facts.control.connected {
+		kept.AsOf = time.Now()
+	}
 	return kept
 }
 

@@ -105,6 +105,8 @@ type Tunnel struct {
 	config Config
 	log    *slog.Logger
 	parts  parts // how to make the concrete parts; tests bring their own
+	// addresses are where the control plane and the relays were reached.
+	addresses *addressBook
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced at each change
@@ -146,7 +148,7 @@ func New(config Config) *Tunnel {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Tunnel{config: config, log: config.Logger, parts: realParts, changed: make(chan struct{})}
+	return &Tunnel{config: config, log: config.Logger, parts: realParts, addresses: newAddressBook(), changed: make(chan struct{})}
 }
 
 // Changed is closed at the next change of Status. Take it before Status, so

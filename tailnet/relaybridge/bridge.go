@@ -33,6 +33,10 @@ type Dial struct {
 	TLS *tls.Config
 	// Proxy chooses an HTTP proxy for a request, nil for the environment's.
 	Proxy func(*http.Request) (*url.URL, error)
+	// Connect dials a host and port and makes the connection secure, unless
+	// secure is nil. It may try several addresses of the host; secure closes
+	// those that it refuses. Nil for the system's resolver and nothing more.
+	Connect func(ctx context.Context, network, address string, secure func(context.Context, net.Conn) (net.Conn, error)) (net.Conn, error)
 }
 
 // Config describes a bridge. Logger is required.
@@ -223,7 +227,7 @@ func newTarget(region int, node *tailcfg.DERPNode, plain bool) target {
 
 // needs says whether a relay goes through the bridge. The caller holds mu.
 func (b *Bridge) needs(goal target, embedded bool) bool {
-	return embedded || goal.plain || b.config.ForceWebsocket || b.config.Headers != nil || b.config.TLS != nil ||
+	return embedded || goal.plain || b.config.ForceWebsocket || b.config.Headers != nil || b.config.TLS != nil || b.config.Connect != nil ||
 		b.refused[goal.nodeKey] != ""
 }
 

@@ -51,34 +51,60 @@ func (b *Bridge) dial(ctx context.Context, goal target) (net.Conn, error) {
 		return nil, fmt.Errorf("choose proxy for relay %s: %w", goal.address(), err)
 	}
 	var conn net.Conn
-	if proxy != nil {
-		conn, err = dialProxy(ctx, proxy, goal.address())
-	} else {
-		conn, err = dialDirect(ctx, goal)
+	if proxy == nil {
+		conn, err = b.dialDirect(ctx, goal)
+	} else if conn, err = b.dialProxy(ctx, proxy, goal.address()); err == nil {
+		conn, err = b.secure(goal)(ctx, conn)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("connect to relay %s: %w", goal.address(), err)
 	}
-	if goal.plain {
-		return conn, nil
-	}
-	secured := tls.Client(conn, b.clientTLS(goal))
-	if err := secured.HandshakeContext(ctx); err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("secure connection to relay %s: %w", goal.address(), err)
-	}
-	return secured, nil
+	return conn, nil
 }
 
-// dialDirect uses the addresses of the map if there are any.
-func dialDirect(ctx context.Context, goal target) (net.Conn, error) {
-	var problems []error
+// connect dials one address or name, and makes the connection secure unless
+// secure is nil.
+func (b *Bridge) connect(ctx context.Context, network, address string, secure secureFunc) (net.Conn, error) {
+	if b.config.Connect != nil {
+		return b.config.Connect(ctx, network, address, secure)
+	}
 	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, network, address)
+	if err != nil || secure == nil {
+		return conn, err
+	}
+	return secure(ctx, conn)
+}
+
+type secureFunc = func(context.Context, net.Conn) (net.Conn, error)
+
+// secure is the TLS handshake with a relay. For plain HTTP there is none.
+func (b *Bridge) secure(goal target) secureFunc {
+	return func(ctx context.Context, conn net.Conn) (net.Conn, error) {
+		if goal.plain {
+			return conn, nil
+		}
+		secured := tls.Client(conn, b.clientTLS(goal))
+		if err := secured.HandshakeContext(ctx); err != nil {
+			conn.Close()
+			return nil, fmt.Errorf("secure connection: %w", err)
+		}
+		return secured, nil
+	}
+}
+
+// dialDirect uses the addresses of the map if there are any, and then the name.
+func (b *Bridge) dialDirect(ctx context.Context, goal target) (net.Conn, error) {
+	var secure secureFunc
+	if !goal.plain {
+		secure = b.secure(goal)
+	}
+	var problems []error
 	for _, given := range []string{goal.ipv4, goal.ipv6} {
 		if given == "" || given == "none" {
 			continue
 		}
-		conn, err := dialer.DialContext(ctx, "tcp", nodeKey{host: given, port: goal.port}.address())
+		conn, err := b.connect(ctx, "tcp", nodeKey{host: given, port: goal.port}.address(), secure)
 		if err == nil {
 			return conn, nil
 		}
@@ -93,7 +119,7 @@ func dialDirect(ctx context.Context, goal target) (net.Conn, error) {
 	case goal.ipv6 == "none":
 		network = "tcp4"
 	}
-	conn, err := dialer.DialContext(ctx, network, goal.address())
+	conn, err := b.connect(ctx, network, goal.address(), secure)
 	if err != nil {
 		return nil, errors.Join(append(problems, err)...)
 	}
@@ -122,7 +148,7 @@ func (b *Bridge) clientTLS(goal target) *tls.Config {
 }
 
 // dialProxy asks an HTTP proxy for a connection.
-func dialProxy(ctx context.Context, proxy *url.URL, address string) (net.Conn, error) {
+func (b *Bridge) dialProxy(ctx context.Context, proxy *url.URL, address string) (net.Conn, error) {
 	port := proxy.Port()
 	if port == "" {
 		port = map[string]string{"https": "443"}[proxy.Scheme]
@@ -133,8 +159,7 @@ func dialProxy(ctx context.Context, proxy *url.URL, address string) (net.Conn, e
 	if proxy.Scheme != "http" && proxy.Scheme != "https" {
 		return nil, fmt.Errorf("proxy %s: scheme %q is not supported", proxy.Redacted(), proxy.Scheme)
 	}
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(proxy.Hostname(), port))
+	conn, err := b.connect(ctx, "tcp", net.JoinHostPort(proxy.Hostname(), port), nil)
 	if err != nil {
 		return nil, fmt.Errorf("connect to proxy %s: %w", proxy.Redacted(), err)
 	}
