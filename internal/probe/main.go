@@ -24,6 +24,12 @@ const usage = `usage:
   probe wait-http URL TIMEOUT      wait until URL answers 200
   probe tcp-sink ADDR              read and drop what each connection sends; answer with the count of bytes
   probe tcp-send ADDR BYTES N      send BYTES over N connections at once; print bytes and seconds
+  probe tcp-echo ADDR              give back what each connection sends
+  probe tcp-check ADDR TIMEOUT     connect, have a line given back; print the seconds
+  probe first-answer NAME TIMEOUT  ask the system's resolver for NAME, 5 ms after each refusal, until it has an address; print it and when
+  probe load                       the steady load that standard input describes (see load.go), until it is closed
+  probe relay ADDR STUN KEYFILE    a relay for everybody, and STUN
+  probe api-hole ADDR TARGET       a TCP proxy that lets the Tailnet API and the relay through, and takes other requests without ever answering
 `
 
 func main() {
@@ -47,6 +53,18 @@ func run(ctx context.Context, args []string) error {
 		return tcpSink(ctx, args[1])
 	case len(args) == 4 && args[0] == "tcp-send":
 		return numbers(args[2:], func(n []int) error { return tcpSend(args[1], n[0], n[1]) })
+	case len(args) == 2 && args[0] == "tcp-echo":
+		return tcpEcho(ctx, args[1])
+	case len(args) == 3 && args[0] == "tcp-check":
+		return tcpCheck(args[1], args[2])
+	case len(args) == 3 && args[0] == "first-answer":
+		return firstAnswer(args[1], args[2])
+	case len(args) == 1 && args[0] == "load":
+		return load(ctx, os.Stdin, os.Stdout)
+	case len(args) == 4 && args[0] == "relay":
+		return serveRelay(ctx, args[1], args[2], args[3])
+	case len(args) == 3 && args[0] == "api-hole":
+		return apiHole(ctx, args[1], args[2])
 	}
 	fmt.Fprint(os.Stderr, usage)
 	return errors.New("bad arguments")

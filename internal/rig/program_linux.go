@@ -24,22 +24,27 @@ type Program struct {
 
 	name string
 	cmd  *exec.Cmd
+	from int64 // where its output begins: a file outlives its program's restart
 	done chan struct{}
 	err  error
 }
 
 // start runs a prepared command in the background.
 func start(dir, name string, cmd *exec.Cmd) (*Program, error) {
-	file, err := os.Create(filepath.Join(dir, name+".log"))
+	file, err := os.OpenFile(filepath.Join(dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	defer file.Close()
+	before, err := file.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
 	cmd.Stdout, cmd.Stderr = file, file
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	program := &Program{LogFile: file.Name(), name: name, cmd: cmd, done: make(chan struct{})}
+	program := &Program{LogFile: file.Name(), name: name, cmd: cmd, from: before.Size(), done: make(chan struct{})}
 	go func() {
 		program.err = cmd.Wait()
 		close(program.done)
@@ -56,8 +61,11 @@ func (p *Program) Log() string {
 	if err != nil {
 		return err.Error()
 	}
-	return string(text)
+	return string(text[min(p.from, int64(len(text))):])
 }
+
+// Done is closed when the program has ended.
+func (p *Program) Done() <-chan struct{} { return p.done }
 
 // Stop asks the program to end and waits for it; one that takes too long, or
 // ends with a failure, is an error. A program that has ended is none.

@@ -43,8 +43,8 @@ type Stack struct {
 	URL string
 	// ServerArgs are further arguments of `causeway-server run`.
 	ServerArgs []string
-	// Server, Agent and Daemon are nil until started.
-	Server, Agent, Daemon *Program
+	// Server, Agent, Daemon and Relay are nil until started.
+	Server, Agent, Daemon, Relay *Program
 
 	bin, dir string
 	// wrap runs a command as the client does: on the client's namespace, or
@@ -207,15 +207,39 @@ func (s *Stack) StartAll(ctx context.Context) error {
 	return s.Login(ctx, user)
 }
 
+// RelayPort is where a relay that runs apart from the server listens, and
+// RelayURL how everybody reaches it.
+const (
+	RelayPort = "3340"
+	RelayURL  = "http://" + testnet.RelayAddr + ":" + RelayPort
+)
+
+// StartRelay starts a relay on the host, which must have the relay's address;
+// the server needs the argument --relays to tell of it. Its key is kept on the
+// host, so that it is the same relay after a restart.
+func (s *Stack) StartRelay(ctx context.Context, host *testnet.Host) error {
+	var err error
+	if s.Relay, err = s.Start("relay", host.Command(context.WithoutCancel(ctx), s.Path("probe"), "relay", ":"+RelayPort, ":3478", "/var/lib/relay.key")); err != nil {
+		return err
+	}
+	return s.Relay.WaitFor(ctx, "ready")
+}
+
+// Start runs a further program, whose output is kept beside the others'.
+func (s *Stack) Start(name string, cmd *exec.Cmd) (*Program, error) { return start(s.dir, name, cmd) }
+
+// Port is where the server listens.
+func (s *Stack) Port() string { return port }
+
 // Close stops all programs, those that depend on others first.
 func (s *Stack) Close() error {
-	return errors.Join(s.Daemon.Stop(), s.Agent.Stop(), s.Server.Stop())
+	return errors.Join(s.Daemon.Stop(), s.Agent.Stop(), s.Server.Stop(), s.Relay.Stop())
 }
 
 // Logs is what all programs have printed, for a failure's message.
 func (s *Stack) Logs() string {
 	var text strings.Builder
-	for _, program := range []*Program{s.Server, s.Agent, s.Daemon} {
+	for _, program := range []*Program{s.Server, s.Relay, s.Agent, s.Daemon} {
 		if program != nil {
 			fmt.Fprintf(&text, "==== %s\n%s\n", program.name, program.Log())
 		}

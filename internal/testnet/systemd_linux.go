@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // labDir keeps the root file systems between runs: building them takes minutes.
@@ -165,5 +166,10 @@ func (s *System) Run(ctx context.Context, program string, args ...string) (strin
 	return string(output), nil
 }
 
-// Close powers the system off.
-func (s *System) Close() error { return loud(lab(context.Background(), "stop", s.name)) }
+// Close powers the system off, also a frozen one.
+func (s *System) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = s.Thaw(ctx) // one that never came up has nothing to thaw
+	return loud(lab(context.Background(), "stop", s.name))
+}
