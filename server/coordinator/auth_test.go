@@ -134,6 +134,7 @@ func TestMalformedRequests(t *testing.T) {
 		"absent add_tunnel id":       {AddTunnel: &tailnetv2.CoordinateRequest_Tunnel{}},
 		"short remove_tunnel id":     {RemoveTunnel: short},
 		"long ready id":              {ReadyForHandshake: []*tailnetv2.CoordinateRequest_ReadyForHandshake{{Id: make([]byte, 17)}}},
+		"too many ready ids":         ready(make([]uuid.UUID, updatesLimit+1)...),
 		"absent ready entry":         {ReadyForHandshake: []*tailnetv2.CoordinateRequest_ReadyForHandshake{nil}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -152,6 +153,12 @@ func TestMalformedRequests(t *testing.T) {
 			r.expect("s1", "LOST c1 (lost)")
 		})
 	}
+	t.Run("empty ready list is none", func(t *testing.T) {
+		r := newRig(t)
+		r.connect("c1")
+		r.send("c1", &tailnetv2.CoordinateRequest{ReadyForHandshake: []*tailnetv2.CoordinateRequest_ReadyForHandshake{}})
+		r.expect("c1", "")
+	})
 	t.Run("nothing at all", func(t *testing.T) {
 		r := newRig(t)
 		r.connect("c1")

@@ -156,6 +156,7 @@ func TestRelayOutlivesTheLossOfControl(t *testing.T) {
 		{"agent lost", func(r *rig) { r.peers["a1"].Close() }, true},
 		{"both lost", func(r *rig) { r.peers["a1"].Close(); r.peers["c1"].Close() }, true},
 		{"client lost and back, tunnel not yet", func(r *rig) { r.peers["c1"].Close(); r.connect("c1"); r.update("c1", 1) }, true},
+		{"coordinator closed", func(r *rig) { r.c.Close() }, true},
 		{"client lost, then revoked", func(r *rig) { r.peers["c1"].Close(); r.c.Disconnect(r.id("c1"), "revoked") }, false},
 		{"client lost, back, then revoked", func(r *rig) {
 			r.peers["c1"].Close()

@@ -137,7 +137,7 @@ func (c *Coordinator) leavePermits(s *Stream, lost bool) {
 	if current == nil || !current.live {
 		return
 	}
-	if !lost || c.closed {
+	if !lost {
 		p.drop(current)
 		return
 	}

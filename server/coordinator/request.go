@@ -59,6 +59,10 @@ func checkShape(req *tailnetv2.CoordinateRequest) error {
 			return fmt.Errorf("parse %s id: got %d bytes, want 16", part.name, len(part.tunnel.GetId()))
 		}
 	}
+	if count := len(req.GetReadyForHandshake()); count > updatesLimit {
+		// Each one may cost a response, and all are handled under the lock.
+		return fmt.Errorf("ready_for_handshake names %d peers, above the limit of %d", count, updatesLimit)
+	}
 	for _, entry := range req.GetReadyForHandshake() {
 		if len(entry.GetId()) != 16 {
 			return fmt.Errorf("parse ready_for_handshake id: got %d bytes, want 16", len(entry.GetId()))

@@ -1,19 +1,11 @@
 package coordinator
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
-	"log/slog"
-	"math/rand/v2"
-	"sync"
+	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
-
-	"github.com/causewayhq/causeway/proto/tailnetv2"
 )
 
 func (r *rig) fill(name, from string) {
@@ -165,77 +157,38 @@ func TestRecvMergesAndKeepsErrorsApart(t *testing.T) {
 	}
 }
 
-// TestStorm lets many peers do everything at once, some without reading; it is
-// for the race detector and for the invariants at the end.
-func TestStorm(t *testing.T) {
-	c := New(slog.New(slog.DiscardHandler))
-	ids := make([]uuid.UUID, 24)
-	for i := range ids {
-		ids[i] = uuid.New()
+// TestQueueIsBoundedInBytes: nodes of the largest size fill a queue long before
+// it has 512 of them.
+func TestQueueIsBoundedInBytes(t *testing.T) {
+	r := newRig(t)
+	r.pair()
+	r.connect("c2")
+	r.update("c2", 1)
+	r.open("c2", "a1")
+	r.quiet("a1", "c1", "c2")
+	sent := 0
+	for ; r.c.Connected(r.id("c1")) && sent < queueLimit; sent++ {
+		node := r.node("a1", 100+sent)
+		node.Endpoints = []string{strings.Repeat("x", MaxNodeSize-1024)}
+		r.send("a1", updateSelf(node))
+		r.quiet("c2")
 	}
-	var workers sync.WaitGroup
-	for worker := range 12 {
-		workers.Go(func() {
-			random := rand.New(rand.NewPCG(1, uint64(worker)))
-			for range 60 {
-				storm(c, ids, random)
-			}
-		})
+	if held := sent * (MaxNodeSize - 1024); sent == queueLimit || held > queueBytes+2*MaxNodeSize || held < queueBytes-2*MaxNodeSize {
+		t.Errorf("removed after %d nodes, %d bytes; the limit is %d", sent, held, queueBytes)
 	}
-	workers.Wait()
-	c.Close()
-	if len(c.peers) != 0 || len(c.agents) != 0 || len(c.clients) != 0 || len(c.doomed) != 0 {
-		t.Errorf("left: %d peers, %d agents, %d clients, %d doomed", len(c.peers), len(c.agents), len(c.clients), len(c.doomed))
+	r.expect("c1", "error: failed to update tunnel peer mapping; EOF")
+	if r.peers["c2"].queued() != 0 || !r.c.Connected(r.id("c2")) || !r.c.Connected(r.id("a1")) {
+		t.Error("it cost the others something")
 	}
-	for a, partners := range c.links {
-		for b, l := range partners {
-			mirror := c.links[b][a]
-			if mirror == nil || l.out != mirror.in || l.in != mirror.out || (!l.out && !l.in) {
-				t.Fatalf("links of %s and %s disagree", a, b)
-			}
-		}
+	// What was read counts no more.
+	for range 2 * queueBytes / MaxNodeSize {
+		node := r.node("a1", sent)
+		sent++
+		node.Endpoints = []string{strings.Repeat("y", MaxNodeSize-1024)}
+		r.send("a1", updateSelf(node))
+		r.quiet("c2")
 	}
-}
-
-func storm(c *Coordinator, ids []uuid.UUID, random *rand.Rand) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(random.IntN(20))*time.Millisecond)
-	defer cancel()
-	pick := func() uuid.UUID { return ids[random.IntN(len(ids))] }
-	s, err := c.Connect(ctx, pick(), "storm", SingleTailnetAuth())
-	if err != nil {
-		return
-	}
-	defer s.Close()
-	var reader sync.WaitGroup
-	defer reader.Wait()
-	if random.IntN(3) > 0 {
-		reader.Go(func() {
-			for {
-				if _, err := s.Recv(ctx); err != nil {
-					if errors.Is(err, io.EOF) || ctx.Err() != nil {
-						return
-					}
-				}
-			}
-		})
-	}
-	for range random.IntN(40) {
-		req := &tailnetv2.CoordinateRequest{}
-		switch random.IntN(6) {
-		case 0, 1, 2:
-			req = updateSelf(&tailnetv2.Node{PreferredDerp: random.Int32()})
-		case 3:
-			req = addTunnel(pick())
-		case 4:
-			req = removeTunnel(pick())
-		case 5:
-			req = ready(pick(), pick())
-		}
-		if s.Send(req) != nil {
-			return
-		}
-	}
-	if random.IntN(2) == 0 {
-		_ = s.Send(disconnect())
+	if !r.c.Connected(r.id("c2")) {
+		t.Error("a peer that reads was removed")
 	}
 }

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -18,6 +19,9 @@ const (
 	// queueLimit is how many responses may wait for one peer before it counts
 	// as too slow and is removed.
 	queueLimit = 512
+	// queueBytes bounds what these responses hold: queueLimit nodes of a real
+	// size are 2 MiB, and a node of MaxNodeSize each would be 32 MiB.
+	queueBytes = 16 << 20
 	// updatesLimit is the largest number of peer updates in one response.
 	updatesLimit = 1024
 	// responseLimit is where a response stops growing, in bytes. The peer's
@@ -56,7 +60,9 @@ type Stream struct {
 	queue struct {
 		sync.Mutex
 		waiting []response
+		size    int // bytes in waiting
 		ended   bool
+		text    string // the error that ended the stream
 	}
 	ready chan struct{} // holds one token when the queue may have grown
 	done  chan struct{}
@@ -75,6 +81,17 @@ func (s *Stream) ID() uuid.UUID { return s.id }
 // Done is closed when the stream has ended. What is still queued, an error at
 // the end included, can be received afterwards.
 func (s *Stream) Done() <-chan struct{} { return s.done }
+
+// Err says why the stream ended, once Done is closed: nil when the peer left by
+// itself, else what the peer is told as the last response.
+func (s *Stream) Err() error {
+	s.queue.Lock()
+	defer s.queue.Unlock()
+	if s.queue.text == "" {
+		return nil
+	}
+	return errors.New(s.queue.text)
+}
 
 // Close ends the stream; partners hear that the peer is lost. It is not an
 // error to close a stream that has ended.
@@ -131,6 +148,7 @@ func (s *Stream) take(buf []byte) (out []byte, taken, ended bool) {
 		count, updates, size = count+1, updates+next.updates, size+len(next.wire)
 	}
 	clear(waiting[:count])
+	s.queue.size -= size
 	s.queue.waiting = waiting[count:]
 	if len(s.queue.waiting) == 0 {
 		// An idle peer keeps no array: most peers are idle, and there are many.
@@ -146,10 +164,11 @@ func (s *Stream) push(next response) bool {
 	if s.queue.ended {
 		return true
 	}
-	if len(s.queue.waiting) >= queueLimit {
+	if len(s.queue.waiting) >= queueLimit || s.queue.size+len(next.wire) > queueBytes {
 		return false
 	}
 	s.queue.waiting = append(s.queue.waiting, next)
+	s.queue.size += len(next.wire)
 	select {
 	case s.ready <- struct{}{}:
 	default:
@@ -166,12 +185,14 @@ func (s *Stream) finish(text string, drop bool) {
 	if s.queue.ended {
 		return
 	}
-	s.queue.ended = true
+	s.queue.ended, s.queue.text = true, text
 	if drop {
-		s.queue.waiting = nil
+		s.queue.waiting, s.queue.size = nil, 0
 	}
 	if text != "" {
-		s.queue.waiting = append(s.queue.waiting, response{wire: ErrorResponse(text)})
+		last := response{wire: ErrorResponse(text)}
+		s.queue.waiting = append(s.queue.waiting, last)
+		s.queue.size += len(last.wire)
 	}
 	close(s.done)
 }
