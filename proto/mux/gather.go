@@ -23,29 +23,34 @@ type gather struct {
 	frame []byte // begins with the header that waits for its body
 }
 
-// keep is the largest buffer that is kept for the next frame. A stream's window
-// bounds frames at 256 KiB; most are far smaller.
-const keep = 16 << 10
+// joined is the largest body that is joined with its header: beyond it a copy
+// costs more than a further message, and the buffer is each connection's own.
+const joined = 4 << 10
 
 func (g *gather) Write(p []byte) (int, error) {
-	if len(g.frame) == 0 && announcesBody(p) {
+	if len(g.frame) > 0 {
+		g.frame = append(g.frame, p...)
+		_, err := g.ReadWriteCloser.Write(g.frame)
+		g.frame = g.frame[:0]
+		if err != nil {
+			return 0, err
+		}
+		return len(p), nil
+	}
+	// A body never gets here while it could be taken for a header: those of more
+	// than a header's length are written as they come, right after theirs.
+	if body := bodyAfter(p); body > 0 && body <= joined {
 		g.frame = append(g.frame, p...)
 		return len(p), nil
 	}
-	if len(g.frame) == 0 {
-		return g.ReadWriteCloser.Write(p)
-	}
-	g.frame = append(g.frame, p...)
-	_, err := g.ReadWriteCloser.Write(g.frame)
-	if g.frame = g.frame[:0]; cap(g.frame) > keep {
-		g.frame = nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	return len(p), nil
+	return g.ReadWriteCloser.Write(p)
 }
 
-func announcesBody(p []byte) bool {
-	return len(p) == headerSize && p[1] == typeData && binary.BigEndian.Uint32(p[8:]) > 0
+// bodyAfter is the length of the body that a header announces, 0 when it is no
+// header of a data frame.
+func bodyAfter(p []byte) uint32 {
+	if len(p) != headerSize || p[1] != typeData {
+		return 0
+	}
+	return binary.BigEndian.Uint32(p[8:])
 }
