@@ -77,36 +77,91 @@ func crowd(b *testing.B, peers int) (c *Coordinator, hub *Stream, node *tailnetv
 
 // BenchmarkFanOut times one node update to 100 watchers until each has its
 // response; the peers beside them only exist. It prints the 99th percentile and
-// the cost of a delivery.
+// the cost of a delivery, and for 10,000 peers what it costs in proportion to 1,000.
 func BenchmarkFanOut(b *testing.B) {
+	costs := map[int]float64{}
 	for _, peers := range []int{1000, 10000} {
 		b.Run(fmt.Sprint(peers), func(b *testing.B) {
 			before := heap()
 			_, hub, node, watchers := crowd(b, peers)
 			perPeer := float64(heap()-before) / float64(peers)
-			var buf []byte
-			times := make([]time.Duration, 0, b.N)
 			b.ReportAllocs()
-			for b.Loop() {
-				node.PreferredDerp++
-				start := time.Now()
-				if err := hub.Send(updateSelf(node)); err != nil {
-					b.Fatal(err)
-				}
-				for _, watcher := range watchers {
-					var err error
-					if buf, err = watcher.RecvWire(context.Background(), buf[:0]); err != nil {
-						b.Fatal(err)
-					}
-				}
-				times = append(times, time.Since(start))
-			}
-			slices.Sort(times)
-			b.ReportMetric(float64(times[len(times)*99/100].Microseconds()), "p99-µs")
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(watchers)), "ns/delivery")
+			times := fanOut(b, hub, node, watchers, func() {})
+			cost := float64(b.Elapsed().Nanoseconds()) / float64(b.N) / float64(len(watchers))
+			costs[peers] = cost
+			reportTimes(b, times)
+			b.ReportMetric(cost, "ns/delivery")
 			b.ReportMetric(perPeer, "B/peer")
+			if costs[1000] > 0 && peers == 10000 {
+				b.ReportMetric(cost/costs[1000], "x-of-1000-peers")
+			}
 		})
 	}
+}
+
+// BenchmarkFanOutStalled is the same for 99 watchers with one beside them that
+// never reads, is removed for it, comes back, and stalls again. Compare its p99 with
+// that of "none".
+func BenchmarkFanOutStalled(b *testing.B) {
+	for _, stalls := range []bool{false, true} {
+		name := "none"
+		if stalls {
+			name = "one"
+		}
+		b.Run(name, func(b *testing.B) {
+			c, hub, node, watchers := crowd(b, 10000)
+			deaf, id := watchers[0], watchers[0].ID()
+			between := func() {
+				if !stalls {
+					deaf.take(nil)
+					return
+				}
+				select {
+				case <-deaf.Done():
+				default:
+					return
+				}
+				var err error
+				if deaf, err = c.Connect(context.Background(), id, "deaf", SingleTailnetAuth()); err != nil {
+					b.Fatal(err)
+				}
+				if err := deaf.Send(addTunnel(hub.ID())); err != nil {
+					b.Fatal(err)
+				}
+			}
+			reportTimes(b, fanOut(b, hub, node, watchers[1:], between))
+			b.ReportMetric(float64(c.Snapshot().TooSlow), "removals")
+		})
+	}
+}
+
+// fanOut times updates of the hub until every watcher has its response; between
+// is called between two of them and not timed.
+func fanOut(b *testing.B, hub *Stream, node *tailnetv2.Node, watchers []*Stream, between func()) []time.Duration {
+	var buf []byte
+	times := make([]time.Duration, 0, b.N)
+	for b.Loop() {
+		node.PreferredDerp++
+		start := time.Now()
+		if err := hub.Send(updateSelf(node)); err != nil {
+			b.Fatal(err)
+		}
+		for _, watcher := range watchers {
+			var err error
+			if buf, err = watcher.RecvWire(context.Background(), buf[:0]); err != nil {
+				b.Fatal(err)
+			}
+		}
+		times = append(times, time.Since(start))
+		between()
+	}
+	return times
+}
+
+func reportTimes(b *testing.B, times []time.Duration) {
+	slices.Sort(times)
+	b.ReportMetric(float64(times[len(times)/2].Nanoseconds())/1000, "p50-µs")
+	b.ReportMetric(float64(times[len(times)*99/100].Nanoseconds())/1000, "p99-µs")
 }
 
 func heap() uint64 {
