@@ -49,12 +49,17 @@ type plane struct {
 }
 
 func newPlane(t *testing.T) *plane {
-	p := &plane{user: uuid.New(), username: "alice", connection: `{"hostname_suffix":"coder","derp_map":{"Regions":{"999":{"RegionID":999,"RegionCode":"home","RegionName":"Home","EmbeddedRelay":true,"Nodes":[{"Name":"999b","RegionID":999,"HostName":"x"}]}}}}`,
-		updates: make(chan *tailnetv2.WorkspaceUpdate, 4), snapshot: snapshot("main", "myws")}
+	p := barePlane()
 	server := httptest.NewServer(p)
 	p.url, _ = url.Parse(server.URL)
 	t.Cleanup(func() { p.drop(); server.Close(); p.active.Wait() })
 	return p
+}
+
+// barePlane is one that is not served yet.
+func barePlane() *plane {
+	return &plane{user: uuid.New(), username: "alice", connection: `{"hostname_suffix":"coder","derp_map":{"Regions":{"999":{"RegionID":999,"RegionCode":"home","RegionName":"Home","EmbeddedRelay":true,"Nodes":[{"Name":"999b","RegionID":999,"HostName":"x"}]}}}}`,
+		updates: make(chan *tailnetv2.WorkspaceUpdate, 4), snapshot: snapshot("main", "myws")}
 }
 
 func (p *plane) set(change func(*plane)) {
