@@ -49,6 +49,8 @@ type session struct {
 	// path is where the last packet went: a UDP endpoint, or upstream's magic
 	// relay address with the region as port.
 	path atomic.Pointer[netip.AddrPort]
+	// contact is for the failover.
+	contact contact
 }
 
 func (s *session) noteHandshake(at time.Time) {
@@ -73,14 +75,19 @@ const (
 
 // notePacket reports whether the path of sent packets changed.
 func (s *session) notePacket(now int64, path netip.AddrPort, bytes int, received bool) (moved bool) {
-	if bytes > idlePacket && bytes != initiationSize {
+	data := bytes > idlePacket && bytes != initiationSize
+	if data {
 		s.used.Store(now)
 	}
 	if received {
 		s.received.Store(now)
+		s.contact.heard(now, path)
 		return false
 	}
 	s.sent.Store(now)
+	if path.Addr() != tailcfg.DerpMagicIPAddr {
+		s.contact.said(now, data)
+	}
 	if known := s.path.Load(); known != nil && *known == path {
 		return false
 	}

@@ -91,6 +91,9 @@ type Engine struct {
 	upgrades chan uuid.UUID
 	// repeats are handshakes to look after.
 	repeats chan repeat
+	// failover watches the direct paths, relayed are its messages from peers.
+	failover *failover
+	relayed  chan relayedMessage
 
 	// deviceGiven says that upstream closes the device, also when it fails.
 	deviceGiven bool
@@ -121,7 +124,9 @@ func New(config Config) (*Engine, error) {
 	e := &Engine{
 		config: config, logger: config.Logger, system: tsd.NewSystem(), wanted: map[uuid.UUID]struct{}{},
 		upgrades: make(chan uuid.UUID, maxUpgrades), repeats: make(chan repeat, maxRepeats),
+		relayed: make(chan relayedMessage, maxRelayed),
 	}
+	e.failover = newFailover(e.logger, e.carryOut)
 	if err := e.start(); err != nil {
 		if !e.deviceGiven && config.Device != nil {
 			err = errors.Join(err, config.Device.Close())
@@ -194,6 +199,8 @@ func (e *Engine) start() error {
 	e.running.Go(func() { e.keepAlive(ctx) })
 	e.running.Go(func() { e.upgrade(ctx) })
 	e.running.Go(func() { e.repeatHandshakes(ctx) })
+	e.running.Go(func() { e.failover.run(ctx) })
+	e.running.Go(func() { e.answerRelayed(ctx) })
 	e.running.Go(func() { e.homing.run(ctx) })
 	return nil
 }
@@ -217,7 +224,7 @@ func (e *Engine) startUpstream() error {
 		Tun: e.config.Device, Router: idleRouter{}, DNS: idleDNS{}, ListenPort: e.config.Identity.Port,
 		NetMon: monitor, Dialer: dialer, EventBus: bus, HealthTracker: e.system.HealthTracker.Get(),
 		Metrics: e.system.UserMetricsRegistry(), ControlKnobs: e.system.ControlKnobs(), SetSubsystem: e.system.Set,
-		ForceDiscoKey: e.config.Identity.Disco,
+		ForceDiscoKey: e.config.Identity.Disco, OnDERPRecv: e.relayReceived,
 	})
 	if err != nil {
 		return fmt.Errorf("make WireGuard engine: %w", err)

@@ -239,7 +239,11 @@ func (e *Engine) packetSeen(_ ipproto.Proto, source, path netip.AddrPort, _, byt
 	if peer == nil {
 		return
 	}
-	if peer.session.notePacket(time.Now().UnixNano(), path, bytes, received) && path.Addr() == tailcfg.DerpMagicIPAddr {
+	moved, relayed := peer.session.notePacket(time.Now().UnixNano(), path, bytes, received), path.Addr() == tailcfg.DerpMagicIPAddr
+	switch {
+	case moved && relayed:
 		e.wantUpgrade(peer)
+	case !received && !relayed:
+		e.failover.sent(peer)
 	}
 }

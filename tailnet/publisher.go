@@ -122,6 +122,13 @@ func (p *publisher) setForced(region int, reason string) {
 	p.poke()
 }
 
+// endpoints is a copy of where we can be reached.
+func (p *publisher) endpoints() []netip.AddrPort {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.own.endpoints)
+}
+
 // home is our home region, 0 if there is none yet.
 func (p *publisher) home() int {
 	p.mu.Lock()

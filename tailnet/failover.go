@@ -1,0 +1,307 @@
+package tailnet
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"tailscale.com/ipn/ipnstate"
+	"tailscale.com/tailcfg"
+)
+
+// Upstream believes in a direct path for 6.5 s after the last answer to its
+// own ping. Failing over sooner takes three things: a doubt, proof, and a lever.
+// The doubt is silence after we sent data, or packets that come through the
+// relay while ours go directly. The proof is that many disco pings in a row get
+// no answer while the peer does answer through the relay; silence alone proves
+// nothing, one-way streams are legal. The lever is in withdraw.go.
+const (
+	// quietAfter is how long data may go unanswered on the direct path before
+	// we ask. TCP repeats after 0.2, 0.6 and 1.4 s: what is decided before 1.4 s
+	// costs the session 1.4 s, what is decided later costs it 3.
+	quietAfter = 400 * time.Millisecond
+	// maxQuiet bounds it on paths with long round trips.
+	maxQuiet = 2 * time.Second
+	// lookEvery and probeEvery are the pauses of the watch: while all is well,
+	// and while any path is in doubt.
+	lookEvery  = 200 * time.Millisecond
+	probeEvery = 50 * time.Millisecond
+	// probesNeeded unanswered pings condemn a path. One that loses 30 % of the
+	// packets each way loses 51 % of the pings, and ten in a row once in 800
+	// doubts. A path that was condemned within condemnedFor and came back has to
+	// fail twice as many.
+	probesNeeded = 10
+	condemnedFor = time.Minute
+	// probePatience is how long the last ping may take, at least.
+	probePatience = 250 * time.Millisecond
+	// slowProbe is the pause between further pings while the relay is silent too.
+	slowProbe = 250 * time.Millisecond
+	// answerHolds is how long an answered ping settles a doubt: it bounds the
+	// pings on a stream that goes one way only.
+	answerHolds = 1500 * time.Millisecond
+	// sentLately is how fresh our last packet has to be for a doubt to matter.
+	sentLately = 2 * time.Second
+	// forgetAfter ends the watch of a peer to which nothing is sent.
+	forgetAfter = 5 * time.Second
+	// askAgain is the pause between requests to withdraw one endpoint.
+	askAgain = 500 * time.Millisecond
+	// maxAsks bounds those requests in one doubt.
+	maxAsks = 3
+	// maxWatched bounds the peers that wait to be watched.
+	maxWatched = 256
+)
+
+// contact is what the data path notes of a direct path. All are times in Unix
+// nanoseconds, 0 for none.
+type contact struct {
+	// unanswered is when we first sent data directly after which nothing came
+	// directly.
+	unanswered atomic.Int64
+	// relayed is when the last packet came through a relay, if none came
+	// directly since.
+	relayed atomic.Int64
+	// ponged is the last answered ping of ours, rtt what it took.
+	ponged, rtt atomic.Int64
+	// echoed is when we sent the newest message that came back from the peer
+	// through the relay.
+	echoed atomic.Int64
+	// asked is when we last asked the peer to withdraw its endpoint; served is
+	// when we last did something that the peer asked for.
+	asked, served atomic.Int64
+	// condemned is when the path was last given up.
+	condemned atomic.Int64
+	watched   atomic.Bool
+}
+
+// heard notes a received packet.
+func (c *contact) heard(now int64, path netip.AddrPort) {
+	if path.Addr() == tailcfg.DerpMagicIPAddr {
+		c.relayed.Store(now)
+		return
+	}
+	c.settle()
+}
+
+// settle ends a doubt.
+func (c *contact) settle() {
+	if c.unanswered.Load() != 0 {
+		c.unanswered.Store(0)
+	}
+	if c.relayed.Load() != 0 {
+		c.relayed.Store(0)
+	}
+}
+
+// said notes a packet sent directly.
+func (c *contact) said(now int64, data bool) {
+	if data && c.unanswered.Load() == 0 {
+		c.unanswered.Store(now)
+	}
+}
+
+// sight is what is known of a path at one moment.
+type sight struct {
+	now int64
+	// direct says that the last packet went directly.
+	direct                           bool
+	sent, unanswered, relayed        int64
+	ponged, echoed, asked, condemned int64
+	rtt                              time.Duration
+}
+
+func (s *session) sight(now time.Time) sight {
+	path, c := s.path.Load(), &s.contact
+	return sight{
+		now: now.UnixNano(), direct: path != nil && path.Addr() != tailcfg.DerpMagicIPAddr,
+		sent: s.sent.Load(), unanswered: c.unanswered.Load(), relayed: c.relayed.Load(),
+		ponged: c.ponged.Load(), echoed: c.echoed.Load(), asked: c.asked.Load(), condemned: c.condemned.Load(),
+		rtt: time.Duration(c.rtt.Load()),
+	}
+}
+
+func (s sight) since(at int64) time.Duration { return time.Duration(s.now - at) }
+
+// doubtful says whether there is a reason to ask if the path still works.
+func (s sight) doubtful() bool {
+	if s.since(s.sent) > sentLately || s.since(s.ponged) < answerHolds {
+		return false
+	}
+	quiet := min(max(quietAfter, 3*s.rtt), maxQuiet)
+	return s.unanswered != 0 && s.since(s.unanswered) >= quiet || s.relayed != 0 && s.since(s.relayed) < sentLately
+}
+
+// needed is how many unanswered pings condemn the path.
+func (s sight) needed() int {
+	if s.condemned != 0 && s.since(s.condemned) < condemnedFor {
+		return 2 * probesNeeded
+	}
+	return probesNeeded
+}
+
+// watch is one watched path. It belongs to the goroutine of the failover.
+type watch struct {
+	id      uuid.UUID
+	session *session
+	// doubted is when the doubt began, 0 if there is none.
+	doubted int64
+	probes  int
+	probed  int64
+	asks    int
+}
+
+// verdict is what to do about a path.
+type verdict struct {
+	// probe pings the peer directly, echo asks it through the relay, withdraw
+	// asks it to withdraw the endpoint that we send to, settle ends the doubt,
+	// forget ends the watch.
+	probe, echo, withdraw, settle, forget bool
+}
+
+// plan decides, given what is seen. It touches nothing but the watch itself.
+func (w *watch) plan(seen sight) verdict {
+	switch {
+	case !seen.direct || seen.since(seen.sent) > forgetAfter:
+		return verdict{forget: true}
+	case w.doubted != 0 && seen.ponged >= w.doubted:
+		w.doubted = 0
+		return verdict{settle: true}
+	case !seen.doubtful():
+		w.doubted = 0
+		return verdict{}
+	}
+	if w.doubted == 0 {
+		w.doubted, w.probes, w.asks = seen.now, 0, 0
+	}
+	if w.probes < seen.needed() {
+		return w.probe(seen)
+	}
+	if seen.since(w.probed) < max(probePatience, 2*seen.rtt) && w.asks == 0 {
+		return verdict{}
+	}
+	// Echoes carry the time at which we sent them: one that was held up by the
+	// outage itself says nothing.
+	if seen.echoed < w.doubted {
+		if seen.since(w.probed) < slowProbe {
+			return verdict{}
+		}
+		return w.probe(seen)
+	}
+	if w.asks < maxAsks && seen.since(seen.asked) >= askAgain {
+		w.asks++
+		return verdict{withdraw: true}
+	}
+	return verdict{}
+}
+
+// probe asks for one more ping, and for an echo with each fourth.
+func (w *watch) probe(seen sight) verdict {
+	w.probes++
+	w.probed = seen.now
+	return verdict{probe: true, echo: w.probes%4 == 1}
+}
+
+// failover watches the direct paths in use.
+type failover struct {
+	// wake takes peers to watch.
+	wake   chan watch
+	logger *slog.Logger
+	// do carries out all of a verdict but its settle and forget.
+	do func(watch, verdict)
+}
+
+func newFailover(logger *slog.Logger, do func(watch, verdict)) *failover {
+	return &failover{wake: make(chan watch, maxWatched), logger: logger, do: do}
+}
+
+// sent is told of each packet that was sent directly. It never blocks.
+func (f *failover) sent(peer *member) {
+	c := &peer.session.contact
+	if c.watched.Load() || !c.watched.CompareAndSwap(false, true) {
+		return
+	}
+	select {
+	case f.wake <- watch{id: peer.id, session: peer.session}:
+	default:
+		c.watched.Store(false)
+	}
+}
+
+// run watches until ctx ends. It sleeps while no path is in use.
+func (f *failover) run(ctx context.Context) {
+	watched := map[*session]*watch{}
+	timer := time.NewTimer(lookEvery)
+	defer timer.Stop()
+	for {
+		var tick <-chan time.Time
+		if len(watched) > 0 {
+			tick = timer.C
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case added := <-f.wake:
+			if len(watched) == 0 {
+				timer.Reset(lookEvery)
+			}
+			watched[added.session] = &added
+		case <-tick:
+			timer.Reset(f.look(watched))
+		}
+	}
+}
+
+// look goes once through the watched paths and returns the pause until the next time.
+func (f *failover) look(watched map[*session]*watch) time.Duration {
+	pause := lookEvery
+	for session, w := range watched {
+		seen := session.sight(time.Now())
+		next := w.plan(seen)
+		switch {
+		case next.forget:
+			if w.asks > 0 && !seen.direct {
+				session.contact.condemned.Store(seen.now)
+				f.logger.LogAttrs(context.Background(), slog.LevelInfo, "direct path is dead, the relay is used",
+					slog.String("peer", w.id.String()), slog.Int("pings", w.probes), slog.Duration("after", seen.since(w.doubted)))
+			}
+			session.contact.settle()
+			delete(watched, session)
+			session.contact.watched.Store(false)
+		case next.settle:
+			session.contact.settle()
+		case next != verdict{}:
+			f.do(*w, next)
+		}
+		if w.doubted != 0 {
+			pause = probeEvery
+		}
+	}
+	return pause
+}
+
+// carryOut does what the watch of a path decided.
+func (e *Engine) carryOut(w watch, next verdict) {
+	peer, path := e.directory.peer(w.id), w.session.path.Load()
+	if peer == nil || peer.session != w.session || path == nil {
+		return
+	}
+	if next.probe {
+		e.upstream.Ping(peer.node.Addresses[0].Addr(), tailcfg.PingDisco, 0, w.session.contact.pinged)
+	}
+	if next.echo {
+		e.sendEcho(peer)
+	}
+	if next.withdraw {
+		e.askToWithdraw(peer, *path)
+	}
+}
+
+// pinged takes the answer to one of our pings.
+func (c *contact) pinged(answer *ipnstate.PingResult) {
+	if answer.Err == "" && answer.Endpoint != "" {
+		c.rtt.Store(int64(answer.LatencySeconds * float64(time.Second)))
+		c.ponged.Store(time.Now().UnixNano())
+	}
+}
