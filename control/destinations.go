@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/google/uuid"
+
+	"github.com/causewayhq/causeway/workspace"
 )
 
 // Destinations is the set of agents that the client holds tunnels to. It
@@ -54,6 +56,18 @@ func (d *Destinations) Sync(ids []uuid.UUID) {
 		if _, keep := wanted[id]; !keep {
 			d.remove(id)
 		}
+	}
+}
+
+// follow makes the set follow a change of what exists: additions first.
+func (d *Destinations) follow(diff workspace.Diff) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, agent := range diff.UpsertedAgents {
+		d.add(agent.ID)
+	}
+	for _, agent := range diff.DeletedAgents {
+		d.remove(agent.ID)
 	}
 }
 

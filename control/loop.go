@@ -55,8 +55,8 @@ type Loop struct {
 	// Destinations are the agents to hold tunnels to. With Workspaces set the
 	// loop syncs them to all agents of the owner. Nil: a set of the loop's own.
 	Destinations *Destinations
-	// Workspaces gets a copy of the state after each message that changed it,
-	// and what changed. An error is only logged. Nil: updates are not asked for.
+	// Workspaces gets the state after each message that changed it, which is
+	// never changed itself, and what changed. An error is only logged. Nil: updates are not asked for.
 	Workspaces func(*workspace.State, workspace.Diff) error
 	// Known is the state that is carried over from an earlier process; the
 	// first snapshot replaces it.
@@ -116,7 +116,7 @@ func (l *Loop) init() {
 		}
 		l.state = &workspace.State{}
 		if l.Known != nil {
-			l.state = l.Known.Clone()
+			l.state = l.Known
 		}
 		l.resume = resumeStore{token: l.Resume, changed: l.ResumeChanged}
 	})

@@ -155,7 +155,7 @@ func TestAgentAcknowledgesAfterApplying(t *testing.T) {
 		return said.coordinate(dial, stream)
 	}}
 	dialer := serve(t, p, nil)
-	dialer.Path, dialer.Version = AgentPath, proto.V20
+	dialer.Path = AgentPath
 	var prepared, extra bool
 	loop := &Loop{Dialer: dialer, Acks: true,
 		Extra: func(ctx context.Context, _ *Conn) error { extra = true; <-ctx.Done(); return nil }}
@@ -201,8 +201,8 @@ func TestDestinationsFollowWorkspacesAndSurviveConnections(t *testing.T) {
 			}
 		}
 	}
-	known := &workspace.State{}
-	if _, err := known.Apply(&tailnetv2.WorkspaceUpdate{UpsertedWorkspaces: upsert, UpsertedAgents: []*tailnetv2.Agent{agent(stale, "stale"), agent(one, "one")}}, true); err != nil {
+	known, _, err := (&workspace.State{}).Apply(&tailnetv2.WorkspaceUpdate{UpsertedWorkspaces: upsert, UpsertedAgents: []*tailnetv2.Agent{agent(stale, "stale"), agent(one, "one")}}, true)
+	if err != nil {
 		t.Fatal(err)
 	}
 	loop := userLoop(serve(t, p, nil), engine, heard)

@@ -16,16 +16,19 @@ func (s *session) receiveWorkspaces(stream tailnetv2.DRPCTailnet_WorkspaceUpdate
 		if err != nil {
 			return fmt.Errorf("receive workspaces: %w", err)
 		}
-		diff, err := s.loop.state.Apply(message, first)
+		state, diff, err := s.loop.state.Apply(message, first)
 		if err != nil {
 			return err
 		}
-		s.loop.Destinations.Sync(s.loop.state.AgentIDs())
+		s.loop.state = state
 		if first {
+			s.loop.Destinations.Sync(state.AgentIDs())
 			c.attach()
+		} else {
+			s.loop.Destinations.follow(diff)
 		}
 		if first || !diff.Empty() {
-			if err := s.loop.Workspaces(s.loop.state.Clone(), diff); err != nil {
+			if err := s.loop.Workspaces(state, diff); err != nil {
 				s.log.Warn("workspace update not taken", slog.String("error", err.Error()))
 			}
 		}

@@ -88,10 +88,8 @@ func samePrefixes(a, b []netip.Prefix) bool {
 	return len(add) == 0 && len(remove) == 0
 }
 
-// Equal compares servers in order, suffixes and hosts as sets.
-func (d DNS) Equal(other DNS) bool {
-	return d.SplitEqual(other) && slices.Equal(sortedHosts(d.Hosts), sortedHosts(other.Hosts))
-}
+// Equal compares servers in order, suffixes as sets, and hosts by identity.
+func (d DNS) Equal(other DNS) bool { return d.SplitEqual(other) && d.Hosts == other.Hosts }
 
 // SplitEqual compares what split DNS needs and leaves the hosts out, so that
 // a new name need not disturb the system's resolver.
@@ -102,7 +100,7 @@ func (d DNS) SplitEqual(other DNS) bool {
 
 // IsZero reports that no names are wanted.
 func (d DNS) IsZero() bool {
-	return len(d.Nameservers) == 0 && len(d.Suffixes) == 0 && len(d.Hosts) == 0
+	return len(d.Nameservers) == 0 && len(d.Suffixes) == 0 && d.Hosts == nil
 }
 
 func sortedSet(list []string) []string {
@@ -111,27 +109,12 @@ func sortedSet(list []string) []string {
 	return slices.Compact(sorted)
 }
 
-func sortedHosts(list []Host) []Host {
-	compare := func(a, b Host) int {
-		if c := cmp.Compare(a.Name, b.Name); c != 0 {
-			return c
-		}
-		return a.Addr.Compare(b.Addr)
-	}
-	if slices.IsSortedFunc(list, compare) {
-		return list
-	}
-	sorted := slices.Clone(list)
-	slices.SortFunc(sorted, compare)
-	return sorted
-}
-
-// Clone returns a copy that shares no memory with c.
+// Clone returns a copy that shares no memory with c but the hosts, which never
+// change.
 func (c Config) Clone() Config {
 	c.Addresses = slices.Clone(c.Addresses)
 	c.Routes = slices.Clone(c.Routes)
 	c.DNS.Nameservers = slices.Clone(c.DNS.Nameservers)
 	c.DNS.Suffixes = slices.Clone(c.DNS.Suffixes)
-	c.DNS.Hosts = slices.Clone(c.DNS.Hosts)
 	return c
 }

@@ -30,9 +30,35 @@ type DNS struct {
 	Nameservers []netip.Addr
 	// Suffixes without a trailing dot, lower case, for example "coder".
 	Suffixes []string
-	// Hosts are all known names, for hosts that cannot do split DNS. Sorted
-	// by name.
-	Hosts []Host
+	// Hosts are all known names, for hosts that cannot do split DNS. Nil: none.
+	Hosts *Hosts
+}
+
+// Hosts is a list of names that is only made where it is needed, for there may
+// be tens of thousands. It is compared by identity: whoever wants the same
+// names as before passes the same pointer.
+type Hosts struct{ list func() []Host }
+
+// NewHosts takes what makes the list. It may be called at any time, from any
+// goroutine, and gives the same each time, sorted by name.
+func NewHosts(list func() []Host) *Hosts { return &Hosts{list} }
+
+// ListHosts is for few names.
+func ListHosts(list ...Host) *Hosts { return NewHosts(func() []Host { return list }) }
+
+// List makes the list and checks it, as Validate cannot without making it:
+// nothing may be done with a list that comes with an error.
+func (h *Hosts) List() ([]Host, error) {
+	if h == nil || h.list == nil {
+		return nil, nil
+	}
+	list := h.list()
+	for _, host := range list {
+		if err := host.validate(); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 // Host is one name, without a trailing dot, and its address.

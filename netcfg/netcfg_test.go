@@ -16,6 +16,8 @@ func prefixes(list ...string) []netip.Prefix {
 	return out
 }
 
+var oneHost = ListHosts(Host{"main.ws.me.coder", netip.MustParseAddr("fd60:627a:a42b:1::2")})
+
 func full() Config {
 	return Config{
 		Interface: "causeway0", MTU: 1280,
@@ -24,7 +26,7 @@ func full() Config {
 		DNS: DNS{
 			Nameservers: []netip.Addr{netip.MustParseAddr("fd60:627a:a42b::53")},
 			Suffixes:    []string{"coder"},
-			Hosts:       []Host{{"main.ws.me.coder", netip.MustParseAddr("fd60:627a:a42b:1::2")}},
+			Hosts:       oneHost,
 		},
 	}
 }
@@ -70,7 +72,7 @@ func TestEqual(t *testing.T) {
 		"route":     func(c *Config) { c.Routes = append(c.Routes, netip.MustParsePrefix("fd01::/48")) },
 		"server":    func(c *Config) { c.DNS.Nameservers = nil },
 		"suffix":    func(c *Config) { c.DNS.Suffixes = []string{"other"} },
-		"host":      func(c *Config) { c.DNS.Hosts[0].Name = "b.coder" },
+		"host":      func(c *Config) { c.DNS.Hosts = ListHosts(Host{"b.coder", netip.MustParseAddr("fd00::1")}) },
 	}
 	for name, change := range changes {
 		c := full()
@@ -81,9 +83,6 @@ func TestEqual(t *testing.T) {
 	}
 	a, b := full(), full()
 	a.DNS.Suffixes, b.DNS.Suffixes = []string{"a", "b"}, []string{"b", "a", "b"}
-	second := Host{"a.coder", netip.MustParseAddr("fd00::1")}
-	a.DNS.Hosts = append(a.DNS.Hosts, second)
-	b.DNS.Hosts = append([]Host{second}, b.DNS.Hosts...)
 	if !a.Equal(b) {
 		t.Error("order of sets matters")
 	}
@@ -100,7 +99,7 @@ func TestCloneSharesNothing(t *testing.T) {
 	original := full()
 	clone := original.Clone()
 	clone.Addresses[0], clone.Routes[0] = netip.Prefix{}, netip.Prefix{}
-	clone.DNS.Nameservers[0], clone.DNS.Suffixes[0], clone.DNS.Hosts[0] = netip.Addr{}, "", Host{}
+	clone.DNS.Nameservers[0], clone.DNS.Suffixes[0], clone.DNS.Hosts = netip.Addr{}, "", nil
 	if !original.Equal(full()) {
 		t.Error("the original changed")
 	}
@@ -139,10 +138,7 @@ func TestValidate(t *testing.T) {
 		{`character 'C'`, func(c *Config) { c.DNS.Suffixes[0] = "Coder" }},
 		{"label of 0 bytes", func(c *Config) { c.DNS.Suffixes[0] = "a..b" }},
 		{"label of 64 bytes", func(c *Config) { c.DNS.Suffixes[0] = strings.Repeat("a", 64) }},
-		{"254 bytes", func(c *Config) { c.DNS.Hosts[0].Name = strings.Repeat("a.", 127)[:254-1] + "a" }},
-		{`character '\n'`, func(c *Config) { c.DNS.Hosts[0].Name = "a\n127.0.0.1 bank.example" }},
 		{`character '/'`, func(c *Config) { c.DNS.Suffixes[0] = "a/../etc" }},
-		{"invalid IP", func(c *Config) { c.DNS.Hosts[0].Addr = netip.Addr{} }},
 	}
 	for _, test := range tests {
 		c := full()
@@ -173,10 +169,48 @@ func TestValidateReportsAll(t *testing.T) {
 	}
 }
 
-func TestUnderscoresAreNames(t *testing.T) {
+// TestHostsAreCheckedWhenListed: nobody gets a list that would break a hosts
+// file, and Validate does not make the list to find out.
+func TestHostsAreCheckedWhenListed(t *testing.T) {
+	addr := netip.MustParseAddr("fd00::1")
+	tests := []struct {
+		say  string
+		host Host
+	}{
+		{"254 bytes", Host{strings.Repeat("a.", 127)[:254-1] + "a", addr}},
+		{`character '\n'`, Host{"a\n127.0.0.1 bank.example", addr}},
+		{"invalid IP", Host{"a.coder", netip.Addr{}}},
+		{"fe80::1%eth0", Host{"a.coder", netip.MustParseAddr("fe80::1%eth0")}},
+		{"", Host{"main_agent-1.main-workspace.admin.coder", addr}},
+	}
+	for _, test := range tests {
+		list, err := ListHosts(Host{"good.coder", addr}, test.host).List()
+		switch {
+		case test.say == "":
+			if err != nil || len(list) != 2 {
+				t.Errorf("%v: %d listed, %v", test.host, len(list), err)
+			}
+		case !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), test.say) || list != nil:
+			t.Errorf("want %q, got %v", test.say, err)
+		}
+	}
+	if list, err := (*Hosts)(nil).List(); list != nil || err != nil {
+		t.Errorf("no hosts are %v, %v", list, err)
+	}
+}
+
+// TestHostsAreNotListed: whoever does not need the names does not pay for them.
+func TestHostsAreNotListed(t *testing.T) {
 	c := full()
-	c.DNS.Hosts[0].Name = "main_agent-1.main-workspace.admin.coder"
-	if err := c.Validate(); err != nil {
+	c.DNS.Hosts = NewHosts(func() []Host { t.Error("the hosts were listed"); return nil })
+	clone := c.Clone()
+	if err := clone.Validate(); err != nil {
 		t.Error(err)
+	}
+	if !c.Equal(clone) || !Diff(c, clone).IsZero() || c.DNS.IsZero() {
+		t.Error("the clone differs")
+	}
+	if c.Equal(full()) || !Diff(c, full()).DNS {
+		t.Error("other hosts are the same")
 	}
 }

@@ -22,7 +22,8 @@ const reverseTree = ".ip6.arpa"
 
 // Validate refuses what no host could be brought to, and what would do harm:
 // a default route, a global resolver, a suffix that is the public's, names that
-// would break a hosts file. It reports all that is wrong, each with the offending value.
+// mean nothing. It reports all that is wrong, each with the offending value. The
+// hosts are checked when they are listed.
 func (c Config) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) {
@@ -78,14 +79,17 @@ func (d DNS) validate() error {
 			bad("suffix %q %w", s, err)
 		}
 	}
-	for _, h := range d.Hosts {
-		if err := checkName(h.Name); err != nil {
-			bad("host %q %s", h.Name, err.Error())
-		} else if !usable(h.Addr) {
-			bad("host %s has the address %q", h.Name, h.Addr.String())
-		}
-	}
 	return errors.Join(errs...)
+}
+
+func (h Host) validate() error {
+	if err := checkName(h.Name); err != nil {
+		return fmt.Errorf("%w: host %q %w", ErrInvalid, h.Name, err)
+	}
+	if !usable(h.Addr) {
+		return fmt.Errorf("%w: host %s has the address %q", ErrInvalid, h.Name, h.Addr.String())
+	}
+	return nil
 }
 
 // usable refuses zones too: they mean nothing outside one interface.

@@ -24,9 +24,9 @@ import (
 // configuration, says so, and waits to be killed.
 type role struct {
 	StateDir, Bus string
-	Config        netcfg.Config
-	Kept          bool // descriptor 3 is the TUN device already
-	Own           bool // only own the name of resolved on the bus
+	Interface     string // the test configuration on it
+	Kept          bool   // descriptor 3 is the TUN device already
+	Own           bool   // only own the name of resolved on the bus
 }
 
 // play runs in the child; it returns only after a failure.
@@ -41,10 +41,11 @@ func play(text string) int {
 	}
 	var device tun.Device
 	var err error
+	want := testConfig(r.Interface)
 	if r.Kept {
-		device, err = tun.Adopt(3, r.Config.MTU)
+		device, err = tun.Adopt(3, want.MTU)
 	} else {
-		device, err = tun.Open(r.Config.Interface, r.Config.MTU)
+		device, err = tun.Open(want.Interface, want.MTU)
 	}
 	if err != nil {
 		fmt.Println(err)
@@ -53,7 +54,7 @@ func play(text string) int {
 	defer func() { _ = device.Close() }()
 	o, err := New(Options{Logger: slog.New(slog.DiscardHandler), StateDir: r.StateDir, Bus: r.Bus})
 	if err == nil {
-		err = o.Apply(context.Background(), r.Config)
+		err = o.Apply(context.Background(), want)
 	}
 	for err == nil && o.hosts.Status().Pending {
 		time.Sleep(time.Millisecond)
@@ -134,7 +135,7 @@ func TestKilledDaemon(t *testing.T) {
 			needNest(t)
 			plainFiles(t)
 			before, dir, bus := snapshot(t), t.TempDir(), noBus(t)
-			runAndKill(t, role{StateDir: dir, Bus: bus, Config: testConfig("cwkill0")})
+			runAndKill(t, role{StateDir: dir, Bus: bus, Interface: "cwkill0"})
 			mustContain(t, readFile(t, "/etc/hosts"), "main.myws.me.coder")
 			if snapshot(t) == before {
 				t.Fatal("the comparison does not see what was left")
@@ -168,7 +169,7 @@ func TestKilledDaemonWithKeptDevice(t *testing.T) {
 			ip(t, "route", "add", "198.51.100.0/24", "dev", "lo") // foreign
 			t.Cleanup(func() { ip(t, "route", "del", "198.51.100.0/24", "dev", "lo") })
 			before, dir := snapshot(t), t.TempDir()
-			runAndKill(t, role{StateDir: dir, Bus: bus, Config: testConfig("cwkill1"), Kept: true}, kept)
+			runAndKill(t, role{StateDir: dir, Bus: bus, Interface: "cwkill1", Kept: true}, kept)
 			same(t, fake.transcript(), goldenSet)
 			mustContain(t, ip(t, "-6", "route"), testPrefix+" dev cwkill1 proto 173")
 			if lost {
@@ -215,7 +216,7 @@ func TestRestartAdopts(t *testing.T) {
 	fake := newFake().start(t, bus)
 	kept := keptTUN(t, "cwkill2")
 	dir := t.TempDir()
-	runAndKill(t, role{StateDir: dir, Bus: bus, Config: testConfig("cwkill2"), Kept: true}, kept)
+	runAndKill(t, role{StateDir: dir, Bus: bus, Interface: "cwkill2", Kept: true}, kept)
 	fake.transcript()
 	applied := snapshot(t)
 	o, log := newTestOS(t, dir, bus)
@@ -235,7 +236,7 @@ func TestIndexOfAnother(t *testing.T) {
 	bus := startBus(t)
 	fake := newFake().start(t, bus)
 	dir := t.TempDir()
-	runAndKill(t, role{StateDir: dir, Bus: bus, Config: testConfig("cwkill3")})
+	runAndKill(t, role{StateDir: dir, Bus: bus, Interface: "cwkill3"})
 	fake.transcript()
 	o, _ := newTestOS(t, dir, bus)
 	// The other device has the recorded name, and in a second record the

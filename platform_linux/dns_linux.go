@@ -132,7 +132,11 @@ func holdsNothing(err error) bool {
 	return errors.Is(err, errResolvedAbsent) || errors.Is(err, errResolvedElsewhere)
 }
 
-func (o *OS) applyHosts(ctx context.Context, names []netcfg.Host) error {
+func (o *OS) applyHosts(ctx context.Context, wanted *netcfg.Hosts) error {
+	names, err := wanted.List()
+	if err != nil {
+		return err
+	}
 	if len(names) == 0 {
 		return o.removeHosts(ctx)
 	}

@@ -106,6 +106,9 @@ func openTUN(t *testing.T, name string) tun.Device {
 	return device
 }
 
+// testAgent is what the one name of the test stands for.
+var testAgent = netip.MustParseAddr("fd60:627a:a42b:1::2")
+
 func testConfig(name string) netcfg.Config {
 	return netcfg.Config{
 		Interface: name, MTU: 1280,
@@ -114,9 +117,7 @@ func testConfig(name string) netcfg.Config {
 		DNS: netcfg.DNS{
 			Nameservers: []netip.Addr{netip.MustParseAddr("fd60:627a:a42b::53")},
 			Suffixes:    []string{"coder"},
-			Hosts: []netcfg.Host{
-				{Name: "main.myws.me.coder", Addr: netip.MustParseAddr("fd60:627a:a42b:1::2")},
-			},
+			Hosts:       netcfg.ListHosts(netcfg.Host{Name: "main.myws.me.coder", Addr: testAgent}),
 		},
 	}
 }

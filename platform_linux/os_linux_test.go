@@ -34,7 +34,7 @@ func TestApplyAndClear(t *testing.T) {
 	mustContain(t, ip(t, "-6", "route"), testPrefix+" dev cwtest0 proto 173 ")
 	eventually(t, "the name is in the hosts file", func() bool {
 		found, err := o.Lookup(t.Context(), "main.myws.me.coder")
-		return err == nil && len(found) == 1 && found[0] == want.DNS.Hosts[0].Addr
+		return err == nil && len(found) == 1 && found[0] == testAgent
 	})
 
 	applied := log.String()

@@ -12,13 +12,14 @@ import (
 	"github.com/causewayhq/causeway/proto"
 	"github.com/causewayhq/causeway/tailnet"
 	"github.com/causewayhq/causeway/tun"
+	"github.com/causewayhq/causeway/workspace"
 )
 
 // answers is the resolver, as far as the tunnel needs it.
 type answers interface {
-	// publish goes over from one book to the next; the first of all comes
-	// after the zero book.
-	publish(old, next book)
+	// replace sets all names anew; change goes on from there.
+	replace(suffix string, names map[string]netip.Addr)
+	change(names []workspace.NameChange)
 	query(message []byte) []byte
 	close()
 }
@@ -119,19 +120,23 @@ func (r *resolver) send(packet []byte) error {
 // reverse are the prefixes whose reverse names we answer.
 var reverse = []netip.Prefix{proto.ServicePrefix, proto.TailscalePrefix}
 
-// publish changes the table by the names that differ, so that one workspace
-// among thousands costs little; a new suffix needs a new table.
-func (r *resolver) publish(old, next book) {
-	table := r.dns.Table()
-	if table == nil || old.suffix != next.suffix {
-		r.dns.SetSuffixes([]string{next.suffix})
-		r.dns.Publish(dns.NewTable([]string{next.suffix}, next.hosts, reverse))
+// replace makes a new table. Until it is there the old one is answered from.
+func (r *resolver) replace(suffix string, names map[string]netip.Addr) {
+	r.dns.SetSuffixes([]string{suffix})
+	r.dns.Publish(dns.NewTable([]string{suffix}, names, reverse))
+}
+
+// change makes the next table from the last, so that one workspace among
+// thousands costs little.
+func (r *resolver) change(names []workspace.NameChange) {
+	if len(names) == 0 {
 		return
 	}
-	changes := dns.Changes(old.hosts, next.hosts)
-	if len(changes) > 0 {
-		r.dns.Publish(table.With(changes))
+	changes := make([]dns.Change, 0, len(names))
+	for _, n := range names {
+		changes = append(changes, dns.Change{Name: n.Name, Addr: n.After})
 	}
+	r.dns.Publish(r.dns.Table().With(changes))
 }
 
 func (r *resolver) query(message []byte) []byte { return r.dns.Answer(nil, message, 0) }

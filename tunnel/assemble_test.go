@@ -9,7 +9,6 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/causewayhq/causeway/proto"
-	"github.com/causewayhq/causeway/workspace"
 )
 
 // queryPacket is a DNS question in UDP in IPv6, as the host would send it.
@@ -60,8 +59,7 @@ func TestRealPartsAnswerThroughTheDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { answers.close(); _ = engine.Close() })
-	b, _ := newBook(kept.Workspaces, "alice", "coder")
-	answers.publish(book{}, b)
+	answers.replace("coder", newBook(kept.Workspaces, "alice", "coder").names())
 	deadline := time.After(10 * time.Second)
 	for {
 		dev.in <- queryPacket(t, kept, "main.myws.me.coder.")
@@ -79,39 +77,6 @@ func TestRealPartsAnswerThroughTheDevice(t *testing.T) {
 		case <-time.After(time.Second): // the engine may not read yet
 		case <-deadline:
 			t.Fatal("no answer came out of the device")
-		}
-	}
-}
-
-// Going from one book to the next gives what building the next from nothing
-// gives.
-func TestPublishStepByStep(t *testing.T) {
-	kept := full(t)
-	dev := newDevice(&order{})
-	engine, answers, err := realParts(ingredients{log: slog.New(slog.DiscardHandler), profile: profile(), device: dev, kept: kept, addresses: newAddressBook()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { answers.close(); _ = engine.Close() })
-	table := answers.(*resolver).dns
-	var old book
-	for _, step := range []struct{ agent, workspace, suffix string }{
-		{"main", "myws", "coder"}, {"main", "renamed", "coder"}, {"other", "renamed", "coder"}, {"other", "renamed", "dev"}, {"main", "myws", "dev"},
-	} {
-		state := &workspace.State{}
-		if _, err := state.Apply(snapshot(step.agent, step.workspace), true); err != nil {
-			t.Fatal(err)
-		}
-		next, _ := newBook(state, "alice", step.suffix)
-		answers.publish(old, next)
-		old = next
-		if table.Table().Len() != len(next.hosts) {
-			t.Errorf("%+v: %d names, want %d", step, table.Table().Len(), len(next.hosts))
-		}
-		for name, addr := range next.hosts {
-			if got, found := table.Table().Lookup(name); !found || got != addr {
-				t.Errorf("%+v: %s is %v", step, name, got)
-			}
 		}
 	}
 }

@@ -161,6 +161,12 @@ func (h *host) last() netcfg.Config {
 	return h.applied[len(h.applied)-1]
 }
 
+// names are what the host was last asked to have in its hosts file.
+func (h *host) names() []netcfg.Host {
+	list, _ := h.last().DNS.Hosts.List()
+	return list
+}
+
 // device is a TUN device without a kernel: packets that the host sends go into
 // in, packets for the host come out of out.
 type device struct {

@@ -27,7 +27,7 @@ func (s *session) wanted() netcfg.Config {
 		DNS:       netcfg.DNS{Nameservers: []netip.Addr{proto.DNSAddr}, Suffixes: []string{t.saved.Suffix}},
 	}
 	if t.live != nil {
-		want.DNS.Hosts = t.live.book.entries()
+		want.DNS.Hosts = t.live.book.hosts
 	}
 	return want
 }

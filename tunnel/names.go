@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -15,49 +16,42 @@ import (
 	"github.com/causewayhq/causeway/workspace"
 )
 
-// book is all names of the deployment and what they stand for. It is built
-// once for each change of the workspaces and not changed after that.
+// book is what names stand for: the workspaces, and under which names they
+// appear. It holds nothing derived, and is as good as free to make.
 type book struct {
+	state  *workspace.State
+	owner  string
 	suffix string
-	hosts  map[string]netip.Addr // with the sentinel; lower case, no trailing dot
-	agents map[netip.Addr]uuid.UUID
-	short  map[uuid.UUID]string // the shortest name of each agent
-	pairs  map[string]uuid.UUID // agent.workspace, for agents that DNS cannot name too
+	// hosts are the names for a hosts file, which few hosts need.
+	hosts *netcfg.Hosts
 }
 
-// newBook derives everything from the workspaces, and says which names had to
-// be left out.
-func newBook(state *workspace.State, owner, suffix string) (book, []error) {
-	hosts, leftOut := state.Names(owner, suffix)
-	b := book{
-		suffix: strings.ToLower(suffix), hosts: hosts, agents: make(map[netip.Addr]uuid.UUID, 2*state.Len()),
-		short: make(map[uuid.UUID]string, state.Len()), pairs: make(map[string]uuid.UUID, state.Len()),
-	}
-	for _, agent := range state.Agents() {
-		for _, addr := range proto.AgentAddrs(agent.ID) {
-			b.agents[addr] = agent.ID
-		}
-		_, of, _ := state.Agent(agent.ID)
-		pair := strings.ToLower(agent.Name + "." + of.Name)
-		if _, taken := b.pairs[pair]; !taken {
-			b.pairs[pair] = agent.ID
-		}
-	}
-	for name, addr := range hosts {
-		id, agent := b.agents[addr]
-		if best, known := b.short[id]; agent && (!known || shorter(name, best) < 0) {
-			b.short[id] = name
-		}
-	}
-	return b, leftOut
+func newBook(state *workspace.State, owner, suffix string) book {
+	b := book{state: state, owner: owner, suffix: strings.ToLower(suffix)}
+	b.hosts = netcfg.NewHosts(b.entries)
+	return b
 }
 
-func shorter(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) }
+// names are all of them, made from nothing.
+func (b book) names() map[string]netip.Addr {
+	names, _ := b.state.Names(b.owner, b.suffix)
+	return names
+}
+
+// since is what turns the names of the old book into those of b; false when
+// they are not of the same owner and suffix.
+func (b book) since(old book) (workspace.Diff, bool) {
+	if old.state == nil || old.owner != b.owner || old.suffix != b.suffix {
+		return workspace.Diff{}, false
+	}
+	return b.state.Since(old.state), true
+}
 
 // entries are the names for a hosts file, sorted.
 func (b book) entries() []netcfg.Host {
-	list := make([]netcfg.Host, 0, len(b.hosts))
-	for name, addr := range b.hosts {
+	names := b.names()
+	list := make([]netcfg.Host, 0, len(names))
+	for name, addr := range names {
 		list = append(list, netcfg.Host{Name: name, Addr: addr})
 	}
 	slices.SortFunc(list, func(a, b netcfg.Host) int { return cmp.Compare(a.Name, b.Name) })
@@ -72,52 +66,95 @@ type target struct {
 }
 
 // resolve finds an agent by a full name, a name without the suffix,
-// agent.workspace, a workspace with one agent, or an address.
+// agent.workspace, a workspace with one agent, or an address. Only what is not
+// a name costs as much as there are agents.
 func (b book) resolve(name string) (target, error) {
 	asked := strings.ToLower(strings.TrimSuffix(strings.TrimSpace(name), "."))
 	if addr, err := netip.ParseAddr(strings.Trim(asked, "[]")); err == nil {
-		if id, known := b.agents[addr]; known {
-			return b.target(id), nil
+		for _, id := range b.state.AgentIDs() {
+			if addrs := proto.AgentAddrs(id); slices.Contains(addrs[:], addr) {
+				return b.target(id), nil
+			}
 		}
 		return target{}, fmt.Errorf("address %s: %w", addr, ErrUnknownName)
 	}
 	for _, full := range []string{asked, asked + "." + b.suffix} {
-		if id, known := b.agents[b.hosts[full]]; known {
-			return b.target(id), nil
+		if agent, known := b.state.Find(full, b.owner, b.suffix); known {
+			return b.target(agent.ID), nil
 		}
 	}
-	if id, known := b.pairs[asked]; known {
-		return b.target(id), nil
+	for _, agent := range b.state.Agents() { // also those that DNS cannot name
+		_, of, _ := b.state.Agent(agent.ID)
+		if strings.ToLower(agent.Name+"."+of.Name) == asked {
+			return b.target(agent.ID), nil
+		}
 	}
 	return target{}, fmt.Errorf("%q: %w", name, ErrUnknownName)
 }
 
 func (b book) target(id uuid.UUID) target {
-	return target{agent: id, name: b.short[id], addr: proto.AddrFromUUID(proto.ServicePrefix, id)}
+	found := target{agent: id, addr: proto.AddrFromUUID(proto.ServicePrefix, id)}
+	if names := b.state.AgentNames(id, b.owner, b.suffix); len(names) > 0 {
+		found.name = names[0]
+	}
+	return found
 }
 
-// publish builds the book of the present workspaces and hands it to the
-// resolver; the host follows. t.mu is held.
+// publish hands the names of the present workspaces to the resolver, by what
+// changed since it was last called; the host follows. t.mu is held.
 func (t *Tunnel) publish() {
 	if t.live == nil || t.saved.Workspaces == nil {
 		return
 	}
-	b, omitted := newBook(t.saved.Workspaces, t.saved.User.Username, t.saved.Suffix)
-	t.live.answers.publish(t.live.book, b)
-	t.live.book = b
-	t.warnLeftOut(t.facts.leftOut, omitted)
-	t.facts.names, t.facts.leftOut = true, omitted
+	next := newBook(t.saved.Workspaces, t.saved.User.Username, t.saved.Suffix)
+	diff, follows := next.since(t.live.book)
+	if !follows {
+		t.live.answers.replace(next.suffix, next.names())
+		_, t.live.leftOut = next.state.Names(next.owner, next.suffix)
+		t.tellLeftOut()
+	} else {
+		changes := diff.Names(next.owner, next.suffix)
+		t.live.answers.change(changes)
+		if len(changes) == 0 {
+			next.hosts = t.live.book.hosts // so that the host need not look at them
+		}
+		if t.live.leaveOut(next, diff) {
+			t.tellLeftOut()
+		}
+	}
+	t.live.book = next
+	t.facts.names = true
 	t.notify()
 }
 
-// warnLeftOut names what is left out now and was not before: the book is made
-// at each update, and the log need not say the same each time.
-func (t *Tunnel) warnLeftOut(before, now []error) {
-	said := make(map[string]bool, len(before))
-	for _, err := range before {
+// leaveOut brings the agents that lack names up to date, and says whether that
+// changed anything.
+func (l *live) leaveOut(next book, diff workspace.Diff) (changed bool) {
+	for _, agent := range diff.DeletedAgents {
+		_, was := l.leftOut[agent.ID]
+		delete(l.leftOut, agent.ID)
+		changed = changed || was
+	}
+	for _, agent := range diff.UpsertedAgents {
+		was, reason := l.leftOut[agent.ID], next.state.LeftOut(agent.ID, next.owner, next.suffix)
+		delete(l.leftOut, agent.ID)
+		if reason != nil {
+			l.leftOut[agent.ID] = reason
+		}
+		changed = changed || !sameError(was, reason)
+	}
+	return changed
+}
+
+// tellLeftOut makes a problem of what is left out, and names in the log what
+// is and was not before: it need not say the same each time.
+func (t *Tunnel) tellLeftOut() {
+	said := make(map[string]bool, len(t.facts.leftOut))
+	for _, err := range t.facts.leftOut {
 		said[err.Error()] = true
 	}
-	for _, err := range now {
+	t.facts.leftOut = slices.SortedFunc(maps.Values(t.live.leftOut), func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
+	for _, err := range t.facts.leftOut {
 		if reason := err.Error(); !said[reason] {
 			t.log.Warn("name left out", slog.String("reason", reason))
 		}

@@ -3,6 +3,7 @@ package tunnel
 import (
 	"bytes"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -12,9 +13,7 @@ import (
 func TestNamesLeftOutAreSaidOnce(t *testing.T) {
 	var text bytes.Buffer
 	tunnel := New(Config{Logger: slog.New(slog.NewTextHandler(&text, nil)), Profile: profile(), StateDir: t.TempDir(), OS: &host{}})
-	state := &workspace.State{}
 	tunnel.saved = full(t)
-	tunnel.saved.Workspaces = state
 	tunnel.live = &live{answers: silent{}}
 	for _, step := range []struct {
 		agent string
@@ -29,10 +28,12 @@ func TestNamesLeftOutAreSaidOnce(t *testing.T) {
 		{"not a label", 1, "not a label"},
 	} {
 		text.Reset()
-		if _, err := state.Apply(snapshot(step.agent, "myws"), true); err != nil {
+		state, _, err := tunnel.saved.Workspaces.Apply(snapshot(step.agent, "myws"), true)
+		if err != nil {
 			t.Fatal(err)
 		}
 		tunnel.mu.Lock()
+		tunnel.saved.Workspaces = state
 		tunnel.publish()
 		tunnel.mu.Unlock()
 		said := text.String()
@@ -45,4 +46,5 @@ func TestNamesLeftOutAreSaidOnce(t *testing.T) {
 // silent takes the names and answers nothing.
 type silent struct{ answers }
 
-func (silent) publish(_, _ book) {}
+func (silent) replace(string, map[string]netip.Addr) {}
+func (silent) change([]workspace.NameChange)         {}

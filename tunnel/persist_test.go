@@ -32,10 +32,11 @@ func full(t *testing.T) saved {
 	kept.Relays.RelayMap = proto.RelayMapFromProto(&tailnetv2.DERPMap{Regions: map[int64]*tailnetv2.DERPMap_Region{
 		1: {RegionId: 1, EmbeddedRelay: true, Nodes: []*tailnetv2.DERPMap_Region_Node{{Name: "1a", RegionId: 1, ForceHttp: true}}},
 	}})
-	kept.Workspaces, kept.AsOf = &workspace.State{}, time.Now().Round(0).UTC()
-	if _, err := kept.Workspaces.Apply(snapshot("main", "myws"), true); err != nil {
+	state, _, err := (&workspace.State{}).Apply(snapshot("main", "myws"), true)
+	if err != nil {
 		t.Fatal(err)
 	}
+	kept.Workspaces, kept.AsOf = state, time.Now().Round(0).UTC()
 	kept.Active, kept.Nodes = []uuid.UUID{uuid.New()}, map[uuid.UUID][]byte{uuid.New(): {1, 2}}
 	return kept
 }

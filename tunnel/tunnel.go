@@ -121,7 +121,8 @@ type live struct {
 	engine  Engine
 	answers answers
 	loop    *control.Loop
-	book    book // names and addresses of agents
+	book    book                // names and addresses of agents
+	leftOut map[uuid.UUID]error // agents that lack names, and why
 	pings   map[uuid.UUID]pong
 }
 

@@ -74,7 +74,7 @@ func TestUpAndDown(t *testing.T) {
 			t.Errorf("%s does not resolve", name)
 		}
 	}
-	eventually(t, "names in the host's configuration", func() bool { return len(r.host.last().DNS.Hosts) == 4 })
+	eventually(t, "names in the host's configuration", func() bool { return len(r.host.names()) == 4 })
 	want := r.host.last()
 	if want.Interface != "fake0" || want.MTU != 1280 || !slices.Equal(want.Addresses, []netip.Prefix{netip.PrefixFrom(status.Address, 128)}) ||
 		!slices.Equal(want.Routes, []netip.Prefix{proto.ServicePrefix}) || !slices.Equal(want.DNS.Suffixes, []string{"coder"}) ||

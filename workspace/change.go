@@ -2,28 +2,33 @@ package workspace
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
 	"github.com/causewayhq/causeway/proto/tailnetv2"
 )
 
-// change applies one message to a state, remembering the first value of all
-// that it touches: for the diff, and to undo a message that fails half way.
-// Its cost follows the message and not the state. The maps are nil when
-// nobody wants them.
+// change gathers what one message says about the old state, and then makes the
+// next one. A message that fails has changed nothing.
 type change struct {
-	state      *State
-	workspaces map[uuid.UUID]*Workspace // before the message; nil: did not exist
+	old      *State
+	snapshot bool // nothing of old counts, only what the message says
+	// What the message said; nil: deleted.
+	workspaces map[uuid.UUID]*Workspace
 	agents     map[uuid.UUID]*Agent
-	aliases    map[uuid.UUID]string // the short alias that a workspace had: its name, or ""
+}
+
+func newChange(old *State, snapshot bool, workspaces, agents int) *change {
+	return &change{
+		old: old, snapshot: snapshot,
+		workspaces: make(map[uuid.UUID]*Workspace, workspaces), agents: make(map[uuid.UUID]*Agent, agents),
+	}
 }
 
 // apply keeps the order that the protocol demands inside one message.
 func (c *change) apply(update *tailnetv2.WorkspaceUpdate) error {
-	if c.state.workspaces == nil {
-		c.state.workspaces, c.state.agents = map[uuid.UUID]*entry{}, map[uuid.UUID]*entry{}
-	}
 	for _, w := range update.GetUpsertedWorkspaces() {
 		if err := c.upsertWorkspace(w); err != nil {
 			return fmt.Errorf("upsert workspace %q: %w", w.GetName(), err)
@@ -47,18 +52,27 @@ func (c *change) apply(update *tailnetv2.WorkspaceUpdate) error {
 	return nil
 }
 
+// workspaceKnown and agentKnown say what exists at this point of the message.
+func (c *change) workspaceKnown(id uuid.UUID) bool {
+	if said, found := c.workspaces[id]; found {
+		return said != nil
+	}
+	return !c.snapshot && c.old.workspaces.get(id) != nil
+}
+
+func (c *change) agentKnown(id uuid.UUID) bool {
+	if said, found := c.agents[id]; found {
+		return said != nil
+	}
+	return !c.snapshot && c.old.agents.get(id) != nil
+}
+
 func (c *change) upsertWorkspace(message *tailnetv2.Workspace) error {
 	id, err := parseID(message.GetId())
 	if err != nil {
 		return err
 	}
-	c.touchWorkspace(id)
-	e, known := c.state.workspaces[id]
-	if !known {
-		e = &entry{agents: map[uuid.UUID]Agent{}}
-		c.state.workspaces[id] = e
-	}
-	e.Workspace = Workspace{ID: id, Name: message.GetName(), Status: message.GetStatus()}
+	c.workspaces[id] = &Workspace{ID: id, Name: message.GetName(), Status: message.GetStatus()}
 	return nil
 }
 
@@ -71,12 +85,10 @@ func (c *change) upsertAgent(message *tailnetv2.Agent) error {
 	if err != nil {
 		return fmt.Errorf("workspace of the agent: %w", err)
 	}
-	if _, known := c.state.workspaces[workspaceID]; !known {
+	if !c.workspaceKnown(workspaceID) {
 		return fmt.Errorf("workspace %s: %w", workspaceID, ErrUnknown)
 	}
-	c.touchAgent(id)
-	c.touchWorkspace(workspaceID)
-	c.putAgent(Agent{ID: id, Name: message.GetName(), WorkspaceID: workspaceID})
+	c.agents[id] = &Agent{ID: id, Name: message.GetName(), WorkspaceID: workspaceID}
 	return nil
 }
 
@@ -85,144 +97,189 @@ func (c *change) deleteAgent(message *tailnetv2.Agent) error {
 	if err != nil {
 		return err
 	}
-	if _, known := c.state.agents[id]; !known {
+	if c.snapshot || !c.agentKnown(id) {
 		return fmt.Errorf("agent %s: %w", id, ErrUnknown)
 	}
-	c.touchAgent(id)
-	c.dropAgent(id)
+	c.agents[id] = nil
 	return nil
 }
 
 // deleteWorkspace takes the agents that are still in it along, so that none
-// stays behind without a workspace.
+// stays behind without a workspace. The message has upserted no agent yet.
 func (c *change) deleteWorkspace(message *tailnetv2.Workspace) error {
 	id, err := parseID(message.GetId())
 	if err != nil {
 		return err
 	}
-	e, known := c.state.workspaces[id]
-	if !known {
+	if c.snapshot || !c.workspaceKnown(id) {
 		return fmt.Errorf("workspace %s: %w", id, ErrUnknown)
 	}
-	c.touchWorkspace(id)
-	for agent := range e.agents {
-		c.touchAgent(agent)
-		c.dropAgent(agent)
+	c.workspaces[id] = nil
+	if e := c.old.workspaces.get(id); e != nil {
+		for _, agent := range e.agents {
+			c.agents[agent.ID] = nil
+		}
 	}
-	delete(c.state.workspaces, id)
 	return nil
 }
 
-func (c *change) putAgent(agent Agent) {
-	c.dropAgent(agent.ID)
-	e := c.state.workspaces[agent.WorkspaceID]
-	e.agents[agent.ID] = agent
-	c.state.agents[agent.ID] = e
-}
-
-func (c *change) dropAgent(id uuid.UUID) {
-	if e, known := c.state.agents[id]; known {
-		delete(e.agents, id)
-		delete(c.state.agents, id)
+// finish makes the next state. What the message only repeats is left alone, so
+// that both states share it.
+func (c *change) finish() *State {
+	c.reduce()
+	if len(c.workspaces)+len(c.agents) == 0 {
+		return c.old
 	}
-}
-
-func (c *change) touchWorkspace(id uuid.UUID) {
-	if c.workspaces == nil {
-		return
+	agents := edit[uuid.UUID, Agent]{shared: c.old.agents}
+	joined := make(map[uuid.UUID][]*Agent, len(c.workspaces)) // of each workspace that is touched
+	join := func(workspace uuid.UUID, list ...*Agent) { joined[workspace] = append(joined[workspace], list...) }
+	for id := range c.workspaces {
+		join(id)
 	}
-	if _, seen := c.workspaces[id]; seen {
-		return
-	}
-	c.workspaces[id], c.aliases[id] = nil, ""
-	if e, known := c.state.workspaces[id]; known {
-		before := e.Workspace
-		c.workspaces[id], c.aliases[id] = &before, e.alias()
-	}
-}
-
-func (c *change) touchAgent(id uuid.UUID) {
-	if c.agents == nil {
-		return
-	}
-	if _, seen := c.agents[id]; seen {
-		return
-	}
-	c.agents[id] = nil
-	if e, known := c.state.agents[id]; known {
-		before := e.agents[id]
-		c.agents[id] = &before
-		c.touchWorkspace(before.WorkspaceID)
-	}
-}
-
-// undo puts everything that was touched back.
-func (c *change) undo() {
-	for id := range c.agents {
-		c.dropAgent(id)
-	}
-	for id, before := range c.workspaces {
-		if before == nil {
-			delete(c.state.workspaces, id)
-			continue
+	for id, agent := range c.agents {
+		if before := c.old.agents.get(id); before != nil {
+			join(before.WorkspaceID)
 		}
-		if c.state.workspaces[id] == nil {
-			c.state.workspaces[id] = &entry{agents: map[uuid.UUID]Agent{}}
+		if agent != nil {
+			join(agent.WorkspaceID, agent)
 		}
-		c.state.workspaces[id].Workspace = *before
+		agents.put(id, agent)
 	}
-	for _, before := range c.agents {
-		if before != nil {
-			c.putAgent(*before)
-		}
+	workspaces := edit[uuid.UUID, entry]{shared: c.old.workspaces}
+	for id, joining := range joined {
+		workspaces.put(id, c.entry(id, joining))
 	}
+	next := &State{workspaces: workspaces.shared, agents: agents.shared}
+	next.names = c.rename(next, joined)
+	return next
 }
 
-// diff compares what was touched with what is there now.
-func (c *change) diff() Diff {
-	var diff Diff
-	for id, before := range c.workspaces {
-		e, exists := c.state.workspaces[id]
-		switch {
-		case !exists && before != nil:
-			diff.DeletedWorkspaces = append(diff.DeletedWorkspaces, *before)
-			continue
-		case !exists:
-			continue
-		case before == nil || *before != e.Workspace:
-			diff.UpsertedWorkspaces = append(diff.UpsertedWorkspaces, e.Workspace)
+// reduce leaves of the message what differs from the old state, and says what
+// a snapshot left out.
+func (c *change) reduce() {
+	if c.snapshot {
+		for id := range c.old.workspaces.all() {
+			if _, said := c.workspaces[id]; !said {
+				c.workspaces[id] = nil
+			}
 		}
-		renamed := before != nil && (before.Name != e.Name || c.aliases[id] != e.alias())
-		for agentID, agent := range e.agents {
-			if _, touched := c.agents[agentID]; renamed && !touched {
-				diff.UpsertedAgents = append(diff.UpsertedAgents, agent)
+		for id := range c.old.agents.all() {
+			if _, said := c.agents[id]; !said {
+				c.agents[id] = nil
 			}
 		}
 	}
-	for id, before := range c.agents {
-		e, exists := c.state.agents[id]
-		switch {
-		case !exists && before != nil:
-			diff.DeletedAgents = append(diff.DeletedAgents, *before)
-		case exists && (before == nil || *before != e.agents[id] || c.renamed(e)):
-			diff.UpsertedAgents = append(diff.UpsertedAgents, e.agents[id])
+	for id, said := range c.workspaces {
+		before := c.old.workspaces.get(id)
+		if said == nil && before == nil || said != nil && before != nil && *said == before.Workspace {
+			delete(c.workspaces, id)
 		}
 	}
-	diff.sort()
-	return diff
-}
-
-func (c *change) renamed(e *entry) bool {
-	before := c.workspaces[e.ID]
-	return before != nil && (before.Name != e.Name || c.aliases[e.ID] != e.alias())
-}
-
-// alias is the short name of a workspace with exactly one agent.
-func (e *entry) alias() string {
-	if len(e.agents) == 1 {
-		return e.Name
+	for id, said := range c.agents {
+		before := c.old.agents.get(id)
+		if said == nil && before == nil || said != nil && before != nil && *said == *before {
+			delete(c.agents, id)
+		}
 	}
-	return ""
+}
+
+// entry is what becomes of a workspace: nil when it goes.
+func (c *change) entry(id uuid.UUID, joining []*Agent) *entry {
+	head, said := c.workspaces[id]
+	if said && head == nil {
+		return nil
+	}
+	next := &entry{}
+	if before := c.old.workspaces.get(id); before != nil {
+		next.Workspace = before.Workspace
+		next.agents = make([]*Agent, 0, len(before.agents)+len(joining))
+		for _, agent := range before.agents {
+			if _, touched := c.agents[agent.ID]; !touched {
+				next.agents = append(next.agents, agent)
+			}
+		}
+	}
+	if head != nil {
+		next.Workspace = *head
+	}
+	next.agents = append(next.agents, joining...)
+	slices.SortFunc(next.agents, func(a, b *Agent) int { return compareAgents(*a, *b) })
+	return next
+}
+
+// turn is who gave up a name and who claims it, by agents as they were and as
+// they are.
+type turn struct{ lost, got []*Agent }
+
+// rename settles the names of the workspaces that were touched.
+func (c *change) rename(next *State, touched map[uuid.UUID][]*Agent) shared[string, claim] {
+	turns := make(map[string]*turn, 2*len(touched))
+	at := func(key string) *turn {
+		if turns[key] == nil {
+			turns[key] = &turn{}
+		}
+		return turns[key]
+	}
+	for id := range touched {
+		before, after := c.old.workspaces.get(id), next.workspaces.get(id)
+		same := before != nil && after != nil && before.Name == after.Name
+		// An agent that stayed, in a workspace that kept its name, can only have
+		// gained or lost the alias.
+		stayed := func(agent *Agent, key string) bool {
+			_, said := c.agents[agent.ID]
+			return same && !said && strings.Contains(key, ".")
+		}
+		before.claims(func(key string, agent *Agent) {
+			if !stayed(agent, key) {
+				at(key).lost = append(at(key).lost, agent)
+			}
+		})
+		after.claims(func(key string, agent *Agent) {
+			if !stayed(agent, key) {
+				at(key).got = append(at(key).got, agent)
+			}
+		})
+	}
+	names := edit[string, claim]{shared: c.old.names}
+	for key, t := range turns {
+		next.settle(&names, key, t)
+	}
+	return names.shared
+}
+
+// settle puts the claimants of one name into their order.
+func (s *State) settle(names *edit[string, claim], key string, t *turn) {
+	claimants := t.got
+	old := names.get(key)
+	if old != nil && len(t.lost) < len(old.agents) { // somebody stays
+		lost := make(map[*Agent]bool, len(t.lost))
+		for _, agent := range t.lost {
+			lost[agent] = true
+		}
+		for _, agent := range old.agents {
+			if !lost[agent] {
+				claimants = append(claimants, agent)
+			}
+		}
+	}
+	if len(claimants) == 0 {
+		names.put(key, nil)
+		return
+	}
+	if len(claimants) > 1 {
+		slices.SortFunc(claimants, s.compareClaimants)
+	}
+	if old == nil || !slices.Equal(old.agents, claimants) {
+		names.put(key, &claim{agents: claimants})
+	}
+}
+
+// compareClaimants orders agents by workspace and then by agent.
+func (s *State) compareClaimants(a, b *Agent) int {
+	if a.WorkspaceID == b.WorkspaceID {
+		return compareAgents(*a, *b)
+	}
+	return compareWorkspaces(s.workspaces.get(a.WorkspaceID).Workspace, s.workspaces.get(b.WorkspaceID).Workspace)
 }
 
 func parseID(raw []byte) (uuid.UUID, error) {

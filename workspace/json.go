@@ -32,10 +32,10 @@ type jsonAgent struct {
 
 // MarshalJSON gives the form for the disk; equal states give equal bytes.
 func (s *State) MarshalJSON() ([]byte, error) {
-	form := jsonState{Version: jsonVersion, Workspaces: []jsonWorkspace{}}
+	form := jsonState{Version: jsonVersion, Workspaces: make([]jsonWorkspace, 0, s.workspaces.size)}
 	for _, e := range s.sorted() {
-		w := jsonWorkspace{ID: e.ID, Name: e.Name, Status: int32(e.Status), Agents: []jsonAgent{}}
-		for _, agent := range e.sorted() {
+		w := jsonWorkspace{ID: e.ID, Name: e.Name, Status: int32(e.Status), Agents: make([]jsonAgent, 0, len(e.agents))}
+		for _, agent := range e.agents {
 			w.Agents = append(w.Agents, jsonAgent{ID: agent.ID, Name: agent.Name})
 		}
 		form.Workspaces = append(form.Workspaces, w)
@@ -53,24 +53,19 @@ func (s *State) UnmarshalJSON(data []byte) error {
 	if form.Version != jsonVersion {
 		return fmt.Errorf("decode workspace state: version %d, want %d", form.Version, jsonVersion)
 	}
-	fresh := &State{workspaces: map[uuid.UUID]*entry{}, agents: map[uuid.UUID]*entry{}}
+	c := newChange(&State{}, true, len(form.Workspaces), len(form.Workspaces))
 	for _, w := range form.Workspaces {
-		if _, twice := fresh.workspaces[w.ID]; twice {
+		if c.workspaceKnown(w.ID) {
 			return fmt.Errorf("decode workspace state: workspace %s twice", w.ID)
 		}
-		e := &entry{
-			Workspace: Workspace{ID: w.ID, Name: w.Name, Status: tailnetv2.Workspace_Status(w.Status)},
-			agents:    map[uuid.UUID]Agent{},
-		}
-		fresh.workspaces[w.ID] = e
+		c.workspaces[w.ID] = &Workspace{ID: w.ID, Name: w.Name, Status: tailnetv2.Workspace_Status(w.Status)}
 		for _, a := range w.Agents {
-			if _, twice := fresh.agents[a.ID]; twice {
+			if c.agentKnown(a.ID) {
 				return fmt.Errorf("decode workspace state: agent %s twice", a.ID)
 			}
-			e.agents[a.ID] = Agent{ID: a.ID, Name: a.Name, WorkspaceID: w.ID}
-			fresh.agents[a.ID] = e
+			c.agents[a.ID] = &Agent{ID: a.ID, Name: a.Name, WorkspaceID: w.ID}
 		}
 	}
-	*s = *fresh
+	*s = *c.finish()
 	return nil
 }

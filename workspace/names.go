@@ -1,6 +1,8 @@
 package workspace
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -21,81 +23,191 @@ const (
 	maxName  = 253
 )
 
-// Names are all names under the suffix with their addresses: lower case, no
-// trailing dot, the sentinel among them. Names that DNS cannot carry are left
-// out and reported; the others go on. Two workspaces whose names differ in
-// case only share names; the first by name and id wins.
-func (s *State) Names(owner, suffix string) (map[string]netip.Addr, []error) {
-	suffix = strings.ToLower(strings.Trim(suffix, "."))
-	names := make(map[string]netip.Addr, 3*len(s.agents)+1)
-	names[Sentinel+"."+suffix] = proto.DNSAddr
-	var omitted []error
-	for _, e := range s.sorted() {
-		for _, agent := range e.sorted() {
-			list, err := e.names(agent, owner, suffix)
-			if err != nil {
-				omitted = append(omitted, err)
-			}
-			addr := proto.AddrFromUUID(proto.ServicePrefix, agent.ID)
-			for _, name := range list {
-				if _, taken := names[name]; !taken {
-					names[name] = addr
-				}
-			}
-		}
-	}
-	return names, omitted
-}
+// claim is the agents that would have a name, the one that has it first: two
+// workspaces whose names differ in case only share names. A name is kept by
+// its key, which is what does not depend on owner and suffix: the workspace
+// for the short alias, agent.workspace for the others, in lower case. Keys
+// hold only labels that DNS can carry, so that one dot tells the two apart.
+type claim struct{ agents []*Agent }
 
-// AgentNames are the names of one agent, the shortest first.
-func (s *State) AgentNames(id uuid.UUID, owner, suffix string) []string {
-	e, found := s.agents[id]
-	if !found {
+// holder is the agent that has the name; nil if there is none.
+func (c *claim) holder() *Agent {
+	if c == nil {
 		return nil
 	}
-	names, _ := e.names(e.agents[id], owner, strings.ToLower(strings.Trim(suffix, ".")))
-	slices.SortFunc(names, func(a, b string) int {
-		if len(a) != len(b) {
-			return len(a) - len(b)
-		}
-		return strings.Compare(a, b)
-	})
-	return slices.Compact(names)
+	return c.agents[0]
 }
 
-// names gives what can be named, and why the rest cannot.
-func (e *entry) names(agent Agent, owner, suffix string) ([]string, error) {
-	var names []string
-	var reason error
-	add := func(labels ...string) {
-		name := strings.ToLower(strings.Join(labels, ".")) + "." + suffix
-		for _, label := range labels {
-			if err := checkLabel(label); err != nil {
-				reason = fmt.Errorf("name agent %q of workspace %q: %w", agent.Name, e.Name, err)
-				return
+// claims goes through the keys that the agents of a workspace lay claim to.
+// The alias is for a workspace with exactly one agent.
+func (e *entry) claims(found func(key string, agent *Agent)) {
+	if e == nil || checkLabel(e.Name) != nil {
+		return
+	}
+	name := strings.ToLower(e.Name)
+	if len(e.agents) == 1 {
+		found(name, e.agents[0])
+	}
+	for _, agent := range e.agents {
+		if checkLabel(agent.Name) == nil {
+			found(strings.ToLower(agent.Name)+"."+name, agent)
+		}
+	}
+}
+
+// addr is the address that the agent's names stand for; zero for no agent.
+func (a *Agent) addr() netip.Addr {
+	if a == nil {
+		return netip.Addr{}
+	}
+	return proto.AddrFromUUID(proto.ServicePrefix, a.ID)
+}
+
+// zone makes full names of keys.
+type zone struct{ owner, suffix string } // lower case; without an owner, no names with it
+
+// newZone says why there are no names with the owner, if there should be.
+func newZone(owner, suffix string) (zone, error) {
+	z := zone{strings.ToLower(owner), strings.ToLower(strings.Trim(suffix, "."))}
+	if owner == "" {
+		return z, nil
+	}
+	if err := checkLabel(owner); err != nil {
+		z.owner = ""
+		return z, fmt.Errorf("name owner %q: %w", owner, err)
+	}
+	return z, nil
+}
+
+// each goes through the full names of a key, each once. What is too long for
+// DNS is left out; that does not depend on whose key it is.
+func (z zone) each(key string, found func(name string)) {
+	give := func(parts ...string) {
+		if name := strings.Join(parts, "."); len(name) <= maxName {
+			found(name)
+		}
+	}
+	if !strings.Contains(key, ".") {
+		give(key, z.suffix)
+		return
+	}
+	give(key, "me", z.suffix)
+	if z.owner != "" && z.owner != "me" {
+		give(key, z.owner, z.suffix)
+	}
+}
+
+// leftOut says why an agent lacks some of its names; nil if it does not.
+func (z zone) leftOut(of Workspace, agent *Agent) error {
+	err := cmp.Or(checkLabel(of.Name), checkLabel(agent.Name))
+	size := len(agent.Name) + len(of.Name) + max(len("me"), len(z.owner)) + len(z.suffix) + len("...")
+	if err == nil && size > maxName {
+		err = fmt.Errorf("name of %d bytes is over %d", size, maxName)
+	}
+	if err != nil {
+		return fmt.Errorf("name agent %q of workspace %q: %w", agent.Name, of.Name, err)
+	}
+	return nil
+}
+
+// Names are all names under the suffix with their addresses, made from
+// nothing: lower case, no trailing dot, the sentinel among them. Of agents
+// that claim the same name the first by workspace and then by agent, each by
+// name and id, has it; when it goes the next one gets it. Names that DNS
+// cannot carry are left out, and the reasons given by agent, under the zero
+// id for the owner's; the others go on.
+func (s *State) Names(owner, suffix string) (map[string]netip.Addr, map[uuid.UUID]error) {
+	zone, err := newZone(owner, suffix)
+	leftOut := map[uuid.UUID]error{}
+	if err != nil {
+		leftOut[uuid.Nil] = err
+	}
+	names := make(map[string]netip.Addr, 2*s.names.size+1)
+	names[Sentinel+"."+zone.suffix] = proto.DNSAddr
+	for key, c := range s.names.all() {
+		addr := c.holder().addr()
+		zone.each(key, func(name string) { names[name] = addr })
+	}
+	for _, e := range s.workspaces.all() {
+		for _, agent := range e.agents {
+			if err := zone.leftOut(e.Workspace, agent); err != nil {
+				leftOut[agent.ID] = err
 			}
 		}
-		if len(name) > maxName {
-			reason = fmt.Errorf("name agent %q of workspace %q: name of %d bytes is over %d", agent.Name, e.Name, len(name), maxName)
-			return
-		}
-		names = append(names, name)
 	}
-	if e.alias() != "" {
-		add(e.Name)
-	}
-	add(agent.Name, e.Name, "me")
-	if owner != "" {
-		add(agent.Name, e.Name, owner)
-	}
-	return names, reason
+	return names, leftOut
 }
+
+// LeftOut says why an agent lacks some of its names, apart from those with the
+// owner if the owner cannot be in one; nil if it does not, or does not exist.
+func (s *State) LeftOut(id uuid.UUID, owner, suffix string) error {
+	agent := s.agents.get(id)
+	if agent == nil {
+		return nil
+	}
+	zone, _ := newZone(owner, suffix)
+	return zone.leftOut(s.workspaces.get(agent.WorkspaceID).Workspace, agent)
+}
+
+// AgentNames are the names that one agent has, the shortest first.
+func (s *State) AgentNames(id uuid.UUID, owner, suffix string) []string {
+	agent := s.agents.get(id)
+	if agent == nil {
+		return nil
+	}
+	zone, _ := newZone(owner, suffix)
+	only := entry{Workspace: s.workspaces.get(agent.WorkspaceID).Workspace, agents: []*Agent{agent}}
+	var names []string
+	only.claims(func(key string, _ *Agent) {
+		if holder := s.names.get(key).holder(); holder != nil && holder.ID == id {
+			zone.each(key, func(name string) { names = append(names, name) })
+		}
+	})
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
+	})
+	return names
+}
+
+// Find is the agent that has a full name, in any case and without a trailing
+// dot.
+func (s *State) Find(name, owner, suffix string) (Agent, bool) {
+	zone, _ := newZone(owner, suffix)
+	name = strings.ToLower(name)
+	key, inside := strings.CutSuffix(name, "."+zone.suffix)
+	if !inside {
+		return Agent{}, false
+	}
+	if rest, last, dotted := cutLast(key); dotted && (last == "me" || last == zone.owner) {
+		key = rest
+	}
+	holder := s.names.get(key).holder()
+	if holder == nil {
+		return Agent{}, false
+	}
+	found := false // or it is a key, but not written as a name
+	zone.each(key, func(full string) { found = found || full == name })
+	if !found {
+		return Agent{}, false
+	}
+	return *holder, true
+}
+
+func cutLast(name string) (before, last string, dotted bool) {
+	at := strings.LastIndexByte(name, '.')
+	if at < 0 {
+		return name, "", false
+	}
+	return name[:at], name[at+1:], true
+}
+
+var errEmptyLabel = errors.New("empty label")
 
 // checkLabel refuses what DNS cannot carry as one label, and every character
 // that could end a line or a field in a hosts file.
 func checkLabel(label string) error {
 	if label == "" {
-		return fmt.Errorf("empty label")
+		return errEmptyLabel
 	}
 	if len(label) > maxLabel {
 		return fmt.Errorf("label of %d bytes is over %d", len(label), maxLabel)
