@@ -133,7 +133,7 @@ type session struct {
 	engine  *recorder
 	answers answers
 	loop    *control.Loop
-	disk    store
+	disk    interface{ save(saved) error }
 	http    *http.Client
 	device  string // name of the interface
 	asked   bool   // the control plane has just said who we are
@@ -208,7 +208,7 @@ func (s *session) resume(kept saved) {
 func (s *session) shutdown() error {
 	t := s.tunnel
 	s.collect()
-	s.save()
+	_ = s.save() // said and shown by itself
 	ctx, cancel := context.WithTimeout(context.Background(), hostTimeout)
 	defer cancel()
 	var left error

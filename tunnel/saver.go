@@ -14,49 +14,53 @@ const (
 	// pause after it. savePause bounds that pause.
 	saveShare = 20
 	savePause = 30 * time.Second
+	// saveRetry is when a save that failed is tried again without a change.
+	saveRetry = 30 * time.Second
 )
 
 // keepSaved writes what is kept to the disk after each change: soon, or at once
 // if it is urgent. The first write comes at once, so that keys which peers have
 // seen are never forgotten.
 func (s *session) keepSaved(ctx context.Context) {
-	rest := s.timedSave()
 	for {
-		wait := saveDelay
-		select {
-		case <-ctx.Done():
+		began := time.Now()
+		failed := s.save() != nil
+		ended := time.Now()
+		rested := ended.Add(min(saveShare*ended.Sub(began), savePause))
+		if !s.unsaved(ctx, failed, rested) {
 			return // shutdown saves
-		case <-s.dirty:
-		case <-s.urgent:
-			wait = 0
 		}
-		delay := time.NewTimer(max(wait, time.Until(rest)))
-		for waiting := true; waiting; {
-			select {
-			case <-ctx.Done():
-				delay.Stop()
-				return
-			case <-s.urgent:
-				delay.Reset(max(0, time.Until(rest)))
-			case <-delay.C:
-				waiting = false
-			}
-		}
-		rest = s.timedSave()
 	}
 }
 
-// timedSave saves, and says until when the disk is to have its rest.
-func (s *session) timedSave() time.Time {
-	began := time.Now()
-	s.save()
-	ended := time.Now()
-	return ended.Add(min(saveShare*ended.Sub(began), savePause))
+// unsaved waits until there is something to save and the disk has rested; false
+// says that the context ended.
+func (s *session) unsaved(ctx context.Context, failed bool, rested time.Time) bool {
+	timer := time.NewTimer(saveRetry)
+	defer timer.Stop()
+	if !failed {
+		timer.Stop()
+	}
+	dirty := s.dirty
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-dirty:
+			dirty = nil // later changes are for the next round
+			timer.Reset(max(saveDelay, time.Until(rested)))
+		case <-s.urgent:
+			dirty = nil // must not put it off
+			timer.Reset(max(0, time.Until(rested)))
+		case <-timer.C:
+			return true
+		}
+	}
 }
 
 // save writes the state. A disk that refuses is a problem for the next start,
 // not for this one.
-func (s *session) save() {
+func (s *session) save() error {
 	kept := s.tunnel.kept()
 	if running := s.engine.Identity(); running.Node.Equal(kept.Identity.Node) {
 		kept.Identity = running // with the port that is really in use
@@ -66,4 +70,5 @@ func (s *session) save() {
 		s.tunnel.log.Error("state not saved", slog.String("error", err.Error()))
 	}
 	s.tunnel.note(func(f *facts) { f.saveErr = err })
+	return err
 }
