@@ -38,6 +38,8 @@ type statusJSON struct {
 	WantedUp         bool          `json:"wanted_up"`
 	ControlConnected bool          `json:"control_connected"`
 	WorkspacesAsOf   *time.Time    `json:"workspaces_as_of"`
+	FromCache        bool          `json:"from_cache"`
+	CacheAge         *int64        `json:"cache_age_seconds"`
 	Suffix           string        `json:"suffix"`
 	NamesAnswer      bool          `json:"names_answer"`
 	DNSMode          string        `json:"dns_mode"`
@@ -78,7 +80,7 @@ type agentJSON struct {
 	TxBytes         uint64     `json:"tx_bytes"`
 }
 
-func statusOf(status *localv1.Status) statusJSON {
+func statusOf(status *localv1.Status, now time.Time) statusJSON {
 	out := statusJSON{
 		Version: jsonVersion, State: stateWord(status.GetState()), Problems: []problemJSON{},
 		URL: status.GetUrl(), User: status.GetUser(), OwnerUID: status.OwnerUid, WantedUp: status.GetWantedUp(),
@@ -89,6 +91,10 @@ func statusOf(status *localv1.Status) statusJSON {
 	if asOf := status.GetWorkspacesAsOf(); asOf != nil {
 		at := asOf.AsTime()
 		out.WorkspacesAsOf = &at
+	}
+	if out.FromCache = fromCache(status); out.FromCache {
+		age := int64(max(now.Sub(*out.WorkspacesAsOf), 0).Seconds())
+		out.CacheAge = &age
 	}
 	for _, p := range status.GetProblems() {
 		out.Problems = append(out.Problems, problemJSON{p.GetCode(), p.GetCause(), p.GetRemedy()})

@@ -59,7 +59,7 @@ does not work as wanted; 4 when nobody has signed in; 3 without a daemon.`,
 
 func (a *app) show(status *localv1.Status, asJSON bool) error {
 	if asJSON {
-		return writeJSON(a.env.Stdout, statusOf(status))
+		return writeJSON(a.env.Stdout, statusOf(status, a.now()))
 	}
 	return a.printStatus(a.env.Stdout, shown(status))
 }
@@ -210,6 +210,12 @@ func signIn(status *localv1.Status) string {
 	return "causeway login <url>"
 }
 
+// fromCache says that the list of agents is what was last heard, as nobody is
+// there to say what has changed since.
+func fromCache(status *localv1.Status) bool {
+	return !status.GetControlConnected() && status.GetWorkspacesAsOf() != nil
+}
+
 func (a *app) printFacts(text *strings.Builder, status *localv1.Status) {
 	if status.GetInterface() == "" {
 		return
@@ -217,15 +223,15 @@ func (a *app) printFacts(text *strings.Builder, status *localv1.Status) {
 	control := "connected"
 	if !status.GetControlConnected() {
 		control = "not connected"
-		if asOf := status.GetWorkspacesAsOf(); asOf != nil {
-			control += ", workspaces as of " + a.ago(asOf.AsTime())
-		}
 	}
 	names := "not answering"
 	if status.GetCanaryOk() {
 		names = "answering"
 	}
 	fmt.Fprintf(text, "  control plane  %s\n", control)
+	if fromCache(status) {
+		fmt.Fprintf(text, "  workspaces     from cache, as of %s\n", a.ago(status.GetWorkspacesAsOf().AsTime()))
+	}
 	fmt.Fprintf(text, "  names          *.%s %s (%s)\n", status.GetSuffix(), names, status.GetDnsMode())
 	fmt.Fprintf(text, "  interface      %s %s\n", status.GetInterface(), status.GetAddress())
 	if home := status.GetHomeRelay(); home != nil {
