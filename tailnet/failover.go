@@ -42,6 +42,9 @@ const (
 	// answerHolds is how long an answered ping settles a doubt: it bounds the
 	// pings on a stream that goes one way only.
 	answerHolds = 1500 * time.Millisecond
+	// echoHolds is how old an echo may be, from when it was sent. An older one was
+	// held up, perhaps by an outage that took both paths and is over.
+	echoHolds = time.Second
 	// sentLately is how fresh our last packet has to be for a doubt to matter.
 	sentLately = 2 * time.Second
 	// forgetAfter ends the watch of a peer to which nothing is sent.
@@ -148,8 +151,9 @@ type watch struct {
 	// doubted is when the doubt began, 0 if there is none.
 	doubted int64
 	probes  int
-	probed  int64
-	asks    int
+	// probed is the last ping, exhausted the last of those that are needed.
+	probed, exhausted int64
+	asks              int
 }
 
 // verdict is what to do about a path.
@@ -178,29 +182,30 @@ func (w *watch) plan(seen sight) verdict {
 	if w.probes < seen.needed() {
 		return w.probe(seen)
 	}
-	if seen.since(w.probed) < max(probePatience, 2*seen.rtt) && w.asks == 0 {
+	switch {
+	case seen.since(w.exhausted) < max(probePatience, 2*seen.rtt):
 		return verdict{}
-	}
-	// Echoes carry the time at which we sent them: one that was held up by the
-	// outage itself says nothing.
-	if seen.echoed < w.doubted {
-		if seen.since(w.probed) < slowProbe {
+	case seen.echoed >= w.doubted && seen.since(seen.echoed) < echoHolds:
+		if w.asks == maxAsks || seen.since(seen.asked) < askAgain {
 			return verdict{}
 		}
-		return w.probe(seen)
-	}
-	if w.asks < maxAsks && seen.since(seen.asked) >= askAgain {
 		w.asks++
 		return verdict{withdraw: true}
+	case seen.since(w.probed) < slowProbe:
+		return verdict{}
 	}
-	return verdict{}
+	return w.probe(seen)
 }
 
-// probe asks for one more ping, and for an echo with each fourth.
+// probe asks for one more ping, and for an echo with some of them.
 func (w *watch) probe(seen sight) verdict {
 	w.probes++
 	w.probed = seen.now
-	return verdict{probe: true, echo: w.probes%4 == 1}
+	if w.probes <= seen.needed() {
+		w.exhausted = seen.now
+		return verdict{probe: true, echo: w.probes%4 == 1}
+	}
+	return verdict{probe: true, echo: true}
 }
 
 // failover watches the direct paths in use.
