@@ -30,6 +30,7 @@ type directory struct {
 // member is one programmed peer. Only session changes after it was made.
 type member struct {
 	id      uuid.UUID
+	record  *record
 	node    *tailcfg.Node
 	view    tailcfg.NodeView
 	session *session
@@ -117,7 +118,7 @@ func newDirectory(self tailcfg.NodeView, addresses []netip.Prefix) *directory {
 
 // put adds a peer or replaces its node. The record of its session is known if
 // it is given, else made.
-func (d *directory) put(id uuid.UUID, node *tailcfg.Node, known *session) {
+func (d *directory) put(id uuid.UUID, record *record, node *tailcfg.Node, known *session) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if former := d.byID[id]; former != nil {
@@ -129,7 +130,7 @@ func (d *directory) put(id uuid.UUID, node *tailcfg.Node, known *session) {
 	if known == nil {
 		known = &session{}
 	}
-	added := &member{id: id, node: node, view: node.View(), session: known}
+	added := &member{id: id, record: record, node: node, view: node.View(), session: known}
 	d.byID[id], d.byKey[node.Key] = added, added
 	for _, prefix := range node.AllowedIPs {
 		d.byAddr[prefix.Addr()] = append(d.byAddr[prefix.Addr()], added)

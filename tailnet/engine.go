@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -89,6 +90,14 @@ type Engine struct {
 	events    *eventbus.Client
 	// upgrades are peers to look for a direct path to.
 	upgrades chan uuid.UUID
+	// refusals writes what is wrong with updates of peers.
+	refusals *refusals
+	// relaysOnly says that nothing is sent over UDP at all.
+	relaysOnly atomic.Bool
+	// shaken holds one token while waited is not empty, knocks are the keys of
+	// senders that are not programmed.
+	shaken chan struct{}
+	knocks chan key.NodePublic
 	// repeats are handshakes to look after.
 	repeats chan repeat
 	// failover watches the direct paths, relayed are its messages from peers.
@@ -104,8 +113,8 @@ type Engine struct {
 	mu sync.Mutex
 	// relays is the map as it was given, before the bridge rewrote it.
 	relays proto.RelayMap
-	// wanted are the peers to shake hands with as soon as they are programmed.
-	wanted    map[uuid.UUID]struct{}
+	// waited are the peers that somebody waits for a session with.
+	waited    map[uuid.UUID]struct{}
 	closeOnce sync.Once
 }
 
@@ -122,10 +131,12 @@ func New(config Config) (*Engine, error) {
 	// not upstream's socket marks and interface bindings.
 	netns.SetEnabled(false)
 	e := &Engine{
-		config: config, logger: config.Logger, system: tsd.NewSystem(), wanted: map[uuid.UUID]struct{}{},
+		config: config, logger: config.Logger, system: tsd.NewSystem(), waited: map[uuid.UUID]struct{}{},
 		upgrades: make(chan uuid.UUID, maxUpgrades), repeats: make(chan repeat, maxRepeats),
 		relayed: make(chan relayedMessage, maxRelayed),
 	}
+	e.refusals, e.shaken, e.knocks = newRefusals(e.logger), make(chan struct{}, 1), make(chan key.NodePublic, maxKnocks)
+	e.relaysOnly.Store(config.DirectDisabled)
 	e.failover = newFailover(e.logger, e.carryOut)
 	if err := e.start(); err != nil {
 		if !e.deviceGiven && config.Device != nil {
@@ -164,8 +175,7 @@ func (e *Engine) start() error {
 	e.directory = newDirectory(self.View(), e.config.Addresses)
 	e.publisher = newPublisher(e)
 	e.homing = newHoming(e)
-	table := newRoster(self.Key, !e.config.DirectDisabled, e.lastHandshake)
-	e.peers = newLifecycle(table, e.apply)
+	e.peers = newLifecycle(newRoster(selfOf(e.config), e.lastHandshake), e.refreshHandshakes, e.apply)
 	var ctx context.Context
 	ctx, e.stop = context.WithCancel(context.Background())
 
@@ -199,6 +209,7 @@ func (e *Engine) start() error {
 	e.running.Go(func() { e.keepAlive(ctx) })
 	e.running.Go(func() { e.upgrade(ctx) })
 	e.running.Go(func() { e.repeatHandshakes(ctx) })
+	e.running.Go(func() { e.attend(ctx) })
 	e.running.Go(func() { e.failover.run(ctx) })
 	e.running.Go(func() { e.answerRelayed(ctx) })
 	e.running.Go(func() { e.homing.run(ctx) })
@@ -224,7 +235,7 @@ func (e *Engine) startUpstream() error {
 		Tun: e.config.Device, Router: idleRouter{}, DNS: idleDNS{}, ListenPort: e.config.Identity.Port,
 		NetMon: monitor, Dialer: dialer, EventBus: bus, HealthTracker: e.system.HealthTracker.Get(),
 		Metrics: e.system.UserMetricsRegistry(), ControlKnobs: e.system.ControlKnobs(), SetSubsystem: e.system.Set,
-		ForceDiscoKey: e.config.Identity.Disco, OnDERPRecv: e.relayReceived,
+		ForceDiscoKey: e.config.Identity.Disco, OnDERPRecv: e.fromRelay,
 	})
 	if err != nil {
 		return fmt.Errorf("make WireGuard engine: %w", err)
@@ -236,11 +247,9 @@ func (e *Engine) startUpstream() error {
 
 // wire installs every callback; no packet flows before it is done.
 func (e *Engine) wire() {
-	if e.config.DirectDisabled {
-		e.magic.SetOnlyTCP443(true)
-	}
-	e.upstream.SetPeerByIPPacketFunc(e.directory.route)
-	e.upstream.SetPeerConfigFunc(e.directory.allowed)
+	e.magic.SetOnlyTCP443(e.relaysOnly.Load())
+	e.upstream.SetPeerByIPPacketFunc(e.route)
+	e.upstream.SetPeerConfigFunc(e.allowed)
 	e.upstream.SetPeerForIPFunc(e.peerForIP)
 	e.upstream.SetPeerSessionStateFunc(e.sessionChanged)
 	e.upstream.SetFilter(allowLocal(e.config.Addresses, e.logf()))
@@ -300,17 +309,25 @@ func (e *Engine) SetTunnelDestination(id uuid.UUID) { e.peers.setDestination(id)
 // ClearTunnelDestination takes that mark away.
 func (e *Engine) ClearTunnelDestination(id uuid.UUID) { e.peers.clearDestination(id) }
 
-// UpdatePeers applies a batch of updates. Bad ones are skipped and reported,
-// the others are applied.
+// UpdatePeers applies a batch of updates. Bad ones are skipped, the others are
+// applied; what is wrong with a bad one is written once, however often it comes.
 func (e *Engine) UpdatePeers(updates []*tailnetv2.CoordinateResponse_PeerUpdate) error {
-	err := e.peers.update(updates)
+	problems := e.peers.update(updates)
+	if slices.Equal(problems, []error{errClosed}) {
+		return errClosed
+	}
+	e.refusals.write(problems)
 	for _, update := range updates {
 		if update.GetKind() == tailnetv2.CoordinateResponse_PeerUpdate_READY_FOR_HANDSHAKE {
 			e.acknowledged(update.GetId())
 		}
 	}
-	return err
+	return nil
 }
+
+// NodeWires are the last nodes of peers in wire form, as far as they are known.
+// They are not to be changed.
+func (e *Engine) NodeWires(ids []uuid.UUID) map[uuid.UUID][]byte { return e.peers.wires(ids) }
 
 // SetAllPeersLost is for the loss of the control connection: peers stay until
 // 15 minutes after their last handshake.
@@ -371,10 +388,17 @@ func (e *Engine) lastHandshake(public key.NodePublic) time.Time {
 	if peer == nil {
 		return time.Time{}
 	}
-	if active, found := e.upstream.PeerByKey(public); found {
-		peer.session.noteHandshake(active.LastHandshake())
-	}
 	return peer.session.lastHandshake()
+}
+
+// refreshHandshakes asks WireGuard for the last handshakes of all peers that it
+// may have.
+func (e *Engine) refreshHandshakes() {
+	for _, peer := range e.directory.all() {
+		if active, found := e.upstream.PeerByKey(peer.node.Key); found {
+			peer.session.noteHandshake(active.LastHandshake())
+		}
+	}
 }
 
 // logf writes upstream's lines at debug level: they are for developers.

@@ -126,10 +126,11 @@ func FuzzNode(f *testing.F) {
 		if proto.Unmarshal(data, node) != nil {
 			return
 		}
-		converted, err := nodeToUpstream(id, node, true)
+		read, _, err := readNode(node)
 		if err != nil {
 			return
 		}
+		converted := newRecord(read).upstream(id, true)
 		if converted.ID <= 0 || converted.Key.IsZero() || converted.DiscoKey.IsZero() || converted.HomeDERP == 0 || len(converted.Addresses) == 0 {
 			t.Errorf("a node without what upstream needs came through: %+v", converted)
 		}
@@ -167,11 +168,12 @@ func TestSharedLegacyAddress(t *testing.T) {
 	for _, id := range []uuid.UUID{first, second} {
 		wire := testNode(id)
 		wire.AllowedIps = append(wire.AllowedIps, legacy)
-		node, err := nodeToUpstream(id, wire, true)
+		read, _, err := readNode(wire)
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.put(id, node, nil)
+		node := read.toUpstream(id, true)
+		d.put(id, newRecord(read), node, nil)
 		keys = append(keys, node.Key)
 	}
 	lengths := func() (int, int) {
@@ -191,13 +193,14 @@ func TestSharedLegacyAddress(t *testing.T) {
 // TestNotingPacketsAllocatesNothing: it happens for every packet.
 func TestNotingPacketsAllocatesNothing(t *testing.T) {
 	id := uuid.New()
-	node, err := nodeToUpstream(id, testNode(id), true)
+	read, _, err := readNode(testNode(id))
 	if err != nil {
 		t.Fatal(err)
 	}
+	node := read.toUpstream(id, true)
 	self := selfNode(Config{NodeID: 1, Identity: NewIdentity()})
-	e := &Engine{directory: newDirectory(self.View(), nil)}
-	e.directory.put(id, node, nil)
+	e := &Engine{directory: newDirectory(self.View(), nil), failover: newFailover(slog.New(slog.DiscardHandler), nil)}
+	e.directory.put(id, newRecord(read), node, nil)
 	from, path := netip.AddrPortFrom(node.Addresses[0].Addr(), 0), netip.MustParseAddrPort("198.51.100.1:1")
 	e.packetSeen(0, from, path, 1, 1000, false)
 	if got := testing.AllocsPerRun(1000, func() {

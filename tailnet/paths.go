@@ -59,6 +59,9 @@ type PeerStatus struct {
 // peer without a session gets one: only packets of a session make upstream
 // invite the peer to open its NAT for us.
 func (e *Engine) Ping(ctx context.Context, addr netip.Addr) (PingResult, error) {
+	if e.directory.owner(addr) == nil {
+		e.peers.need(addr)
+	}
 	if peer := e.directory.owner(addr); peer != nil && !peer.session.live.Load() {
 		e.nudge(peer)
 	}
@@ -99,13 +102,18 @@ func (e *Engine) pingResult(addr netip.Addr, answer *ipnstate.PingResult) (PingR
 	return result, nil
 }
 
-// Peer is the state of one programmed peer. It is cheap, whatever their number.
+// Peer is the state of one peer that can be reached, whether or not it is
+// programmed. It is cheap, whatever their number.
 func (e *Engine) Peer(id uuid.UUID) (PeerStatus, bool) {
-	peer := e.directory.peer(id)
-	if peer == nil {
+	known, found := e.peers.look(id)
+	if !found || known.record == nil || !known.ready {
 		return PeerStatus{}, false
 	}
-	status := PeerStatus{RelayRegion: peer.node.HomeDERP}
+	peer := e.directory.peer(id)
+	if peer == nil {
+		return PeerStatus{RelayRegion: known.record.home, Lost: known.lost}, true
+	}
+	status := PeerStatus{RelayRegion: peer.node.HomeDERP, Lost: known.lost}
 	if active, found := e.upstream.PeerByKey(peer.node.Key); found {
 		peer.session.noteHandshake(active.LastHandshake())
 		status.RxBytes, status.TxBytes = active.RxBytes(), active.TxBytes()
@@ -119,9 +127,6 @@ func (e *Engine) Peer(id uuid.UUID) (PeerStatus, bool) {
 		} else {
 			status.Direct, status.Endpoint = true, *path
 		}
-	}
-	if known, found := e.peers.look(id); found {
-		status.Lost = known.lost
 	}
 	return status, true
 }
@@ -141,24 +146,7 @@ func (e *Engine) ActivePeers() []uuid.UUID {
 // Handshake starts handshakes with these peers, now or as soon as they become known.
 func (e *Engine) Handshake(ids []uuid.UUID) {
 	for _, id := range ids {
-		e.mu.Lock()
-		e.wanted[id] = struct{}{}
-		e.mu.Unlock()
-		e.handshakeIfWanted(id)
-	}
-}
-
-func (e *Engine) handshakeIfWanted(id uuid.UUID) {
-	peer := e.directory.peer(id)
-	if peer == nil {
-		return
-	}
-	e.mu.Lock()
-	_, wanted := e.wanted[id]
-	delete(e.wanted, id)
-	e.mu.Unlock()
-	if wanted {
-		e.nudge(peer)
+		e.peers.want(id)
 	}
 }
 

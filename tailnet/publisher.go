@@ -66,11 +66,9 @@ func (p *publisher) setStatus(status *wgengine.Status, err error) {
 		return
 	}
 	var endpoints []netip.AddrPort
-	if !p.engine.config.DirectDisabled {
-		for _, endpoint := range status.LocalAddrs {
-			if usableEndpoint(endpoint.Addr) && !slices.Contains(endpoints, endpoint.Addr) {
-				endpoints = append(endpoints, endpoint.Addr)
-			}
+	for _, endpoint := range status.LocalAddrs {
+		if usableEndpoint(endpoint.Addr) && !slices.Contains(endpoints, endpoint.Addr) {
+			endpoints = append(endpoints, endpoint.Addr)
 		}
 	}
 	p.mu.Lock()
@@ -158,13 +156,16 @@ func (p *publisher) publish() {
 	if own.home == 0 || callback == nil {
 		return
 	}
+	if p.engine.relaysOnly.Load() {
+		own.endpoints = nil
+	}
 	own.latency = p.engine.latencyToWire(own.latency)
 	node, err := p.engine.nodeToWire(own, nil)
 	if err != nil {
 		p.engine.logger.LogAttrs(context.Background(), slog.LevelError, "cannot describe own node", slog.Any("error", err))
 		return
 	}
-	if p.last == nil || !proto.Equal(p.last, node) {
+	if p.last == nil || !sameOwn(p.last, node) {
 		p.last = proto.CloneOf(node)
 		// Monotone also when the clock was set back.
 		p.lastAsOf = laterOf(time.Now(), p.lastAsOf.Add(time.Microsecond))
@@ -173,6 +174,19 @@ func (p *publisher) publish() {
 	}
 	node.AsOf = timestamppb.New(p.lastAsOf)
 	callback(node)
+}
+
+// sameOwn compares what peers were told with what they would be told; the order
+// of addresses and endpoints says nothing.
+func sameOwn(told, next *tailnetv2.Node) bool {
+	a, b := proto.CloneOf(told), proto.CloneOf(next)
+	for _, node := range []*tailnetv2.Node{a, b} {
+		node.AsOf = nil
+		slices.Sort(node.Addresses)
+		slices.Sort(node.AllowedIps)
+		slices.Sort(node.Endpoints)
+	}
+	return proto.Equal(a, b)
 }
 
 // latencyToWire is what peers are told of our distance to the relays: what

@@ -3,13 +3,13 @@ package tailnet
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
-	"google.golang.org/protobuf/proto"
-	"tailscale.com/tailcfg"
 	"tailscale.com/types/key"
 
+	"github.com/causewayhq/causeway/proto"
 	"github.com/causewayhq/causeway/proto/tailnetv2"
 )
 
@@ -21,57 +21,96 @@ const (
 	// our node before we start anyway; a handshake before that would only be
 	// dropped at its end.
 	handshakeWait = 5 * time.Second
+
+	// maxPeers bounds the peers of which we keep a record, about 1 KB each:
+	// five times the largest deployment that we plan for.
+	maxPeers = 50_000
+	// maxPlaceholders bounds those of them of which nothing but readiness is
+	// known, and that we do not tunnel to.
+	maxPlaceholders = 4096
+	// maxAtOnce bounds the peers that are programmed as soon as they are known,
+	// about 6 KB each. Further ones are programmed when they are needed.
+	maxAtOnce = 4096
 )
 
-// change is one thing to do to the engine: program a node, or (node nil) take
-// old out of it.
+// change is one thing to do to the data plane: to program what is recorded of a
+// peer, or (record nil) to take the peer out.
 type change struct {
-	id        uuid.UUID
-	node, old *tailcfg.Node
+	id      uuid.UUID
+	record  *record
+	created time.Time
+	// shake says that somebody waits for a session with the peer.
+	shake bool
+	// anew says that it is to be programmed again although nothing changed.
+	anew bool
+}
+
+// self is who we are, which no peer may say it is.
+type self struct {
+	node  parsed
+	addrs map[[16]byte]bool
+	// lazy says that peers we tunnel to are programmed only when a packet, or a
+	// person, wants to reach them.
+	lazy bool
+	// agents says that every peer is an agent, whose addresses follow from its id.
+	agents bool
+}
+
+func selfOf(config Config) self {
+	made := self{
+		node:  parsed{key: config.Identity.Node.Public(), disco: config.Identity.Disco.Public()},
+		addrs: map[[16]byte]bool{}, lazy: config.Device != nil, agents: config.Device != nil,
+	}
+	for _, prefix := range config.Addresses {
+		made.addrs[prefix.Addr().As16()] = true
+	}
+	return made
 }
 
 // roster knows who exists and who is to be programmed, and decides; it touches
 // nothing. Times come in as arguments, changes go out as results. It is not
 // safe for concurrent use.
 type roster struct {
-	self key.NodePublic
-	// direct is false if peers are to be programmed without endpoints.
-	direct bool
+	self self
 	// handshake is the last handshake with a key, zero if there was none.
 	handshake func(key.NodePublic) time.Time
 
-	peers map[uuid.UUID]*entry
-	// waiting holds those of peers that have a deadline.
-	waiting map[uuid.UUID]*entry
-	byKey   map[key.NodePublic]*entry
-	byNode  map[tailcfg.NodeID]*entry
+	peers  map[uuid.UUID]*entry
+	claims claims
+	// waiting are those of peers that have a deadline.
+	waiting deadlines
 	// destinations are the peers that we tunnel to. The mark outlives the
 	// entry, so that a peer that comes back is gated again.
 	destinations map[uuid.UUID]struct{}
+	// expected are peers to shake hands with that are not known yet.
+	expected map[uuid.UUID]struct{}
+	// placeholders and given count those of peers.
+	placeholders, given int
 }
 
 // entry is one peer.
 type entry struct {
 	id uuid.UUID
-	// wire and node are the last good node, nil for a placeholder.
-	wire *tailnetv2.Node
-	node *tailcfg.Node
-	// programmed is the node that the engine has, nil if none.
-	programmed *tailcfg.Node
-	created    time.Time
+	// record is the last good node, nil for a placeholder.
+	record *record
+	// given is what the data plane has, nil if nothing.
+	given    *record
+	created  time.Time
+	deadline time.Time // ends the life of a lost peer, else the wait for readiness
+	slot     int       // place in the deadlines, from 1; 0 is none
 	// ready peers may be given to WireGuard.
 	ready bool
 	lost  bool
-	// deadline ends the life of a lost peer, else the wait for readiness.
-	deadline time.Time
+	// lazy peers are given to WireGuard only when they are wanted.
+	lazy, wanted bool
+	// shake says that somebody waits for a session.
+	shake bool
 }
 
-func newRoster(self key.NodePublic, direct bool, handshake func(key.NodePublic) time.Time) *roster {
+func newRoster(self self, handshake func(key.NodePublic) time.Time) *roster {
 	return &roster{
-		self: self, direct: direct, handshake: handshake,
-		peers: map[uuid.UUID]*entry{}, waiting: map[uuid.UUID]*entry{},
-		byKey: map[key.NodePublic]*entry{}, byNode: map[tailcfg.NodeID]*entry{},
-		destinations: map[uuid.UUID]struct{}{},
+		self: self, handshake: handshake, peers: map[uuid.UUID]*entry{}, claims: newClaims(),
+		destinations: map[uuid.UUID]struct{}{}, expected: map[uuid.UUID]struct{}{},
 	}
 }
 
@@ -81,157 +120,186 @@ func (r *roster) setDestination(id uuid.UUID) { r.destinations[id] = struct{}{} 
 // clearDestination forgets the mark. A peer that is there stays as it is.
 func (r *roster) clearDestination(id uuid.UUID) { delete(r.destinations, id) }
 
-// update applies one peer update.
+func (r *roster) destination(id uuid.UUID) bool {
+	_, marked := r.destinations[id]
+	return marked
+}
+
+// update applies one peer update. Changes may come with an error that is a
+// warning.
 func (r *roster) update(now time.Time, update *tailnetv2.CoordinateResponse_PeerUpdate) ([]change, error) {
 	id, err := uuid.FromBytes(update.GetId())
 	if err != nil {
 		return nil, fmt.Errorf("read peer id of %d bytes: want 16", len(update.GetId()))
 	}
+	var changes []change
 	switch update.GetKind() {
 	case tailnetv2.CoordinateResponse_PeerUpdate_NODE:
-		return r.seen(now, id, update.GetNode())
+		changes, err = r.seen(now, id, update.GetNode())
 	case tailnetv2.CoordinateResponse_PeerUpdate_READY_FOR_HANDSHAKE:
-		return r.acknowledged(now, id), nil
+		changes, err = r.acknowledged(now, id)
 	case tailnetv2.CoordinateResponse_PeerUpdate_LOST:
 		if peer := r.peers[id]; peer != nil {
 			r.lose(now, peer)
 		}
-		return nil, nil
 	case tailnetv2.CoordinateResponse_PeerUpdate_DISCONNECTED:
-		return r.remove(r.peers[id]), nil
-	case tailnetv2.CoordinateResponse_PeerUpdate_KIND_UNSPECIFIED:
+		changes = r.remove(r.peers[id])
+	default:
+		err = fmt.Errorf("kind %d is unknown", update.GetKind())
 	}
-	return nil, fmt.Errorf("update peer %s: kind %d is unknown", id, update.GetKind())
+	if err != nil {
+		err = fmt.Errorf("update peer %s: %w", id, err)
+	}
+	return changes, err
 }
 
 func (r *roster) seen(now time.Time, id uuid.UUID, wire *tailnetv2.Node) ([]change, error) {
-	node, err := nodeToUpstream(id, wire, r.direct)
-	if err == nil && node.Key == r.self {
-		err = errors.New("the node key is our own")
-	}
+	node, left, err := readNode(wire)
 	if err != nil {
-		return nil, fmt.Errorf("update peer %s: %w", id, err)
+		return nil, err
+	}
+	if err := r.own(id, node); err != nil {
+		return nil, err
+	}
+	next := newRecord(node)
+	rivals, err := r.rivals(id, next)
+	if err != nil {
+		return nil, err
+	}
+	peer := r.peers[id]
+	if peer == nil {
+		if len(r.peers)-len(rivals) >= maxPeers {
+			return nil, fmt.Errorf("%d peers are known, no more are taken", len(r.peers))
+		}
+		peer = r.add(now, id)
+		peer.ready = !r.destination(id)
+	} else if peer.record == nil {
+		r.placeholders--
 	}
 	var changes []change
-	if rival := r.byNode[node.ID]; rival != nil && rival.id != id && rival.node.Key != node.Key {
-		if !rival.lost {
-			return nil, fmt.Errorf("update peer %s: node id %d belongs to peer %s", id, node.ID, rival.id)
-		}
-		changes = r.remove(rival)
-	}
-	// The same machine under a new peer id: its session goes on.
-	if former := r.byKey[node.Key]; former != nil && former.id != id {
-		changes = append(changes, r.remove(former)...)
-	}
-	peer := r.peers[id]
-	if peer == nil {
-		_, destination := r.destinations[id]
-		peer = &entry{id: id, created: now, ready: !destination}
-		r.peers[id] = peer
+	for _, rival := range rivals {
+		changes = append(changes, r.remove(rival)...)
 	}
 	peer.lost = false
-	r.forgetIndexes(peer)
-	if peer.wire == nil || !sameNode(peer.wire, wire) {
-		node.Created = peer.created
-		peer.wire, peer.node = wire, node
+	if peer.record == nil || !peer.record.equal(next) {
+		r.claims.drop(peer)
+		peer.record = next
+		r.claims.put(peer)
 	}
-	r.byKey[peer.node.Key], r.byNode[peer.node.ID] = peer, peer
-	if !peer.ready {
-		r.setDeadline(peer, now.Add(handshakeWait))
-		return changes, nil
+	if peer.ready {
+		r.waiting.set(peer, time.Time{})
+		changes = append(changes, r.program(peer)...)
+	} else {
+		r.waiting.set(peer, now.Add(handshakeWait))
 	}
-	r.setDeadline(peer, time.Time{})
-	return append(changes, r.program(peer)...), nil
+	if left.error != nil {
+		return changes, left
+	}
+	return changes, nil
 }
 
-// sameNode compares all that matters to the engine: the time of a node does not.
-func sameNode(left, right *tailnetv2.Node) bool {
-	a, b := proto.CloneOf(left), proto.CloneOf(right)
-	a.AsOf, b.AsOf = nil, nil
-	return proto.Equal(a, b)
+// add makes an entry without a record.
+func (r *roster) add(now time.Time, id uuid.UUID) *entry {
+	peer := &entry{id: id, created: now, lazy: r.self.lazy && r.destination(id)}
+	if _, expected := r.expected[id]; expected {
+		delete(r.expected, id)
+		peer.wanted, peer.shake = true, true
+	}
+	r.peers[id] = peer
+	return peer
 }
 
-func (r *roster) acknowledged(now time.Time, id uuid.UUID) []change {
+// own refuses a node that says it is us, and an agent under an address that is
+// not its own.
+func (r *roster) own(id uuid.UUID, node parsed) error {
+	switch {
+	case node.key == r.self.node.key:
+		return errors.New("the node key is our own")
+	case node.disco == r.self.node.disco:
+		return errors.New("the disco key is our own")
+	}
+	agent := r.self.agents || r.destination(id)
+	derived := proto.AgentAddrs(id)
+	for _, list := range [][]netip.Addr{node.addresses, node.allowed} {
+		for _, addr := range list {
+			switch {
+			case r.self.addrs[addr.As16()]:
+				return fmt.Errorf("address %s is our own", addr)
+			case agent && addr != derived[0] && addr != derived[1] && addr != proto.LegacyAgentAddr:
+				return fmt.Errorf("address %s does not follow from the agent's id, want %s or %s", addr, derived[0], derived[1])
+			}
+		}
+	}
+	return nil
+}
+
+func (r *roster) acknowledged(now time.Time, id uuid.UUID) ([]change, error) {
 	peer := r.peers[id]
 	if peer == nil {
-		r.peers[id] = &entry{id: id, created: now, ready: true}
-		return nil
+		if !r.destination(id) && r.placeholders >= maxPlaceholders || len(r.peers) >= maxPeers {
+			return nil, fmt.Errorf("ready before its node, as %d others: no more are remembered", r.placeholders)
+		}
+		peer = r.add(now, id)
+		r.placeholders++
 	}
 	peer.ready = true
-	if peer.lost {
+	if peer.lost || peer.record == nil {
+		return nil, nil
+	}
+	r.waiting.set(peer, time.Time{})
+	return r.program(peer), nil
+}
+
+// want is for somebody who waits for a session with a peer, now or as soon as
+// it is known.
+func (r *roster) want(id uuid.UUID) []change {
+	peer := r.peers[id]
+	if peer == nil {
+		r.expected[id] = struct{}{}
 		return nil
 	}
-	r.setDeadline(peer, time.Time{})
+	peer.wanted, peer.shake = true, true
 	return r.program(peer)
 }
 
-// lose starts, or starts again, the life that a lost peer has left.
-func (r *roster) lose(now time.Time, peer *entry) {
-	peer.lost = true
-	r.setDeadline(peer, now.Add(r.remaining(now, peer)))
-}
-
-// remaining is at least one nanosecond, so that a removal is never part of the
-// update that led to it.
-func (r *roster) remaining(now time.Time, peer *entry) time.Duration {
-	if peer.node == nil {
-		return time.Nanosecond
-	}
-	last := r.handshake(peer.node.Key)
-	if last.IsZero() {
-		return time.Nanosecond
-	}
-	return max(lostAfter-now.Sub(last), time.Nanosecond)
-}
-
-// allLost is for the loss of the control connection: nobody can tell us any
-// more who leaves. Timers of peers lost before go on.
-func (r *roster) allLost(now time.Time) {
-	for _, peer := range r.peers {
-		if !peer.lost {
-			r.lose(now, peer)
-		}
-	}
-}
-
-// next is the earliest deadline.
-func (r *roster) next() (time.Time, bool) {
-	var earliest time.Time
-	for _, peer := range r.waiting {
-		if earliest.IsZero() || peer.deadline.Before(earliest) {
-			earliest = peer.deadline
-		}
-	}
-	return earliest, !earliest.IsZero()
-}
-
-// expire acts on every deadline that has come.
-func (r *roster) expire(now time.Time) []change {
-	var changes []change
-	for _, peer := range r.waiting {
-		switch {
-		case peer.deadline.After(now):
-		case !peer.lost:
-			peer.ready = true
-			r.setDeadline(peer, time.Time{})
-			changes = append(changes, r.program(peer)...)
-		default:
-			if left := r.remaining(now, peer); left > time.Nanosecond {
-				r.setDeadline(peer, now.Add(left))
-				continue
-			}
-			changes = append(changes, r.remove(peer)...)
-		}
-	}
-	return changes
-}
-
-func (r *roster) program(peer *entry) []change {
-	if peer.node == nil || peer.node == peer.programmed {
+// need is for a packet that is on its way to an address. It makes a session by
+// itself, unless it comes too early.
+func (r *roster) need(addr netip.Addr) []change {
+	peer := r.claims.owner(addr)
+	if peer == nil {
 		return nil
 	}
-	made := change{id: peer.id, node: peer.node, old: peer.programmed}
-	peer.programmed = peer.node
+	peer.wanted = true
+	peer.shake = peer.shake || !peer.ready
+	return r.program(peer)
+}
+
+// knock is for a packet from the owner of a key that the data plane does not
+// have. It is lost; a handshake of our own makes up for it.
+func (r *roster) knock(public key.NodePublic) []change {
+	peer := r.claims.byKey[public]
+	if peer == nil || !peer.ready || peer.given != nil {
+		return nil
+	}
+	peer.wanted, peer.shake = true, true
+	return r.program(peer)
+}
+
+// program gives a peer to the data plane, or its new node, if that is due.
+func (r *roster) program(peer *entry) []change {
+	switch {
+	case peer.record == nil || !peer.ready:
+		return nil
+	case peer.given == nil && !peer.wanted && (peer.lazy || r.given >= maxAtOnce):
+		return nil
+	case peer.given == peer.record && !peer.shake:
+		return nil
+	}
+	if peer.given == nil {
+		r.given++
+	}
+	made := change{id: peer.id, record: peer.record, created: peer.created, shake: peer.shake}
+	peer.given, peer.shake = peer.record, false
 	return []change{made}
 }
 
@@ -239,32 +307,15 @@ func (r *roster) remove(peer *entry) []change {
 	if peer == nil {
 		return nil
 	}
-	r.forgetIndexes(peer)
+	r.claims.drop(peer)
+	r.waiting.set(peer, time.Time{})
 	delete(r.peers, peer.id)
-	delete(r.waiting, peer.id)
-	if peer.programmed == nil {
+	if peer.record == nil {
+		r.placeholders--
+	}
+	if peer.given == nil {
 		return nil
 	}
-	return []change{{id: peer.id, old: peer.programmed}}
-}
-
-func (r *roster) forgetIndexes(peer *entry) {
-	if peer.node == nil {
-		return
-	}
-	if r.byKey[peer.node.Key] == peer {
-		delete(r.byKey, peer.node.Key)
-	}
-	if r.byNode[peer.node.ID] == peer {
-		delete(r.byNode, peer.node.ID)
-	}
-}
-
-func (r *roster) setDeadline(peer *entry, deadline time.Time) {
-	peer.deadline = deadline
-	if deadline.IsZero() {
-		delete(r.waiting, peer.id)
-		return
-	}
-	r.waiting[peer.id] = peer
+	r.given--
+	return []change{{id: peer.id}}
 }

@@ -1,6 +1,8 @@
 package tailnet
 
 import (
+	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	proto2 "google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"tailscale.com/types/key"
 
@@ -54,27 +57,40 @@ type bench struct {
 	t *testing.T
 	*lifecycle
 	mu         sync.Mutex
-	programmed map[uuid.UUID]bool
+	programmed map[uuid.UUID]change
 	calls      int
-	handshakes map[key.NodePublic]time.Time
+	// seen are the handshakes that a refresh found, handshakes those it would find.
+	seen, handshakes map[key.NodePublic]time.Time
 }
 
-func newBench(t *testing.T) *bench {
-	b := &bench{t: t, programmed: map[uuid.UUID]bool{}, handshakes: map[key.NodePublic]time.Time{}}
-	table := newRoster(key.NewNode().Public(), true, func(public key.NodePublic) time.Time {
+// testSelf is nobody in particular: no agents, everything at once.
+func testSelf() self {
+	return self{node: parsed{key: key.NewNode().Public(), disco: key.NewDisco().Public()}, addrs: map[[16]byte]bool{}}
+}
+
+func newBench(t *testing.T) *bench { return newBenchFor(t, testSelf()) }
+
+func newBenchFor(t *testing.T, self self) *bench {
+	b := &bench{t: t, programmed: map[uuid.UUID]change{}, handshakes: map[key.NodePublic]time.Time{}}
+	table := newRoster(self, func(public key.NodePublic) time.Time {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		return b.handshakes[public]
+		return b.seen[public]
 	})
-	b.lifecycle = newLifecycle(table, func(changes []change) {
+	refresh := func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.seen = maps.Clone(b.handshakes)
+	}
+	b.lifecycle = newLifecycle(table, refresh, func(changes []change) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.calls++
 		for _, made := range changes {
-			if made.node == nil {
+			if made.record == nil {
 				delete(b.programmed, made.id)
 			} else {
-				b.programmed[made.id] = true
+				b.programmed[made.id] = made
 			}
 		}
 	})
@@ -83,9 +99,8 @@ func newBench(t *testing.T) *bench {
 
 func (b *bench) tell(id uuid.UUID, what kind, node *tailnetv2.Node) {
 	b.t.Helper()
-	err := b.update([]*tailnetv2.CoordinateResponse_PeerUpdate{{Id: id[:], Kind: what, Node: node}})
-	if err != nil {
-		b.t.Fatal(err)
+	if problems := b.update([]*tailnetv2.CoordinateResponse_PeerUpdate{{Id: id[:], Kind: what, Node: node}}); len(problems) > 0 {
+		b.t.Fatal(problems)
 	}
 }
 
@@ -99,7 +114,8 @@ func (b *bench) has(id uuid.UUID) bool {
 	synctest.Wait()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.programmed[id]
+	_, programmed := b.programmed[id]
+	return programmed
 }
 
 func (b *bench) want(id uuid.UUID, programmed bool, when string) {
@@ -220,13 +236,12 @@ func TestPeerLife(t *testing.T) {
 		"same key under a new id takes over": func(t *testing.T, b *bench, id uuid.UUID, node *tailnetv2.Node) {
 			b.tell(id, kindNode, node)
 			other := uuid.New()
-			moved := testNode(other)
-			moved.Key = node.GetKey()
+			moved := proto2.CloneOf(node)
 			b.tell(other, kindNode, moved)
 			b.want(id, false, "the old id")
 			b.want(other, true, "the new id")
 			b.tell(id, kindDisconnected, nil)
-			if b.roster.byKey[keyOf(t, node)] == nil {
+			if b.roster.claims.byKey[keyOf(t, node)] == nil {
 				t.Error("the late goodbye of the old id removed the new one's key")
 			}
 		},
@@ -279,9 +294,9 @@ func TestBadUpdates(t *testing.T) {
 				bad := uuid.New()
 				update := &tailnetv2.CoordinateResponse_PeerUpdate{Id: bad[:], Kind: kindNode, Node: testNode(bad)}
 				test.spoil(update)
-				err := b.update([]*tailnetv2.CoordinateResponse_PeerUpdate{
+				err := errors.Join(b.update([]*tailnetv2.CoordinateResponse_PeerUpdate{
 					update, {Id: good[:], Kind: kindNode, Node: testNode(good)},
-				})
+				})...)
 				if err == nil || !strings.Contains(err.Error(), test.want) {
 					t.Errorf("error %v, want one with %q", err, test.want)
 				}
@@ -301,13 +316,13 @@ func TestNodeIDClash(t *testing.T) {
 		rival.Id = node.GetId()
 		b.tell(first, kindNode, node)
 		updates := []*tailnetv2.CoordinateResponse_PeerUpdate{{Id: second[:], Kind: kindNode, Node: rival}}
-		if err := b.update(updates); err == nil {
+		if problems := b.update(updates); len(problems) == 0 {
 			t.Error("a second peer took a node id that is in use")
 		}
 		b.shook(node)
 		b.tell(first, kindLost, nil)
-		if err := b.update(updates); err != nil {
-			t.Errorf("after the first was lost: %v", err)
+		if problems := b.update(updates); len(problems) > 0 {
+			t.Errorf("after the first was lost: %v", problems)
 		}
 		b.want(first, false, "the lost one")
 		b.want(second, true, "the new one")
@@ -320,19 +335,23 @@ func TestEndpointsThatCannotWork(t *testing.T) {
 	node.Endpoints = []string{
 		"[fd60:627a:a42b::1]:1", "[fd7a:115c:a1e0::1]:1", "[fe80::1]:1", "169.254.1.1:1", "0.0.0.0:1", "198.51.100.1:0",
 		"[ff02::1]:1", "[::ffff:169.254.1.1]:1", "198.51.100.1:1", "[2001:db8::1]:2", "127.0.0.1:3",
+		"[::1]:4",
 	}
-	converted, err := nodeToUpstream(id, node, true)
+	read, left, err := readNode(node)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, endpoint := range converted.Endpoints {
+	for _, endpoint := range read.toUpstream(id, true).Endpoints {
 		got = append(got, endpoint.String())
 	}
-	if want := []string{"198.51.100.1:1", "[2001:db8::1]:2", "127.0.0.1:3"}; !slices.Equal(got, want) {
+	if want := []string{"198.51.100.1:1", "[2001:db8::1]:2"}; !slices.Equal(got, want) {
 		t.Errorf("endpoints %v, want %v", got, want)
 	}
-	if converted, err = nodeToUpstream(id, node, false); err != nil || len(converted.Endpoints) != 0 {
-		t.Errorf("direct paths off: endpoints %v, error %v", converted.Endpoints, err)
+	if left.error == nil || !strings.Contains(left.Error(), "10 of 12 endpoints left out, the first [fd60:627a:a42b::1]:1") {
+		t.Errorf("told %v", left.error)
+	}
+	if endpoints := read.toUpstream(id, false).Endpoints; len(endpoints) != 0 {
+		t.Errorf("direct paths off: endpoints %v", endpoints)
 	}
 }

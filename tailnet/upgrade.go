@@ -28,7 +28,7 @@ const maxUpgrades = 32
 // wantUpgrade notes a peer whose packets begin to go through a relay. It is
 // called on the data path and never blocks.
 func (e *Engine) wantUpgrade(peer *member) {
-	if e.config.DirectDisabled {
+	if e.relaysOnly.Load() {
 		return
 	}
 	select {
