@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"storj.io/drpc"
+
 	"github.com/causewayhq/causeway/proto/tailnetv2"
 )
 
@@ -23,7 +25,7 @@ type coordination struct {
 	stream  tailnetv2.DRPCTailnet_CoordinateClient
 	out     *outbox
 	bye     chan struct{} // closed: say disconnect and end
-	once    sync.Once
+	once    sync.Once     // of bye
 	gone    chan struct{} // closed: the far side hung up
 }
 
@@ -34,8 +36,7 @@ func newCoordination(s *session, stream tailnetv2.DRPCTailnet_CoordinateClient) 
 // run ends with the stream, and leaves all peers marked as lost.
 func (c *coordination) run() error {
 	loop := c.session.loop
-	sender := make(chan error, 1)
-	go func() { sender <- c.send() }()
+	c.session.group.Go(c.send)
 	loop.Coordinatee.SetNodeCallback(c.out.setNode)
 	if loop.Workspaces == nil {
 		c.attach()
@@ -44,14 +45,6 @@ func (c *coordination) run() error {
 	loop.Destinations.detach()
 	loop.Coordinatee.SetAllPeersLost()
 	close(c.gone)
-	select {
-	case <-c.bye: // the session waits for the far side, and hangs up itself
-	default:
-		c.session.conn.shut()
-	}
-	if sendErr := <-sender; err == nil && sendErr != nil {
-		err = sendErr
-	}
 	return err
 }
 
@@ -71,11 +64,11 @@ func (c *coordination) receive() error {
 		if err != nil {
 			return fmt.Errorf("receive peers: %w", err)
 		}
-		if text := response.GetError(); text != "" {
-			c.session.log.Warn("control plane reports a coordination error", slog.String("error", text))
-			if !strings.HasPrefix(text, notFatal) {
-				c.session.rejected.Store(true)
-			}
+		if text := response.GetError(); strings.HasPrefix(text, notFatal) {
+			c.session.log.Warn("control plane refused an acknowledgement", slog.String("error", printable(text)))
+		} else if text != "" {
+			// The end of the stream follows; the loop logs it with this reason.
+			c.session.told.CompareAndSwap(nil, told(text))
 		}
 		if len(response.GetPeerUpdates()) == 0 {
 			continue
@@ -105,32 +98,49 @@ func (c *coordination) acknowledge(updates []*tailnetv2.CoordinateResponse_PeerU
 	}
 }
 
-// send is the only sender on the stream.
-func (c *coordination) send() error {
+// sendTimeout is how long the far side may leave a request unread, while it
+// still answers pings.
+const sendTimeout = 10 * time.Second
+
+var errStalled = errors.New("not read in time")
+
+// send is the only sender on the stream. When it fails the connection is
+// closed without grace.
+func (c *coordination) send() {
 	for {
 		select {
 		case <-c.gone:
-			return nil
+			return
 		case <-c.bye:
-			select {
-			case <-c.gone:
-				return nil
-			default:
+			goodbye := &tailnetv2.CoordinateRequest{Disconnect: &tailnetv2.CoordinateRequest_Disconnect{}}
+			if c.say(goodbye) {
+				_ = c.stream.CloseSend() // the far side's end of the stream is what counts
 			}
-			if err := c.stream.Send(&tailnetv2.CoordinateRequest{Disconnect: &tailnetv2.CoordinateRequest_Disconnect{}}); err != nil {
-				return fmt.Errorf("send disconnect: %w", err)
-			}
-			return c.stream.CloseSend()
+			return
 		case <-c.out.wake:
 		}
 		for _, request := range c.out.take() {
-			if err := c.stream.Send(request); err != nil {
-				// The receiver sees the end of the stream that this leads to.
-				c.session.conn.shut()
-				return fmt.Errorf("send to coordinator: %w", err)
+			if !c.say(request) {
+				return
 			}
 		}
 	}
+}
+
+// say sends one request and says whether there is any sense in sending more.
+func (c *coordination) say(request *tailnetv2.CoordinateRequest) bool {
+	stalled := time.AfterFunc(sendTimeout, func() { c.session.conn.fail(fmt.Errorf("send to coordinator: %w", errStalled)) })
+	err := c.stream.Send(request)
+	stalled.Stop()
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, io.EOF) || drpc.ClosedError.Has(err):
+		// The far side ended the stream: the receiver hears why.
+	default:
+		c.session.conn.fail(fmt.Errorf("send to coordinator: %w", err))
+	}
+	return false
 }
 
 // disconnect says goodbye and waits for the far side to end the stream, or

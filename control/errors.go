@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"storj.io/drpc/drpcerr"
 )
@@ -14,6 +15,10 @@ import (
 // ErrSignedOut is matched by errors that mean that the token is no longer
 // good: the user has to sign in again.
 var ErrSignedOut = errors.New("signed out")
+
+// ErrDatabase is matched by the answer of a control plane that does not reach
+// its own database: nobody here can mend that, and it passes.
+var ErrDatabase = errors.New("database not reachable")
 
 // bodyLimit bounds what is read of a rejection.
 const bodyLimit = 64 << 10
@@ -31,10 +36,15 @@ type DialError struct {
 	Message     string       `json:"message"`
 	Detail      string       `json:"detail"`
 	Validations []Validation `json:"validations"`
+
+	hint time.Duration // when to come back; zero: not said
 }
 
 func rejection(target string, response *http.Response) error {
 	result := &DialError{URL: target, Status: response.StatusCode}
+	if response.StatusCode == http.StatusServiceUnavailable {
+		result.hint = retryAfter(response.Header)
+	}
 	body, _ := io.ReadAll(io.LimitReader(response.Body, bodyLimit))
 	response.Body.Close()
 	if json.Unmarshal(body, result) != nil || result.Message == "" {
@@ -44,24 +54,34 @@ func rejection(target string, response *http.Response) error {
 }
 
 func (e *DialError) Error() string {
-	var text strings.Builder
-	fmt.Fprintf(&text, "dial %s: HTTP %d: %s", e.URL, e.Status, e.Message)
+	text := e.Message
 	if e.Detail != "" {
-		text.WriteString(": " + e.Detail)
+		text += ": " + e.Detail
 	}
 	for _, v := range e.Validations {
-		fmt.Fprintf(&text, " (%s: %s)", v.Field, v.Detail)
+		text += fmt.Sprintf(" (%s: %s)", v.Field, v.Detail)
+		if len(text) > toldLimit {
+			break
+		}
 	}
+	text = fmt.Sprintf("dial %s: HTTP %d: %s", e.URL, e.Status, printable(text))
 	if e.has("version") {
-		text.WriteString("; the releases of this client and of the control plane must match")
+		text += "; the releases of this client and of the control plane must match"
 	}
-	return text.String()
+	return text
 }
 
-// Is makes a refused session token match ErrSignedOut. A refused resume token
-// is another matter: the next dial goes without it.
+// Is makes a refused session token match ErrSignedOut, but not a refused resume
+// token, as the next dial goes without it; and a lost database ErrDatabase.
 func (e *DialError) Is(target error) bool {
-	return target == ErrSignedOut && e.Status == http.StatusUnauthorized && !e.has("resume_token")
+	switch target {
+	case ErrSignedOut:
+		return e.Status == http.StatusUnauthorized && !e.has("resume_token")
+	case ErrDatabase:
+		return e.Status == http.StatusInternalServerError && strings.Contains(strings.ToLower(e.Message), "database")
+	default:
+		return false
+	}
 }
 
 func (e *DialError) has(field string) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -19,7 +20,6 @@ import (
 	"go.uber.org/goleak"
 	"storj.io/drpc/drpcmux"
 
-	"github.com/causewayhq/causeway/proto"
 	"github.com/causewayhq/causeway/proto/mux"
 	"github.com/causewayhq/causeway/proto/tailnetv2"
 )
@@ -35,6 +35,10 @@ type plane struct {
 	coordinate func(dial int, stream tailnetv2.DRPCTailnet_CoordinateStream) error
 	workspaces func(dial int, stream tailnetv2.DRPCTailnet_WorkspaceUpdatesStream) error
 	relays     *tailnetv2.DERPMap
+	relayMaps  func(dial int, stream tailnetv2.DRPCTailnet_StreamDERPMapsStream) error
+	telemetry  func(dial int, in *tailnetv2.TelemetryRequest) error
+	header     http.Header                                                            // of every rejection
+	serve      func(ctx context.Context, socket *websocket.Conn, router *drpcmux.Mux) // nil: mux.Serve
 	refresh    func(dial int) (*tailnetv2.RefreshResumeTokenResponse, error)
 
 	mu      sync.Mutex
@@ -59,6 +63,7 @@ func (p *plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Unlock()
 	if reject != nil {
 		if status, body := reject(number, r); status != 0 {
+			maps.Copy(w.Header(), p.header)
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(status)
 			_, _ = io.WriteString(w, body)
@@ -78,6 +83,10 @@ func (p *plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	if p.serve != nil {
+		p.serve(ctx, socket, router)
+		return
+	}
 	_ = mux.Serve(ctx, websocket.NetConn(ctx, socket, websocket.MessageBinary), router)
 }
 
@@ -94,6 +103,14 @@ func (p *plane) drop() {
 	socket := p.sockets[len(p.sockets)-1]
 	p.mu.Unlock()
 	_ = socket.CloseNow()
+}
+
+// end ends the newest connection politely, with a reason.
+func (p *plane) end(code websocket.StatusCode, reason string) {
+	p.mu.Lock()
+	socket := p.sockets[len(p.sockets)-1]
+	p.mu.Unlock()
+	_ = socket.Close(code, reason)
 }
 
 func (p *plane) seen() []dialed {
@@ -121,6 +138,9 @@ func (p *onePlane) Coordinate(stream tailnetv2.DRPCTailnet_CoordinateStream) err
 }
 
 func (p *onePlane) StreamDERPMaps(_ *tailnetv2.StreamDERPMapsRequest, stream tailnetv2.DRPCTailnet_StreamDERPMapsStream) error {
+	if p.relayMaps != nil {
+		return p.relayMaps(p.dial, stream)
+	}
 	relays := p.relays
 	if relays == nil {
 		relays = &tailnetv2.DERPMap{}
@@ -150,6 +170,13 @@ func (p *onePlane) RefreshResumeToken(ctx context.Context, in *tailnetv2.Refresh
 	return p.refresh(p.dial)
 }
 
+func (p *onePlane) PostTelemetry(ctx context.Context, in *tailnetv2.TelemetryRequest) (*tailnetv2.TelemetryResponse, error) {
+	if p.telemetry == nil {
+		return p.plane.PostTelemetry(ctx, in)
+	}
+	return &tailnetv2.TelemetryResponse{}, p.telemetry(p.dial, in)
+}
+
 // pipes is a network without a network: each dial is a net.Pipe, which a
 // synctest bubble understands. While black, nothing comes through and nobody
 // is told.
@@ -159,6 +186,8 @@ type pipes struct {
 	once   sync.Once
 	mu     sync.Mutex
 	black  bool
+	hang   chan struct{} // while black, writes wait for it instead of being lost
+	dials  int
 }
 
 func newPipes() *pipes { return &pipes{accept: make(chan net.Conn), closed: make(chan struct{})} }
@@ -184,15 +213,24 @@ func (p *pipes) isBlack() bool {
 	return p.black
 }
 
+func (p *pipes) dialed() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dials
+}
+
 func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	p.mu.Lock()
+	p.dials++
+	p.mu.Unlock()
 	if p.isBlack() {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
 	near, far := net.Pipe()
 	select {
-	case p.accept <- &shadowed{Conn: far, net: p}:
-		return &shadowed{Conn: near, net: p}, nil
+	case p.accept <- &shadowed{Conn: far, net: p, closed: make(chan struct{})}:
+		return &shadowed{Conn: near, net: p, closed: make(chan struct{})}, nil
 	case <-p.closed:
 		return nil, errors.New("connection refused")
 	case <-ctx.Done():
@@ -200,17 +238,33 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
-// shadowed swallows what is written while the network is black.
+// shadowed swallows what is written while the network is black, or keeps it
+// waiting, as a full socket buffer does.
 type shadowed struct {
 	net.Conn
-	net *pipes
+	net    *pipes
+	once   sync.Once
+	closed chan struct{}
 }
 
 func (s *shadowed) Write(b []byte) (int, error) {
-	if s.net.isBlack() {
+	if !s.net.isBlack() {
+		return s.Conn.Write(b)
+	}
+	if s.net.hang == nil {
 		return len(b), nil
 	}
-	return s.Conn.Write(b)
+	select {
+	case <-s.net.hang:
+		return len(b), nil
+	case <-s.closed:
+		return 0, net.ErrClosed
+	}
+}
+
+func (s *shadowed) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return s.Conn.Close()
 }
 
 // serve starts the plane and gives a dialer for it; with a nil network it
@@ -237,7 +291,7 @@ func serve(t *testing.T, p *plane, network *pipes) *Dialer {
 		t.Cleanup(func() { p.hangUp(); transport.CloseIdleConnections(); server.Close(); p.active.Wait() })
 	}
 	return &Dialer{
-		URL: target, Path: UserPath, Version: proto.V23, HTTP: &http.Client{Transport: transport},
+		URL: target, Path: UserPath, HTTP: &http.Client{Transport: transport},
 		Token: func() string { return "secret-session" },
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net/url"
 	"sync"
 	"time"
@@ -33,7 +34,8 @@ type Coordinatee interface {
 }
 
 // Loop keeps one connection to the control plane. The fields are set before
-// Run and not changed after it; only Dialer and Coordinatee are required.
+// Run and not changed after it; only Dialer and Coordinatee are required. The
+// API version that is asked for is the lowest that has what the fields need.
 // All callbacks come from goroutines of the loop, which waits for them.
 type Loop struct {
 	Dialer      *Dialer
@@ -68,12 +70,16 @@ type Loop struct {
 	// memory, when the version has them.
 	Resume        ResumeToken
 	ResumeChanged func(ResumeToken)
+	// Telemetry carries events over each connection. Nil: none are sent.
+	Telemetry *Telemetry
 	// Connected hears of each change, and of each failed dial: true once the
 	// control plane has answered, false with the reason. A reason that
 	// matches ErrSignedOut needs the user.
 	Connected func(bool, error)
 
 	once    sync.Once
+	dialer  Dialer // with the version that is asked for
+	first   firstDial
 	kicked  chan struct{}
 	resume  resumeStore
 	backoff backoff
@@ -84,6 +90,7 @@ type Loop struct {
 // context's error, after a graceful disconnect.
 func (l *Loop) Run(ctx context.Context) error {
 	l.init()
+	defer l.first.settle(nil)
 	for ctx.Err() == nil {
 		wait := l.attempt(ctx)
 		if ctx.Err() != nil {
@@ -107,7 +114,11 @@ func (l *Loop) Kick() {
 
 func (l *Loop) init() {
 	l.once.Do(func() {
-		l.kicked = make(chan struct{}, 1)
+		l.kicked, l.first.done = make(chan struct{}, 1), make(chan struct{})
+		l.dialer = *l.Dialer
+		if l.dialer.Version == (proto.Version{}) {
+			l.dialer.Version = l.version()
+		}
 		if l.Logger == nil {
 			l.Logger = slog.New(slog.DiscardHandler)
 		}
@@ -131,12 +142,10 @@ func (l *Loop) attempt(ctx context.Context) time.Duration {
 		if ctx.Err() != nil {
 			return 0
 		}
+		l.first.settle(err)
 		l.Logger.Warn("control plane not reached", slog.String("error", err.Error()))
 		l.report(false, err)
-		if errors.Is(err, ErrSignedOut) {
-			return signedOutWait
-		}
-		return l.backoff.next(time.Since(began))
+		return l.wait(err, time.Since(began))
 	}
 	s := &session{loop: l, conn: conn, log: l.Logger}
 	err = s.run(ctx)
@@ -144,12 +153,34 @@ func (l *Loop) attempt(ctx context.Context) time.Duration {
 		l.report(false, nil)
 		return 0
 	}
-	if s.proved.Load() && !s.rejected.Load() {
+	l.first.settle(nil)
+	if s.proved.Load() && s.told.Load() == nil {
 		l.backoff.reset()
 	}
-	l.Logger.Warn("control connection ended", slog.String("error", err.Error()))
+	level := slog.LevelWarn
+	if errors.Is(err, errMisuse) {
+		level = LevelCritical
+	}
+	l.Logger.LogAttrs(ctx, level, "control connection ended", slog.String("error", err.Error()))
 	l.report(false, err)
-	return l.backoff.next(0)
+	return l.wait(err, 0)
+}
+
+// wait is how long to pause after an attempt that ended so: as long as the
+// control plane asks for, or else by the backoff, which a hint leaves alone.
+func (l *Loop) wait(err error, attempt time.Duration) time.Duration {
+	var refused *DialError
+	var told *toldError
+	switch {
+	case errors.Is(err, ErrSignedOut):
+		return signedOutWait
+	case errors.As(err, &refused) && refused.hint > 0:
+		// The same whole seconds are told to everybody: spread them.
+		return refused.hint + rand.N(time.Second)
+	case errors.As(err, &told) && told.hint > 0:
+		return told.hint
+	}
+	return l.backoff.next(attempt)
 }
 
 // hangs is how old a dial must be for a Kick to give it up: its first packets
@@ -166,7 +197,7 @@ func (l *Loop) dial(ctx context.Context) (*Conn, error) {
 		began, token := time.Now(), l.resume.usable(time.Now())
 		result := make(chan outcome, 1)
 		go func() {
-			conn, err := l.Dialer.Dial(dialCtx, token)
+			conn, err := l.dialer.Dial(dialCtx, token)
 			result <- outcome{conn, err}
 		}()
 		again := false
@@ -209,4 +240,4 @@ func (l *Loop) report(connected bool, err error) {
 }
 
 // accessURL is what embedded relays are reached by.
-func (l *Loop) accessURL() *url.URL { return l.Dialer.URL }
+func (l *Loop) accessURL() *url.URL { return l.dialer.URL }

@@ -31,6 +31,7 @@ func userLoop(dialer *Dialer, coordinatee Coordinatee, heard *reports) *Loop {
 func TestDialSendsVersionTokenAndHeaders(t *testing.T) {
 	p := &plane{}
 	dialer := serve(t, p, nil)
+	dialer.Version = proto.V23
 	dialer.Header = http.Header{"X-Extra": {"yes"}}
 	conn, err := dialer.Dial(t.Context(), "resume me")
 	if err != nil {

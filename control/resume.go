@@ -11,8 +11,6 @@ import (
 )
 
 const (
-	// resumeMinor is the minor version that has resume tokens.
-	resumeMinor = 3
 	// resumeFallback is used when the control plane gives no interval.
 	resumeFallback = 30 * time.Minute
 )

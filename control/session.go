@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"github.com/causewayhq/causeway/proto/tailnetv2"
 )
 
@@ -24,9 +26,9 @@ type session struct {
 	conn *Conn
 	log  *slog.Logger
 
-	proved   atomic.Bool  // the control plane has answered
-	rejected atomic.Bool  // it told us to go away: no fast return
-	waiting  atomic.Int32 // first answers that are still to come
+	proved  atomic.Bool               // the control plane has answered
+	told    atomic.Pointer[toldError] // the coordinator told us to go away
+	waiting atomic.Int32              // first answers that are still to come
 
 	group sync.WaitGroup
 	ended chan error // of the first controller to end
@@ -39,69 +41,95 @@ func (s *session) run(ctx context.Context) error {
 	// loop leaves time to say goodbye.
 	connCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.ended = make(chan error, 8)
-	stop := func() {
-		cancel()
-		s.conn.Close()
-		s.group.Wait()
+	status, err := s.live(ctx, connCtx)
+	// Also where a controller ended first: the far side may yet say why.
+	s.conn.hangUp(status)
+	cancel()
+	s.group.Wait()
+	return s.cause(err)
+}
+
+// live starts the controllers, and returns when the first of them, the
+// connection or the loop has ended: why, and the status to close with.
+func (s *session) live(ctx, connCtx context.Context) (websocket.StatusCode, error) {
+	clients := offered(s.conn, s.loop.dialer.Version)
+	s.startTelemetry(connCtx, clients.telemetry)
+	if err := s.prepare(ctx); err != nil {
+		return websocket.StatusNormalClosure, err
 	}
-	defer stop()
-	if s.loop.Prepare != nil {
-		prepareCtx, done := s.until(ctx)
-		err := s.loop.Prepare(prepareCtx, s.conn)
-		done()
-		if err != nil {
-			return s.cause(fmt.Errorf("prepare connection: %w", err))
-		}
+	if err := s.loop.fits(clients); err != nil {
+		return websocket.StatusInternalError, err
 	}
-	coordination, err := s.start(connCtx)
+	coordination, err := s.start(connCtx, clients)
 	if err != nil {
-		return s.cause(err)
+		return websocket.StatusInternalError, err
 	}
+	s.loop.first.settle(nil)
 	for {
 		select {
 		case <-ctx.Done():
-			if coordination.disconnect(graceful) {
-				s.conn.hangUp()
+			if !coordination.disconnect(graceful) {
+				s.conn.shut()
 			}
-			return ctx.Err()
+			return websocket.StatusNormalClosure, ctx.Err()
 		case err := <-s.ended:
-			return s.cause(err)
+			return websocket.StatusNormalClosure, err
 		case <-s.conn.Closed():
-			return s.cause(errors.New("connection closed"))
+			return websocket.StatusNormalClosure, s.conn.Err()
 		case <-s.loop.kicked:
 			s.conn.Probe()
 		}
 	}
 }
 
-// until is a context that ends with ctx or with the connection.
-func (s *session) until(ctx context.Context) (context.Context, func()) {
-	child, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	s.group.Go(func() {
-		select {
-		case <-s.conn.Closed():
-		case <-done:
-		}
-		cancel()
-	})
-	return child, sync.OnceFunc(func() { close(done) })
-}
-
-// cause prefers the reason for which the connection closed itself to the
-// errors that followed from it.
+// cause prefers what the control plane itself said.
 func (s *session) cause(err error) error {
-	if dead := s.conn.Err(); dead != nil {
-		return dead
+	if told := s.told.Load(); told != nil {
+		return told
+	}
+	if told := s.conn.lastWord(); told != nil {
+		return told
 	}
 	return err
 }
 
+// startTelemetry comes before everything else, so that what the other
+// controllers cause can be told.
+func (s *session) startTelemetry(ctx context.Context, client tailnetv2.Client22) {
+	if s.loop.Telemetry == nil || client == nil {
+		return
+	}
+	queue := s.loop.Telemetry.install()
+	s.group.Go(func() { s.loop.Telemetry.run(ctx, client, queue) })
+}
+
+// prepare runs the loop's own preparation, if any, which ends with the loop or
+// with the connection.
+func (s *session) prepare(ctx context.Context) error {
+	if s.loop.Prepare == nil {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan struct{})
+	defer close(done)
+	s.group.Go(func() {
+		select {
+		case <-s.conn.Closed():
+			cancel()
+		case <-done:
+		}
+	})
+	if err := s.loop.Prepare(ctx, s.conn); err != nil {
+		return s.symptom(fmt.Errorf("prepare connection: %w", err))
+	}
+	return nil
+}
+
 // start opens all streams and runs a controller on each. The resume token's
 // controller alone shares nobody's fate.
-func (s *session) start(ctx context.Context) (*coordination, error) {
-	client := tailnetv2.NewDRPCTailnetClient(s.conn)
-	stream, err := client.Coordinate(ctx)
+func (s *session) start(ctx context.Context, clients offer) (*coordination, error) {
+	stream, err := clients.coordination.Coordinate(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("open coordination: %w", err)
 	}
@@ -112,15 +140,15 @@ func (s *session) start(ctx context.Context) (*coordination, error) {
 		s.waiting.Add(1)
 	}
 	c := newCoordination(s, stream)
-	if err := s.startReceivers(ctx, client, c); err != nil {
+	if err := s.startReceivers(ctx, clients, c); err != nil {
 		return nil, err
 	}
 	s.share("coordination", c.run)
 	if s.loop.Extra != nil {
 		s.share("extra controller", func() error { return s.loop.Extra(ctx, s.conn) })
 	}
-	if s.loop.Dialer.Version.Minor >= resumeMinor {
-		refresher := &refresher{store: &s.loop.resume, client: client, log: s.log}
+	if clients.updates != nil {
+		refresher := &refresher{store: &s.loop.resume, client: clients.updates, log: s.log}
 		s.group.Go(func() { refresher.run(ctx) })
 	}
 	if s.waiting.Load() == 0 {
@@ -129,16 +157,16 @@ func (s *session) start(ctx context.Context) (*coordination, error) {
 	return c, nil
 }
 
-func (s *session) startReceivers(ctx context.Context, client tailnetv2.Client23, c *coordination) error {
+func (s *session) startReceivers(ctx context.Context, clients offer, c *coordination) error {
 	if s.loop.RelayMap != nil {
-		maps, err := client.StreamDERPMaps(ctx, &tailnetv2.StreamDERPMapsRequest{})
+		maps, err := clients.coordination.StreamDERPMaps(ctx, &tailnetv2.StreamDERPMapsRequest{})
 		if err != nil {
 			return fmt.Errorf("open relay map stream: %w", err)
 		}
 		s.share("relay map", func() error { return s.receiveRelayMaps(maps) })
 	}
 	if s.loop.Workspaces != nil {
-		updates, err := client.WorkspaceUpdates(ctx, &tailnetv2.WorkspaceUpdatesRequest{WorkspaceOwnerId: s.loop.OwnerID[:]})
+		updates, err := clients.updates.WorkspaceUpdates(ctx, &tailnetv2.WorkspaceUpdatesRequest{WorkspaceOwnerId: s.loop.OwnerID[:]})
 		if err != nil {
 			return fmt.Errorf("open workspace updates: %w", err)
 		}
@@ -147,18 +175,32 @@ func (s *session) startReceivers(ctx context.Context, client tailnetv2.Client23,
 	return nil
 }
 
-// share runs a controller whose end ends the session.
+// share runs a controller whose end ends the session, unless it says that it
+// does not.
 func (s *session) share(name string, run func() error) {
 	s.group.Go(func() {
 		err := run()
-		if err == nil {
+		switch {
+		case errors.Is(err, errSpared):
+			s.log.Debug("controller ended, the connection goes on", slog.String("controller", name))
+			return
+		case err == nil:
 			err = errEnded
 		}
 		select {
-		case s.ended <- fmt.Errorf("%s: %w", name, err):
+		case s.ended <- s.symptom(fmt.Errorf("%s: %w", name, err)):
 		default:
 		}
 	})
+}
+
+// symptom is the reason why the connection ended, if it has, and else the
+// error, which then has a cause of its own.
+func (s *session) symptom(err error) error {
+	if dead := s.conn.Err(); dead != nil {
+		return dead
+	}
+	return err
 }
 
 // answered counts the first answer of one stream.
