@@ -11,14 +11,15 @@ LDFLAGS  := -s -w -X github.com/causewayhq/causeway/internal/version.Version=$(V
 LINT     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 LICENSES := github.com/google/go-licenses@v1.6.0
 FUZZTIME ?= 10s
+DURATION ?= 20m
 export CGO_ENABLED ?= 0
 # The linter's cache keeps positions of the tree that filled it: shared between clones, it reports files of one since deleted.
 export GOLANGCI_LINT_CACHE ?= $(CURDIR)/.cache/golangci-lint
 
-.PHONY: help build demo test e2e bench fuzz lint fmt generate cross licenses clean
+.PHONY: help build demo test e2e continuity blackhole bench fuzz lint fmt generate cross licenses clean
 
 help: ## this list
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
 
 build: ## the four programs, static, into bin/
 	@mkdir -p $(BIN)
@@ -32,6 +33,12 @@ test: ## all unit tests with -race, one systemd host, a sample of the long rigs 
 
 e2e: ## every long rig; writes docs/reports/e2e.md
 	@scripts/as-root.sh scripts/e2e.sh
+
+continuity: ## names and sessions under a load while each part is taken away; writes docs/reports/continuity.md
+	@scripts/as-root.sh scripts/continuity.sh
+
+blackhole: ## the control plane unreachable for DURATION (default 20m); writes docs/reports/blackhole.md
+	@scripts/as-root.sh scripts/blackhole.sh $(DURATION)
 
 bench: ## medians and ratios against peers measured in the same run; writes docs/reports/bench.md
 	@scripts/as-root.sh scripts/bench.sh

@@ -19,7 +19,10 @@ import (
 )
 
 func runCommand() *cobra.Command {
-	command := &cobra.Command{Use: "run", Short: "Run the daemon in the foreground", Args: cobra.NoArgs}
+	command := &cobra.Command{
+		Use: "run", Short: "Run the daemon in the foreground", Args: cobra.NoArgs,
+		Long: "Run the daemon in the foreground. SIGTERM ends it; SIGUSR1 makes it write the stacks of all goroutines to standard error.",
+	}
 	load := settings(command)
 	command.RunE = ran(func(cmd *cobra.Command) error {
 		options, err := load()
@@ -31,6 +34,7 @@ func runCommand() *cobra.Command {
 		}
 		stop := service.GuardShutdown(cmd.Context(), os.Stderr, os.Exit)
 		defer stop()
+		defer dumpStacks(os.Stderr)()
 		return newService(options).Run(cmd.Context())
 	})
 	return command

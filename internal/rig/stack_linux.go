@@ -125,7 +125,13 @@ func (s *Stack) AddAgent(ctx context.Context, owner, workspace, agent string) (s
 	if _, err := s.Admin(ctx, "workspace", "create", owner+"/"+workspace); err != nil {
 		return "", err
 	}
-	return s.token(ctx, "agent", "create", owner+"/"+workspace+"/"+agent)
+	return s.NewAgent(ctx, owner+"/"+workspace+"/"+agent)
+}
+
+// NewAgent makes an agent OWNER/WORKSPACE/AGENT of a workspace that is there,
+// and returns its token.
+func (s *Stack) NewAgent(ctx context.Context, path string) (string, error) {
+	return s.token(ctx, "agent", "create", path)
 }
 
 func (s *Stack) token(ctx context.Context, args ...string) (string, error) {
