@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"sync"
 	"time"
 
@@ -45,6 +44,7 @@ func yamuxConfig() *yamux.Config {
 // safe for concurrent use. It owns the session and the stream below it.
 type Client struct {
 	session *yamux.Session
+	streams streams
 }
 
 var _ drpc.Conn = (*Client)(nil)
@@ -55,11 +55,19 @@ func NewClient(conn io.ReadWriteCloser) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start yamux client: %w", err)
 	}
-	return &Client{session: session}, nil
+	c := &Client{session: session}
+	go func() {
+		<-session.CloseChan()
+		c.streams.end()
+	}()
+	return c, nil
 }
 
 // Close closes the session, every stream and the connection below.
-func (c *Client) Close() error { return c.session.Close() }
+func (c *Client) Close() error {
+	c.streams.end()
+	return c.session.Close()
+}
 
 // Closed is closed when the session has ended, for whatever reason.
 func (c *Client) Closed() <-chan struct{} { return c.session.CloseChan() }
@@ -74,6 +82,7 @@ func (c *Client) Invoke(ctx context.Context, rpc string, enc drpc.Encoding, in, 
 	if err != nil {
 		return err
 	}
+	defer c.streams.remove(stream)
 	conn := drpcconn.NewWithOptions(stream, drpcconn.Options{Manager: managerOptions()})
 	defer conn.Close()
 	return conn.Invoke(ctx, rpc, enc, in, out)
@@ -90,6 +99,7 @@ func (c *Client) NewStream(ctx context.Context, rpc string, enc drpc.Encoding) (
 	call, err := conn.NewStream(ctx, rpc, enc)
 	if err != nil {
 		conn.Close()
+		c.streams.remove(stream)
 		return nil, err
 	}
 	go func() {
@@ -98,15 +108,17 @@ func (c *Client) NewStream(ctx context.Context, rpc string, enc drpc.Encoding) (
 		case <-c.session.CloseChan():
 		}
 		conn.Close()
+		c.streams.remove(stream)
 	}()
 	return call, nil
 }
 
-func (c *Client) open() (net.Conn, error) {
+func (c *Client) open() (*yamux.Stream, error) {
 	stream, err := c.session.OpenStream()
 	if err != nil {
 		return nil, fmt.Errorf("open stream: %w", err)
 	}
+	c.streams.add(stream)
 	return stream, nil
 }
 
@@ -127,9 +139,14 @@ func Serve(ctx context.Context, conn io.ReadWriteCloser, handler drpc.Handler) e
 	var calls sync.WaitGroup
 	defer calls.Wait()
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { session.Close() })
+	var open streams
+	end := func() {
+		open.end()
+		session.Close()
+	}
+	stop := context.AfterFunc(ctx, end)
 	defer stop()
-	defer session.Close()
+	defer end()
 
 	places := make(chan struct{}, streamLimit)
 	server := drpcserver.NewWithOptions(handler, drpcserver.Options{Manager: managerOptions()})
@@ -147,8 +164,9 @@ func Serve(ctx context.Context, conn io.ReadWriteCloser, handler drpc.Handler) e
 			stream.Close()
 			continue
 		}
+		open.add(stream)
 		calls.Go(func() {
-			defer func() { <-places }()
+			defer func() { open.remove(stream); <-places }()
 			// A failed call has told its caller; the session goes on.
 			_ = server.ServeOne(ctx, stream)
 			stream.Close()
