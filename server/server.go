@@ -278,12 +278,15 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
-// drain ends all connections. New ones are refused first, so that clients find
-// a closed port and not a server that is about to hang up.
+// drain ends all connections. New ones are refused at once; a request that is
+// still being sent holds up nobody else's goodbye.
 func (s *Server) drain() error {
 	ctx, cancel := context.WithTimeout(context.Background(), DrainLimit)
 	defer cancel()
-	err := errors.Join(s.http.Shutdown(ctx), s.api.Close(ctx))
+	shut := make(chan error, 1)
+	go func() { shut <- s.http.Shutdown(ctx) }()
+	err := s.api.Close(ctx)
+	err = errors.Join(err, <-shut)
 	// Relayed sessions have no end to wait for; what is in flight gets a moment.
 	flush, stop := context.WithTimeout(ctx, relayFlush)
 	defer stop()

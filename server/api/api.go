@@ -13,8 +13,11 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/causewayhq/causeway/proto"
 	"github.com/causewayhq/causeway/server/coordinator"
@@ -54,6 +57,9 @@ type Server struct {
 	mux      *http.ServeMux
 	presence *presence
 	live     *live
+	storm    *admission
+	holders  *buckets[uuid.UUID]
+	failures *buckets[netip.Prefix]
 	updates  *tailnetsvc.Updates
 	service  *tailnetsvc.Service
 }
@@ -61,6 +67,9 @@ type Server struct {
 // New makes the API. Close ends it.
 func New(config Config) *Server {
 	s := &Server{config: config, mux: http.NewServeMux(), live: newLive()}
+	s.storm = newAdmission(time.Now())
+	s.holders = newBuckets[uuid.UUID](holderRate, holderBurst)
+	s.failures = newBuckets[netip.Prefix](failureRate, failureBurst)
 	s.updates = tailnetsvc.NewUpdates(s, config.Logger)
 	s.presence = newPresence(s.updates.Changed)
 	s.service = &tailnetsvc.Service{
@@ -220,14 +229,18 @@ func (s *Server) endStale(ctx context.Context) {
 		}
 		return
 	}
-	s.live.retain(tokens, time.Now())
+	for _, peer := range s.live.retain(tokens, time.Now()) {
+		// One that is connected is told by its connection.
+		s.config.Coordinator.Forget(peer, errTokenEnded.Text)
+	}
 }
 
 // Close ends every websocket connection and waits until they have ended or the
-// context has. No new one is taken afterwards.
+// context has. No new one is taken afterwards. Clients are told to come back, each
+// at a time of its own. It closes the coordinator.
 func (s *Server) Close(ctx context.Context) error {
 	s.presence.close()
 	err := s.live.drain(ctx)
 	s.updates.Close()
-	return err
+	return errors.Join(err, s.config.Coordinator.Close())
 }

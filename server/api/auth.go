@@ -3,7 +3,9 @@ package api
 import (
 	"errors"
 	"net/http"
+	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -35,7 +37,7 @@ func (s *Server) user(r *http.Request) (store.User, store.Token, error) {
 		return store.User{}, store.Token{}, reject(http.StatusUnauthorized, "You are signed out or your session has expired. Please sign in again to continue.", "No token was sent. "+loginHint)
 	}
 	user, found, err := s.config.Store.AuthenticateUser(r.Context(), token)
-	return user, found, unauthorized(err)
+	return user, found, s.unauthorized(r, err)
 }
 
 func (s *Server) agent(r *http.Request) (store.Agent, store.Token, error) {
@@ -44,11 +46,13 @@ func (s *Server) agent(r *http.Request) (store.Agent, store.Token, error) {
 		return store.Agent{}, store.Token{}, reject(http.StatusUnauthorized, "Agent token is required.", "Send it in the header "+tokenHeader+". Create one with: causeway-server agent token USER/WORKSPACE/AGENT")
 	}
 	agent, found, err := s.config.Store.AuthenticateAgent(r.Context(), token)
-	return agent, found, unauthorized(err)
+	return agent, found, s.unauthorized(r, err)
 }
 
-// unauthorized gives the reasons a token is refused their 401, and leaves other errors alone.
-func unauthorized(err error) error {
+// unauthorized gives the reasons a token is refused their 401, and leaves other
+// errors alone. An address from which too many wrong tokens come gets a 429
+// without a reason.
+func (s *Server) unauthorized(r *http.Request, err error) error {
 	var detail string
 	switch {
 	case errors.Is(err, store.ErrTokenUnknown):
@@ -64,7 +68,26 @@ func unauthorized(err error) error {
 	default:
 		return err
 	}
+	if !s.failures.allow(remoteAddress(r), time.Now()) {
+		rejection := reject(http.StatusTooManyRequests, "Too many attempts with a wrong token.", "Wait a moment, and check the token.")
+		rejection.retry = time.Second
+		return rejection
+	}
 	return reject(http.StatusUnauthorized, "You are signed out or your session has expired. Please sign in again to continue.", detail)
+}
+
+// remoteAddress is who has connected: the client, or a proxy in front of us. Of
+// IPv6 it is the /64, as one machine has all of that.
+func remoteAddress(r *http.Request) netip.Prefix {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	addr, bits := from.Addr().Unmap().WithZone(""), 32
+	if addr.Is6() {
+		bits = 64
+	}
+	return netip.PrefixFrom(addr, bits).Masked()
 }
 
 // subject resolves {user} of a path: "me", a name or an id. Only

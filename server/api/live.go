@@ -3,22 +3,40 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"math/rand/v2"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/causewayhq/causeway/server/coordinator"
 	"github.com/causewayhq/causeway/server/store"
+	tailnetsvc "github.com/causewayhq/causeway/server/tailnet"
 )
 
-// Why a live connection ends early. The texts go into the websocket's close
-// reason, which holds 123 bytes.
+// Why a live connection ends early. The texts go into the coordination stream
+// and into the websocket's close reason, which holds 123 bytes.
 var (
 	errPingTimeout = errors.New("ping timeout")
-	errShutdown    = errors.New("server is shutting down")
-	errTokenEnded  = errors.New("token expired, revoked or deleted")
+	errTokenEnded  = &tailnetsvc.PartingError{How: coordinator.Gone, Text: "token expired, revoked or deleted"}
+)
+
+const (
+	// connectionLimit is how many connections the holder of a user's or an
+	// agent's tokens may have at once: a person has a handful of devices, and each
+	// connection costs the server some 50 KB and ten goroutines.
+	connectionLimit = 256
+	// lostLimit bounds how many lost peers are remembered with their token.
+	lostLimit = 1 << 16
+	// returnRate is how many clients a second are asked to come back after a
+	// restart: what two cores upgrade beside everything else, as measured.
+	returnRate = 200
+	// returnLimit is the longest that a client is asked to wait.
+	returnLimit = 10 * time.Second
 )
 
 // live is the set of websocket connections, each tied to the token that opened
@@ -27,59 +45,138 @@ type live struct {
 	mu          sync.Mutex
 	closed      bool
 	connections map[*connection]struct{}
-	handlers    sync.WaitGroup
+	holders     map[uuid.UUID]int // connections of each user and agent
+	peers       map[uuid.UUID]int // connections of each peer
+	// lost are peers without a connection, whose partners may still serve them
+	// until their token ends.
+	lost     map[uuid.UUID]lostPeer
+	handlers sync.WaitGroup
 }
 
+// connection ends with a word by leave, and at once by cancel.
 type connection struct {
 	token  store.Token
+	peer   uuid.UUID
+	ctx    context.Context
 	cancel context.CancelCauseFunc
-	revoke func() // runs before the end if the token ended
+	leave  context.Context
+	part   context.CancelCauseFunc
 }
 
-func newLive() *live { return &live{connections: map[*connection]struct{}{}} }
+type lostPeer struct {
+	token store.Token
+	since time.Time
+}
 
-// enter registers a connection; done must be called when it has ended. If it
-// ends with its token, revoke is called first. It reports false once the server
-// drains.
-func (l *live) enter(ctx context.Context, token store.Token, revoke func()) (joined context.Context, done func(), ok bool) {
-	joined, cancel := context.WithCancelCause(ctx)
-	entry := &connection{token, cancel, revoke}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		cancel(errShutdown)
-		return nil, nil, false
+func newLive() *live {
+	return &live{
+		connections: map[*connection]struct{}{}, holders: map[uuid.UUID]int{}, peers: map[uuid.UUID]int{}, lost: map[uuid.UUID]lostPeer{},
 	}
-	l.connections[entry] = struct{}{}
-	l.handlers.Add(1)
-	return joined, func() {
-		cancel(nil)
-		l.mu.Lock()
-		delete(l.connections, entry)
-		l.mu.Unlock()
-		l.handlers.Done()
-	}, true
 }
 
-// retain ends every connection whose token is not in the set or has expired.
-func (l *live) retain(tokens map[string]struct{}, at time.Time) {
+func holder(token store.Token) uuid.UUID {
+	if token.UserID != uuid.Nil {
+		return token.UserID
+	}
+	return token.AgentID
+}
+
+// enter registers a connection of a peer; exit must be called when it has
+// ended. It is refused once the server drains, and to whoever has too many.
+func (l *live) enter(ctx context.Context, token store.Token, peer uuid.UUID) (*connection, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		rejection := reject(http.StatusServiceUnavailable, "The server is shutting down.", "Try again in a moment.")
+		rejection.retry = time.Duration(1 + rand.N(window(len(l.connections))))
+		return nil, rejection
+	case l.holders[holder(token)] >= connectionLimit:
+		return nil, reject(http.StatusTooManyRequests, "Too many connections.", fmt.Sprintf("This account has %d open, which is the limit. Close some, or look for a client that does not.", connectionLimit))
+	}
+	entry := &connection{token: token, peer: peer}
+	entry.ctx, entry.cancel = context.WithCancelCause(ctx)
+	entry.leave, entry.part = context.WithCancelCause(ctx)
+	l.connections[entry] = struct{}{}
+	l.holders[holder(token)]++
+	l.peers[peer]++
+	delete(l.lost, peer)
+	l.handlers.Add(1)
+	return entry, nil
+}
+
+func (l *live) exit(entry *connection) {
+	entry.cancel(nil)
+	entry.part(nil)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.connections, entry)
+	decrement(l.holders, holder(entry.token))
+	if decrement(l.peers, entry.peer); l.peers[entry.peer] == 0 && len(l.lost) < lostLimit {
+		l.lost[entry.peer] = lostPeer{entry.token, time.Now()}
+	}
+	l.handlers.Done()
+}
+
+func decrement(counts map[uuid.UUID]int, of uuid.UUID) {
+	if counts[of]--; counts[of] <= 0 {
+		delete(counts, of)
+	}
+}
+
+// cause says why we end a connection; nil is a clean end.
+func (c *connection) cause() error {
+	if c.leave.Err() != nil {
+		return context.Cause(c.leave)
+	}
+	return context.Cause(c.ctx)
+}
+
+// retain ends every connection whose token is not in the set or has expired,
+// and gives the peers that such tokens were good for.
+func (l *live) retain(tokens map[string]struct{}, at time.Time) (ended []uuid.UUID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	stale := func(token store.Token) bool {
+		_, found := tokens[token.ID]
+		return !found || token.Check(at) != nil
+	}
 	for entry := range l.connections {
-		if _, found := tokens[entry.token.ID]; !found || entry.token.Check(at) != nil {
-			entry.revoke()
-			entry.cancel(errTokenEnded)
+		if stale(entry.token) {
+			entry.part(errTokenEnded)
+			ended = append(ended, entry.peer)
 		}
 	}
+	for peer, lost := range l.lost {
+		if stale(lost.token) {
+			ended = append(ended, peer)
+		}
+		// Nothing is relayed for longer to a peer that is lost.
+		if stale(lost.token) || at.Sub(lost.since) > tailnetsvc.ResumeLife {
+			delete(l.lost, peer)
+		}
+	}
+	return ended
+}
+
+// window is the time over which so many clients are asked to come back.
+func window(connections int) time.Duration {
+	spread := time.Duration(connections+1) * time.Second / returnRate
+	return min(spread, returnLimit)
 }
 
 // drain refuses new connections, ends all and waits for their handlers or the
-// context.
+// context. Each one is told another time to come back, evenly over the window.
 func (l *live) drain(ctx context.Context) error {
 	l.mu.Lock()
 	l.closed = true
+	count := len(l.connections)
+	turn := 0
 	for entry := range l.connections {
-		entry.cancel(errShutdown)
+		wait := time.Duration((float64(turn) + rand.Float64()) / float64(count) * float64(window(count)))
+		turn++
+		text := fmt.Sprintf("server is shutting down; retry after %s", wait.Round(time.Millisecond))
+		entry.part(&tailnetsvc.PartingError{How: coordinator.Closing, Text: text})
 	}
 	l.mu.Unlock()
 	idle := make(chan struct{})

@@ -75,23 +75,3 @@ func TestKeepAlive(t *testing.T) {
 		}
 	})
 }
-
-func TestRetainEndsExpired(t *testing.T) {
-	l := newLive()
-	at := time.Now()
-	lasting := store.Token{ID: "lasting"}
-	ending := store.Token{ID: "ending", ExpiresAt: at.Add(time.Minute)}
-	stays, doneStays, _ := l.enter(t.Context(), lasting, func() { t.Error("the lasting one was revoked") })
-	ends, doneEnds, _ := l.enter(t.Context(), ending, func() {})
-	defer doneStays()
-	defer doneEnds()
-	both := map[string]struct{}{lasting.ID: {}, ending.ID: {}}
-	l.retain(both, at)
-	if stays.Err() != nil || ends.Err() != nil {
-		t.Error("a connection ended too early")
-	}
-	l.retain(both, at.Add(time.Minute))
-	if stays.Err() != nil || !errors.Is(context.Cause(ends), errTokenEnded) {
-		t.Errorf("ended by %v and %v", context.Cause(stays), context.Cause(ends))
-	}
-}

@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/causewayhq/causeway/server/store"
 )
@@ -28,6 +30,7 @@ type RejectionError struct {
 	Validations []Validation `json:"validations,omitempty"`
 
 	status int
+	retry  time.Duration // when to come back, if not zero
 }
 
 func (r *RejectionError) Error() string {
@@ -74,6 +77,11 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	rejection := rejectionOf(err)
 	if rejection.status >= http.StatusInternalServerError && r.Context().Err() == nil {
 		s.config.Logger.Error("request failed", slog.String("path", r.URL.Path), slog.Any("error", err))
+	}
+	if rejection.retry > 0 {
+		// Whole seconds, rounded up: clients add some disorder of their own.
+		seconds := (rejection.retry + time.Second - 1) / time.Second
+		w.Header().Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
 	}
 	writeJSON(w, rejection.status, rejection)
 }

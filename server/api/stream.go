@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	tailnetsvc "github.com/causewayhq/causeway/server/tailnet"
 )
 
 // pingInterval is both the period of the server's pings and the time that an
@@ -28,7 +30,8 @@ var errBroken = errors.New("invalid data on the stream")
 type stream struct {
 	conn *websocket.Conn
 	// cause says why the connection is closed by us; nil is a clean end.
-	cause func() error
+	cause  func() error
+	hangUp context.CancelCauseFunc
 
 	message io.Reader // of the one reading goroutine
 	once    sync.Once
@@ -116,6 +119,9 @@ func (s *stream) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// HangUp ends the connection for a reason that the close frame tells.
+func (s *stream) HangUp(reason error) { s.hangUp(reason) }
+
 // Close sends the close frame that fits the cause and ends the connection. It
 // takes up to 10 s when the peer is silent.
 func (s *stream) Close() error {
@@ -140,10 +146,11 @@ func (s *stream) finalCause() error {
 }
 
 func closeCode(err error) (websocket.StatusCode, string) {
+	var parting *tailnetsvc.PartingError
 	switch {
 	case err == nil || errors.Is(err, context.Canceled):
 		return websocket.StatusNormalClosure, ""
-	case errors.Is(err, errPingTimeout), errors.Is(err, errShutdown), errors.Is(err, errTokenEnded):
+	case errors.Is(err, errPingTimeout), errors.As(err, &parting):
 		return websocket.StatusGoingAway, err.Error()
 	}
 	reason := err.Error()

@@ -92,8 +92,8 @@ func (s *Server) serveUser(w http.ResponseWriter, r *http.Request, token store.T
 		s.fail(w, r, err)
 		return
 	}
-	s.upgrade(w, r, token, peer.PeerID, func(ctx context.Context, conn *stream) error {
-		return s.service.ServeUser(ctx, conn, peer)
+	s.upgrade(w, r, token, peer.PeerID, func(ctx, leave context.Context, conn *stream) error {
+		return s.service.ServeUser(ctx, leave, conn, peer)
 	})
 }
 
@@ -106,42 +106,44 @@ func (s *Server) serveAgent(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	s.upgrade(w, r, token, agent.ID, func(ctx context.Context, conn *stream) error {
+	s.upgrade(w, r, token, agent.ID, func(ctx, leave context.Context, conn *stream) error {
 		if err := s.config.Store.MarkAgentConnected(ctx, agent); err != nil {
 			s.config.Logger.Warn("first connection of an agent was not recorded", slog.String("agent", agent.Path()), slog.Any("error", err))
 		}
 		defer s.presence.enter(agent)()
-		return s.service.ServeAgent(ctx, conn, agent.ID, agent.Path(), &agentHandler{server: s, agent: agent})
+		return s.service.ServeAgent(ctx, leave, conn, agent.ID, agent.Path(), &agentHandler{server: s, agent: agent})
 	})
 }
 
 // upgrade turns the request into a stream of bytes and serves it until either
-// side ends it, the token that opened it ends, or the server drains. A peer
-// whose token ends is not lost but gone: its partners would keep the tunnel to
-// one that is lost for as long as it is used.
-func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, token store.Token, peer uuid.UUID, serve func(context.Context, *stream) error) {
-	ctx, done, ok := s.live.enter(r.Context(), token, func() { s.config.Coordinator.Disconnect(peer, errTokenEnded.Error()) })
-	if !ok {
-		s.fail(w, r, reject(http.StatusServiceUnavailable, "The server is shutting down.", "Try again in a moment."))
+// side ends it, the token that opened it ends, or the server drains. Before we
+// end it the peer is told why, where it can still hear.
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, token store.Token, peer uuid.UUID, serve func(ctx, leave context.Context, conn *stream) error) {
+	err := s.admit(holder(token))
+	var entry *connection
+	if err == nil {
+		entry, err = s.live.enter(r.Context(), token, peer)
+	}
+	if err != nil {
+		s.fail(w, r, err)
 		return
 	}
-	defer done()
+	defer s.live.exit(entry)
 	conn, err := accept(w, r)
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
 	var pings sync.WaitGroup
-	pings.Go(func() { keepAlive(ctx, conn.Ping, cancel) })
+	pings.Go(func() { keepAlive(entry.ctx, conn.Ping, entry.part) })
 	defer pings.Wait()
-	defer cancel(nil)
+	defer entry.cancel(nil)
 
-	bytes := &stream{conn: conn, cause: func() error { return context.Cause(ctx) }}
-	err = serve(ctx, bytes)
-	if err != nil && ctx.Err() == nil {
+	bytes := &stream{conn: conn, cause: entry.cause, hangUp: entry.cancel}
+	err = serve(entry.ctx, entry.leave, bytes)
+	if err != nil && entry.ctx.Err() == nil {
 		s.config.Logger.Info("connection ended", slog.String("path", r.URL.Path), slog.Any("error", err))
-		cancel(err)
+		entry.cancel(err)
 	}
 	bytes.Close()
 }

@@ -178,17 +178,67 @@ func (c *Coordinator) Connected(id uuid.UUID) bool {
 	return c.peers[id] != nil
 }
 
-// Disconnect ends the peer's stream with reason as its error, tells partners
-// that it left, drops the tunnels that it opened, and ends what MayRelay still
-// grants to it after a loss. It is for revoked rights. The peer need not be
-// connected.
+// Disconnect revokes a peer by id: as End with Gone when it is connected, else
+// as Forget.
 func (c *Coordinator) Disconnect(id uuid.UUID, reason string) {
 	c.mu.Lock()
+	s := c.peers[id]
+	c.mu.Unlock()
+	if s != nil {
+		s.End(Gone, reason)
+	}
+	c.Forget(id, reason)
+}
+
+// Forget ends what a peer that is lost was left with. Those hear that were its
+// partners when it was lost: they may still serve it, with or without the
+// relay. A peer that is connected is left alone.
+func (c *Coordinator) Forget(id uuid.UUID, reason string) {
+	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s := c.peers[id]; s != nil {
-		c.remove(s, departure{kind: kindDisconnected, reason: reason, text: reason})
+	lost := c.permits.byID[id]
+	if c.peers[id] != nil || lost == nil {
+		return
+	}
+	for partner := range lost.grace {
+		c.push(c.peers[partner], response{wire: appendUpdate(nil, id, nil, kindDisconnected, reason), updates: 1})
 	}
 	c.permits.revoke(id)
+	c.settle()
+}
+
+// Ending is how a stream ends that the control plane ends, and so what partners hear.
+type Ending int
+
+// The ways to end a stream.
+const (
+	// Lost is trouble of this one connection: LOST, "lost".
+	Lost Ending = iota
+	// Closing is the end of the server: LOST, "coordinator close".
+	Closing
+	// Gone is the end of the peer's rights: DISCONNECTED, with the reason that
+	// the peer hears too. Nothing that MayRelay grants to a lost peer is left.
+	Gone
+)
+
+// End ends the stream with reason as its error, and drops the tunnels that the
+// peer opened. A stream that has ended is left alone, and so is its successor.
+func (s *Stream) End(how Ending, reason string) {
+	c := s.owner
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.removed {
+		return
+	}
+	switch how {
+	case Lost:
+		c.remove(s, departure{kind: kindLost, reason: "lost", text: reason})
+	case Closing:
+		c.remove(s, departure{kind: kindLost, reason: "coordinator close", text: reason})
+	case Gone:
+		c.remove(s, departure{kind: kindDisconnected, reason: reason, text: reason})
+		c.permits.revoke(s.id)
+	}
 	c.settle()
 }
 

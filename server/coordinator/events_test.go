@@ -237,3 +237,57 @@ func TestSnapshot(t *testing.T) {
 		}
 	}
 }
+
+func TestEnd(t *testing.T) {
+	for name, test := range map[string]struct {
+		how     Ending
+		partner string
+		relays  bool
+	}{
+		"lost":    {Lost, "LOST c1 (lost)", true},
+		"closing": {Closing, "LOST c1 (coordinator close)", true},
+		"gone":    {Gone, "DISCONNECTED c1 (why)", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.pair()
+			s := r.peers["c1"]
+			s.End(test.how, "why")
+			r.expect("c1", "error: why; EOF")
+			r.expect("a1", test.partner)
+			if err := s.Err(); err == nil || err.Error() != "why" {
+				t.Errorf("ended with %v", err)
+			}
+			if got := r.c.MayRelay(r.keys["c1"], r.keys["a1"]); got != test.relays {
+				t.Errorf("may relay: %v", got)
+			}
+			// Its successor is another stream.
+			r.connect("c1")
+			s.End(Gone, "again")
+			if !r.c.Connected(r.id("c1")) {
+				t.Error("the successor has ended too")
+			}
+		})
+	}
+}
+
+// TestLostPeerIsRevoked: partners that only know it as lost are told that it is
+// gone, and nothing is relayed for it any more.
+func TestLostPeerIsRevoked(t *testing.T) {
+	for name, leaver := range map[string]string{"client": "c1", "agent": "a1"} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.pair()
+			stays := map[string]string{"c1": "a1", "a1": "c1"}[leaver]
+			r.peers[leaver].Close()
+			r.expect(stays, "LOST "+leaver+" (lost)")
+			r.c.Disconnect(r.id(leaver), "token revoked")
+			r.expect(stays, "DISCONNECTED "+leaver+" (token revoked)")
+			if r.c.MayRelay(r.keys["c1"], r.keys["a1"]) {
+				t.Error("the relay goes on")
+			}
+			r.c.Disconnect(r.id(leaver), "token revoked")
+			r.expect(stays, "")
+		})
+	}
+}

@@ -63,7 +63,7 @@ func TestAgentAPI(t *testing.T) {
 func TestAgentAPIIsNotForUsers(t *testing.T) {
 	r := newRig(t)
 	client, _ := r.dial(func(ctx context.Context, conn io.ReadWriteCloser) error {
-		return r.service.ServeUser(ctx, conn, UserStream{PeerID: uuid.New()})
+		return r.service.ServeUser(ctx, context.Background(), conn, UserStream{PeerID: uuid.New()})
 	})
 	_, err := agentv2.NewDRPCAgentClient(client).GetManifest(t.Context(), &agentv2.GetManifestRequest{})
 	if err == nil || !strings.Contains(err.Error(), "unknown rpc: ") {

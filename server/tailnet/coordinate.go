@@ -1,6 +1,8 @@
 package tailnetsvc
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,14 +17,25 @@ import (
 	"github.com/causewayhq/causeway/server/coordinator"
 )
 
-// partingGrace is how long a peer may take to read why its coordination ended
-// before its connection is cut. A peer that does not read at all would else
-// hold the writer for ever.
+// partingGrace is how long a peer may take to read why its coordination ended,
+// and to hang up, before its connection is cut.
 const partingGrace = 2 * time.Second
+
+// PartingError as the cause of a leave context says what partners are to hear,
+// and the peer itself. Any other cause is told as a loss.
+type PartingError struct {
+	How  coordinator.Ending
+	Text string
+}
+
+func (p *PartingError) Error() string { return p.Text }
+
+// errDeaf is why a connection is cut that takes no more bytes.
+var errDeaf = errors.New("peer does not read")
 
 // Coordinate connects the call to the coordinator. When the coordinator ends
 // the stream, the call ends without an error of its own: the last response says
-// why.
+// why. The connection ends soon after it.
 func (p *session) Coordinate(call tailnetv2.DRPCTailnet_CoordinateStream) error {
 	stream, err := p.service.Coordinator.Connect(call.Context(), p.id, p.name, p.auth)
 	if err != nil {
@@ -31,8 +44,13 @@ func (p *session) Coordinate(call tailnetv2.DRPCTailnet_CoordinateStream) error 
 		}
 		return nil
 	}
+	p.coordinating.Add(1)
+	defer p.coordinating.Add(-1)
 	var work sync.WaitGroup
 	defer work.Wait()
+	stay := context.AfterFunc(p.leave, func() { p.sendOff(stream) })
+	defer stay()
+	told := false
 	finished := make(chan struct{})
 	defer close(finished)
 	// Closing the call unblocks the reader.
@@ -40,20 +58,28 @@ func (p *session) Coordinate(call tailnetv2.DRPCTailnet_CoordinateStream) error 
 	defer stream.Close()
 	work.Go(func() { p.readRequests(call, stream) })
 	work.Go(func() {
-		select {
-		case <-stream.Done():
-		case <-finished:
-			return
-		}
-		timer := time.NewTimer(partingGrace)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			p.hangUp()
-		case <-finished:
+		<-stream.Done()
+		reason := stream.Err()
+		cut := time.AfterFunc(partingGrace, func() { p.hangUp(cmp.Or(reason, errDeaf)) })
+		<-finished
+		// A peer that left by itself, or whose call is gone, is not cut off.
+		if reason == nil || !told {
+			cut.Stop()
 		}
 	})
-	return p.writeResponses(call, stream)
+	told = p.writeResponses(call, stream)
+	return nil
+}
+
+// sendOff ends a stream because its connection is to leave.
+func (p *session) sendOff(stream *coordinator.Stream) {
+	cause := context.Cause(p.leave)
+	how := coordinator.Lost
+	var parting *PartingError
+	if errors.As(cause, &parting) {
+		how = parting.How
+	}
+	stream.End(how, cause.Error())
 }
 
 func (p *session) readRequests(call tailnetv2.DRPCTailnet_CoordinateStream, stream *coordinator.Stream) {
@@ -70,20 +96,18 @@ func (p *session) readRequests(call tailnetv2.DRPCTailnet_CoordinateStream, stre
 	}
 }
 
-func (p *session) writeResponses(call tailnetv2.DRPCTailnet_CoordinateStream, stream *coordinator.Stream) error {
+// writeResponses says whether the peer was told everything to the end.
+func (p *session) writeResponses(call tailnetv2.DRPCTailnet_CoordinateStream, stream *coordinator.Stream) bool {
 	var buf []byte
 	for {
 		var err error
 		buf, err = stream.RecvWire(call.Context(), buf[:0])
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return nil // the call has ended
+		if err != nil {
+			return errors.Is(err, io.EOF) // else the call has ended
 		}
 		if err := call.MsgSend(buf, rawEncoding{}); err != nil {
 			p.service.Logger.Debug("send coordinate response", slog.String("peer", p.id.String()), slog.Any("error", err))
-			return nil
+			return false
 		}
 		if cap(buf) > keepBuffer {
 			buf = nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -53,50 +54,81 @@ type UserStream struct {
 
 // ServeUser serves a user's connection until it or ctx ends, closes it, and
 // returns when every call on it has returned. nil is a normal end.
-func (s *Service) ServeUser(ctx context.Context, conn io.ReadWriteCloser, user UserStream) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+//
+// When leave ends before, the peer is told its cause in the coordination
+// stream, and the connection ends when it has read that, or 2 s later. A
+// connection with a method HangUp(error) hears why it is cut.
+func (s *Service) ServeUser(ctx, leave context.Context, conn io.ReadWriteCloser, user UserStream) error {
 	router := drpcmux.New()
-	peer := &session{service: s, id: user.PeerID, name: user.Name, auth: user.Auth, user: &user, hangUp: cancel}
+	peer := &session{service: s, id: user.PeerID, name: user.Name, auth: user.Auth, user: &user}
 	if err := tailnetv2.DRPCRegisterTailnet(router, peer); err != nil {
 		return fmt.Errorf("register tailnet service: %w", err)
 	}
-	return s.serve(ctx, conn, router)
+	return peer.serve(ctx, leave, conn, &guard{next: router, logger: s.Logger, places: make(chan struct{}, userCalls)})
 }
 
 // ServeAgent is ServeUser for the connection of an agent, which also carries
 // the agent API.
-func (s *Service) ServeAgent(ctx context.Context, conn io.ReadWriteCloser, agentID uuid.UUID, name string, agent AgentHandler) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+func (s *Service) ServeAgent(ctx, leave context.Context, conn io.ReadWriteCloser, agentID uuid.UUID, name string, agent AgentHandler) error {
 	router := drpcmux.New()
-	peer := &session{service: s, id: agentID, name: name, auth: coordinator.AgentAuth(agentID), hangUp: cancel}
+	peer := &session{service: s, id: agentID, name: name, auth: coordinator.AgentAuth(agentID)}
 	if err := tailnetv2.DRPCRegisterTailnet(router, peer); err != nil {
 		return fmt.Errorf("register tailnet service: %w", err)
 	}
 	if err := agentv2.DRPCRegisterAgent(router, &agentSession{handler: agent}); err != nil {
 		return fmt.Errorf("register agent service: %w", err)
 	}
-	return s.serve(ctx, conn, router)
+	return peer.serve(ctx, leave, conn, &guard{next: router, logger: s.Logger, places: make(chan struct{}, agentCalls)})
 }
 
-func (s *Service) serve(ctx context.Context, conn io.ReadWriteCloser, router *drpcmux.Mux) error {
-	return mux.Serve(ctx, conn, guard{next: router, logger: s.Logger})
+func (p *session) serve(ctx, leave context.Context, conn io.ReadWriteCloser, handler drpc.Handler) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	p.leave = leave
+	p.hangUp = func(reason error) {
+		if teller, ok := conn.(interface{ HangUp(reason error) }); ok {
+			teller.HangUp(reason)
+		}
+		cancel()
+	}
+	stay := context.AfterFunc(leave, func() {
+		if p.coordinating.Load() == 0 {
+			p.hangUp(context.Cause(leave)) // there is no stream to tell it on
+		}
+	})
+	defer stay()
+	return mux.Serve(ctx, conn, handler)
 }
 
-// guard turns a panic in one call into an internal error of that call.
+// How many calls one connection may have at once. Each one costs a buffer of up
+// to 4 MiB for what is sent to it, and goroutines. A client has three streams,
+// and calls that end at once; an agent has a dozen kinds of reports besides.
+const (
+	userCalls  = 16
+	agentCalls = 32
+)
+
+// guard turns a panic in one call into an internal error of that call, and
+// refuses calls beyond so many at once.
 type guard struct {
 	next   drpc.Handler
 	logger *slog.Logger
+	places chan struct{}
 }
 
-func (g guard) HandleRPC(stream drpc.Stream, rpc string) (err error) {
+func (g *guard) HandleRPC(stream drpc.Stream, rpc string) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			g.logger.Error("handle call: panic", slog.String("rpc", rpc), slog.Any("cause", cause), slog.String("stack", string(debug.Stack())))
 			err = errors.New("internal error")
 		}
 	}()
+	select {
+	case g.places <- struct{}{}:
+		defer func() { <-g.places }()
+	default:
+		return fmt.Errorf("too many calls at once: one connection may have %d", cap(g.places))
+	}
 	return g.next.HandleRPC(stream, rpc)
 }
 
@@ -106,8 +138,11 @@ type session struct {
 	id      uuid.UUID
 	name    string
 	auth    coordinator.Auth
-	user    *UserStream // nil for an agent
-	hangUp  func()      // ends the whole connection
+	user    *UserStream     // nil for an agent
+	leave   context.Context // ends when the connection is to end with a word
+	hangUp  func(reason error)
+
+	coordinating atomic.Int32 // coordination streams that are open
 }
 
 func unimplemented(what string) error {

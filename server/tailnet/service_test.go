@@ -101,7 +101,7 @@ func (r *rig) dial(serve func(ctx context.Context, conn io.ReadWriteCloser) erro
 func (r *rig) user(stream UserStream) tailnetv2.DRPCTailnetClient {
 	r.t.Helper()
 	client, _ := r.dial(func(ctx context.Context, conn io.ReadWriteCloser) error {
-		return r.service.ServeUser(ctx, conn, stream)
+		return r.service.ServeUser(ctx, context.Background(), conn, stream)
 	})
 	return tailnetv2.NewDRPCTailnetClient(client)
 }
@@ -109,7 +109,7 @@ func (r *rig) user(stream UserStream) tailnetv2.DRPCTailnetClient {
 func (r *rig) agent(id uuid.UUID, handler AgentHandler) *mux.Client {
 	r.t.Helper()
 	client, _ := r.dial(func(ctx context.Context, conn io.ReadWriteCloser) error {
-		return r.service.ServeAgent(ctx, conn, id, "agent", handler)
+		return r.service.ServeAgent(ctx, context.Background(), conn, id, "agent", handler)
 	})
 	return client
 }
@@ -207,7 +207,7 @@ func TestPeerThatDoesNotReadIsCut(t *testing.T) {
 	r := newRig(t)
 	agentID, deafID := uuid.New(), uuid.New()
 	deaf, ended := r.dial(func(ctx context.Context, conn io.ReadWriteCloser) error {
-		return r.service.ServeUser(ctx, conn, UserStream{PeerID: deafID, Auth: coordinator.SingleTailnetAuth()})
+		return r.service.ServeUser(ctx, context.Background(), conn, UserStream{PeerID: deafID, Auth: coordinator.SingleTailnetAuth()})
 	})
 	stream := must[tailnetv2.DRPCTailnet_CoordinateClient](t)(tailnetv2.NewDRPCTailnetClient(deaf).Coordinate(t.Context()))
 	if err := stream.Send(tunnelTo(agentID)); err != nil {
@@ -346,7 +346,7 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	ended := make(chan error, 1)
 	id := uuid.New()
 	go func() {
-		ended <- r.service.ServeUser(ctx, server, UserStream{PeerID: id, Auth: coordinator.SingleTailnetAuth()})
+		ended <- r.service.ServeUser(ctx, context.Background(), server, UserStream{PeerID: id, Auth: coordinator.SingleTailnetAuth()})
 	}()
 	client := must[*mux.Client](t)(mux.NewClient(clientSide))
 	defer client.Close()

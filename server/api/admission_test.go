@@ -1,0 +1,208 @@
+package api
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// storm lets clients come until each was taken, as they do: the first attempt
+// at a time of first, then when they were asked to, and up to a second later.
+// It gives the time that each was taken after.
+func storm(t *testing.T, gate *admission, clients int, first func() time.Duration) []time.Duration {
+	t.Helper()
+	var mu sync.Mutex
+	var taken []time.Duration
+	began := time.Now()
+	var group sync.WaitGroup
+	for range clients {
+		group.Go(func() {
+			time.Sleep(first())
+			for {
+				wait := gate.admit(time.Now())
+				if wait == 0 {
+					mu.Lock()
+					taken = append(taken, time.Since(began))
+					mu.Unlock()
+					return
+				}
+				// The header has whole seconds, rounded up.
+				wait = (wait + time.Second - 1).Truncate(time.Second)
+				time.Sleep(wait + rand.N(time.Second))
+			}
+		})
+	}
+	group.Wait()
+	slices.Sort(taken)
+	return taken
+}
+
+// TestAdmissionSpreadsAStorm: 1,000 clients of a server that was killed come in
+// the same moment. All are back within 15 s, and no tenth of a second takes more
+// than a twentieth of them.
+func TestAdmissionSpreadsAStorm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		taken := storm(t, newAdmission(time.Now()), 1000, func() time.Duration { return rand.N(50 * time.Millisecond) })
+		bins := map[time.Duration]int{}
+		for _, at := range taken {
+			bins[at/(100*time.Millisecond)]++
+		}
+		fullest := 0
+		for _, count := range bins {
+			fullest = max(fullest, count)
+		}
+		last := taken[len(taken)-1]
+		t.Logf("last client back after %s, fullest tenth of a second takes %d", last, fullest)
+		if last > 15*time.Second || fullest > 50 {
+			t.Errorf("last after %s, %d in a tenth of a second", last, fullest)
+		}
+	})
+}
+
+func TestAdmissionLeavesNormalUseAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := newAdmission(time.Now())
+		for i := range admissionStart {
+			if gate.admit(time.Now()) != 0 {
+				t.Fatalf("client %d of a server that has just started is refused", i)
+			}
+		}
+		time.Sleep(5 * time.Second)
+		for i := range admissionBurst {
+			if gate.admit(time.Now()) != 0 {
+				t.Fatalf("client %d of a team that comes to work is refused", i)
+			}
+		}
+		// And then for hours at a quiet pace.
+		for range 10000 {
+			time.Sleep(10 * time.Millisecond)
+			if gate.admit(time.Now()) != 0 {
+				t.Fatal("refused at half the rate")
+			}
+		}
+	})
+}
+
+func TestAdmissionNeverAsksForMoreThanTenSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := newAdmission(time.Now())
+		longest := time.Duration(0)
+		for range 100000 {
+			longest = max(longest, gate.admit(time.Now()))
+		}
+		if longest < returnLimit || longest > returnLimit+time.Second {
+			t.Errorf("asked to wait %s", longest)
+		}
+		time.Sleep(time.Second)
+		if wait := gate.admit(time.Now()); wait != 0 {
+			t.Errorf("a second later: %s", wait)
+		}
+	})
+}
+
+func TestBucketsAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBuckets[int](1, 2)
+		for id := range 3 * bucketLimit {
+			b.allow(id, time.Now())
+			if len(b.byID) > bucketLimit {
+				t.Fatalf("%d remembered", len(b.byID))
+			}
+			time.Sleep(time.Millisecond)
+		}
+		last := 3*bucketLimit - 1
+		b.allow(last, time.Now())
+		if b.allow(last, time.Now()) {
+			t.Error("a bucket that was just emptied gives more")
+		}
+		if !b.allow(-1, time.Now()) {
+			t.Error("another one is empty too")
+		}
+	})
+}
+
+// TestUpgradeStormIsAnswered holds the wire form of both refusals, and that
+// somebody else is taken beside an account in a loop.
+func TestUpgradeStormIsAnswered(t *testing.T) {
+	r := newRig(t)
+	alice, bob := r.person("alice"), r.person("bob")
+	dial := func(token string) *http.Response {
+		t.Helper()
+		conn, response, err := r.dial(tailnetPath, token)
+		if err == nil {
+			conn.CloseNow()
+			return nil
+		}
+		response.Body.Close()
+		return response
+	}
+	for range holderBurst {
+		r.api.holders.allow(alice.ID, time.Now())
+	}
+	var refused *http.Response
+	for range 50 {
+		if refused = dial(alice.token); refused != nil {
+			break
+		}
+	}
+	if refused == nil || refused.StatusCode != http.StatusTooManyRequests || refused.Header.Get("Retry-After") != "1" {
+		t.Errorf("the account in a loop got %v", refused)
+	}
+	if response := dial(bob.token); response != nil {
+		t.Errorf("bob got %v", response)
+	}
+	for r.api.storm.admit(time.Now()) == 0 {
+		continue
+	}
+	refused = dial(bob.token)
+	if refused == nil || refused.StatusCode != http.StatusServiceUnavailable || refused.Header.Get("Retry-After") == "" || refused.Header.Get("Content-Type") == "" {
+		t.Errorf("in the storm bob got %v", refused)
+	}
+}
+
+// TestWrongTokensAreSlowedDown: the guesser gets 429 in the end, and everybody
+// with a good token is answered all along, from the same address too.
+func TestWrongTokensAreSlowedDown(t *testing.T) {
+	r := newRig(t)
+	alice := r.person("alice")
+	wrong := "cwu_" + strings.Repeat("a", 16) + "_" + strings.Repeat("a", 52)
+	ask := func(address, token string) *httptest.ResponseRecorder {
+		request := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/api/v2/users/me", http.NoBody)
+		request.RemoteAddr = address
+		request.Header.Set(tokenHeader, token)
+		answer := httptest.NewRecorder()
+		r.api.ServeHTTP(answer, request)
+		return answer
+	}
+	statuses := map[int]int{}
+	for range failureBurst + 100 {
+		statuses[ask("192.0.2.1:1000", wrong).Code]++
+		if status := ask("192.0.2.1:2000", alice.token).Code; status != http.StatusOK {
+			t.Fatalf("a good token from the same address: %d", status)
+		}
+	}
+	if statuses[401] < failureBurst || statuses[429] < 50 || len(statuses) != 2 {
+		t.Errorf("the guesser got %v", statuses)
+	}
+	answer := ask("192.0.2.1:1000", wrong)
+	if answer.Code != 429 || answer.Header().Get("Retry-After") != "1" || !strings.Contains(answer.Body.String(), `"message"`) {
+		t.Errorf("%d %v %s", answer.Code, answer.Header(), answer.Body)
+	}
+	if status := ask("192.0.2.2:1000", wrong).Code; status != 401 {
+		t.Errorf("another address: %d", status)
+	}
+	// One machine has a whole /64.
+	for i := range failureBurst {
+		ask("[2001:db8::"+strings.Repeat("f", 1+i%4)+"]:1000", wrong)
+	}
+	if status := ask("[2001:db8::1234]:1000", wrong).Code; status != 429 {
+		t.Errorf("a neighbour address in the same /64: %d", status)
+	}
+}
