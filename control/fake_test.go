@@ -74,6 +74,7 @@ func (p *plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
+	socket.SetReadLimit(-1)
 	p.mu.Lock()
 	p.sockets = append(p.sockets, socket)
 	p.mu.Unlock()
@@ -87,7 +88,7 @@ func (p *plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.serve(ctx, socket, router)
 		return
 	}
-	_ = mux.Serve(ctx, websocket.NetConn(ctx, socket, websocket.MessageBinary), router)
+	_ = mux.Serve(ctx, &byteStream{ctx: ctx, socket: socket, ended: func(error) {}}, router)
 }
 
 // setReject changes the answers of a running plane.

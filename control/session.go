@@ -42,7 +42,6 @@ func (s *session) run(ctx context.Context) error {
 	connCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.ended = make(chan error, 8)
 	status, err := s.live(ctx, connCtx)
-	// Also where a controller ended first: the far side may yet say why.
 	s.conn.hangUp(status)
 	cancel()
 	s.group.Wait()
@@ -73,12 +72,25 @@ func (s *session) live(ctx, connCtx context.Context) (websocket.StatusCode, erro
 			}
 			return websocket.StatusNormalClosure, ctx.Err()
 		case err := <-s.ended:
+			s.listen(ctx)
 			return websocket.StatusNormalClosure, err
 		case <-s.conn.Closed():
 			return websocket.StatusNormalClosure, s.conn.Err()
 		case <-s.loop.kicked:
 			s.conn.Probe()
 		}
+	}
+}
+
+// listen leaves the far side, which ends streams before it closes, the time
+// that no dial could begin in anyway, to say why.
+func (s *session) listen(ctx context.Context) {
+	timer := time.NewTimer(backoffFloor)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.conn.Closed():
+	case <-ctx.Done():
 	}
 }
 
@@ -133,12 +145,8 @@ func (s *session) start(ctx context.Context, clients offer) (*coordination, erro
 	if err != nil {
 		return nil, fmt.Errorf("open coordination: %w", err)
 	}
-	if s.loop.RelayMap != nil {
-		s.waiting.Add(1)
-	}
-	if s.loop.Workspaces != nil {
-		s.waiting.Add(1)
-	}
+	// One is for this function, so that nothing counts before all is started.
+	s.waiting.Store(1)
 	c := newCoordination(s, stream)
 	if err := s.startReceivers(ctx, clients, c); err != nil {
 		return nil, err
@@ -151,9 +159,7 @@ func (s *session) start(ctx context.Context, clients offer) (*coordination, erro
 		refresher := &refresher{store: &s.loop.resume, client: clients.updates, log: s.log}
 		s.group.Go(func() { refresher.run(ctx) })
 	}
-	if s.waiting.Load() == 0 {
-		s.prove()
-	}
+	s.answered()
 	return c, nil
 }
 
@@ -163,6 +169,7 @@ func (s *session) startReceivers(ctx context.Context, clients offer, c *coordina
 		if err != nil {
 			return fmt.Errorf("open relay map stream: %w", err)
 		}
+		s.waiting.Add(1)
 		s.share("relay map", func() error { return s.receiveRelayMaps(maps) })
 	}
 	if s.loop.Workspaces != nil {
@@ -170,6 +177,7 @@ func (s *session) startReceivers(ctx context.Context, clients offer, c *coordina
 		if err != nil {
 			return fmt.Errorf("open workspace updates: %w", err)
 		}
+		s.waiting.Add(1)
 		s.share("workspace updates", func() error { return s.receiveWorkspaces(updates, c) })
 	}
 	return nil
@@ -203,14 +211,11 @@ func (s *session) symptom(err error) error {
 	return err
 }
 
-// answered counts the first answer of one stream.
+// answered counts the first answer of one stream. After the last of them the
+// control plane has proved that it is there.
 func (s *session) answered() {
 	if s.waiting.Add(-1) == 0 {
-		s.prove()
+		s.proved.Store(true)
+		s.loop.report(true, nil)
 	}
-}
-
-func (s *session) prove() {
-	s.proved.Store(true)
-	s.loop.report(true, nil)
 }
