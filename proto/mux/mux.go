@@ -126,10 +126,18 @@ func (c *Client) open() (*yamux.Stream, error) {
 // ours has fewer than ten; each one costs the server buffers and goroutines.
 const streamLimit = 64
 
+// halfOpenLimit is how many streams one connection may have beyond those: calls
+// that have ended here and not yet over there. Each holds up to 256 KiB of what the
+// far side goes on sending, for as long as StreamCloseTimeout.
+const halfOpenLimit = 64
+
+var errStreams = errors.New("too many streams at once")
+
 // Serve starts the yamux server on conn and serves each stream with handler
 // until the context or the session ends; then it closes the connection, waits
 // for every call to return, and says why it ended: nil is a normal end. A
-// stream beyond the 64th that are open at once is closed unread.
+// stream beyond the 64th that are open at once is closed unread; a far side that
+// goes on opening them and never lets go loses the connection.
 func Serve(ctx context.Context, conn io.ReadWriteCloser, handler drpc.Handler) error {
 	session, err := yamux.Server(&gather{ReadWriteCloser: conn}, yamuxConfig())
 	if err != nil {
@@ -157,6 +165,8 @@ func Serve(ctx context.Context, conn io.ReadWriteCloser, handler drpc.Handler) e
 			return nil
 		case err != nil:
 			return fmt.Errorf("accept stream: %w", err)
+		case session.NumStreams() > streamLimit+halfOpenLimit:
+			return errStreams
 		}
 		select {
 		case places <- struct{}{}:
