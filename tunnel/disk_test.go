@@ -154,7 +154,7 @@ func newSaver(t *testing.T, disk *slowDisk) *session {
 	tunnel := New(Config{Profile: profile()})
 	tunnel.saved = full(t)
 	s := &session{
-		tunnel: tunnel, disk: disk, engine: newRecorder(&engine{kept: tunnel.saved}, nil),
+		tunnel: tunnel, disk: disk, engine: &engine{kept: tunnel.saved},
 		dirty: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 	wgtun "github.com/tailscale/wireguard-go/tun"
+	protobuf "google.golang.org/protobuf/proto"
 
 	"github.com/causewayhq/causeway/netcfg"
 	"github.com/causewayhq/causeway/proto"
@@ -70,6 +71,19 @@ func (e *engine) ActivePeers() (ids []uuid.UUID) {
 		}
 	})
 	return ids
+}
+
+// NodeWires makes them of what it was told, as the real one does.
+func (e *engine) NodeWires(ids []uuid.UUID) map[uuid.UUID][]byte {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	nodes := map[uuid.UUID][]byte{}
+	for _, update := range e.updates {
+		if id := uuid.UUID(update.GetId()); update.GetNode() != nil && slices.Contains(ids, id) {
+			nodes[id], _ = protobuf.Marshal(update.GetNode())
+		}
+	}
+	return nodes
 }
 func (e *engine) Ping(ctx context.Context, addr netip.Addr) (tailnet.PingResult, error) {
 	e.do(func() { e.pings++ })

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"maps"
@@ -93,11 +94,11 @@ func (s *session) probe(ctx context.Context) {
 func (s *session) collect() []uuid.UUID {
 	active := s.engine.ActivePeers()
 	slices.SortFunc(active, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
+	nodes := s.engine.NodeWires(active)
 	s.tunnel.mu.Lock()
-	same := slices.Equal(active, s.tunnel.saved.Active)
+	same := slices.Equal(active, s.tunnel.saved.Active) && maps.EqualFunc(nodes, s.tunnel.saved.Nodes, bytes.Equal)
 	s.tunnel.mu.Unlock()
 	if !same {
-		nodes := s.engine.nodesOf(active)
 		s.keep(func(k *saved) { k.Active, k.Nodes = active, nodes })
 	}
 	return active

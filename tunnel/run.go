@@ -121,7 +121,7 @@ func (t *Tunnel) assemble(ctx context.Context, disk store, web *http.Client) err
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrEngine, err)
 	}
-	s.engine, s.answers = newRecorder(engine, kept.Nodes), answers
+	s.engine, s.answers = engine, answers
 	t.addresses.onChange(func() { s.signal(s.dirty) })
 	defer t.addresses.onChange(nil)
 	return s.run(ctx, device, kept)
@@ -130,7 +130,7 @@ func (t *Tunnel) assemble(ctx context.Context, disk store, web *http.Client) err
 // session is one data plane with everything that runs beside it.
 type session struct {
 	tunnel  *Tunnel
-	engine  *recorder
+	engine  Engine
 	answers answers
 	loop    *control.Loop
 	disk    interface{ save(saved) error }
@@ -198,7 +198,7 @@ func (s *session) resume(kept saved) {
 	if kept.Relays.DERPMap != nil {
 		s.engine.SetRelayMap(kept.Relays.RelayMap)
 	}
-	s.engine.replay(kept.Active)
+	replay(s.engine, kept.Active, kept.Nodes)
 	s.engine.Handshake(kept.Active)
 }
 

@@ -8,7 +8,7 @@
 //	bootstrap.go who we are and how agents are reached, from the control plane
 //	persist.go   what outlives the process
 //	names.go     from workspaces to answers and host entries
-//	peers.go     remembers nodes for the next process
+//	peers.go     gives the data plane what an earlier process knew
 //	saver.go     writes what is kept, soon after each change
 //	host.go      keeps the host at the wanted state
 //	canary.go    asks the host's own resolver whether names work
@@ -134,6 +134,8 @@ type Engine interface {
 	Ping(context.Context, netip.Addr) (tailnet.PingResult, error)
 	Peer(uuid.UUID) (tailnet.PeerStatus, bool)
 	ActivePeers() []uuid.UUID
+	// NodeWires are the last nodes of peers, in wire form.
+	NodeWires([]uuid.UUID) map[uuid.UUID][]byte
 	Handshake([]uuid.UUID)
 	Home() (region int, latency map[int]time.Duration)
 	Identity() tailnet.Identity
