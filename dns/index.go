@@ -1,6 +1,9 @@
 package dns
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"sync/atomic"
+)
 
 // seed is one for the process, so that tables which share parts agree on where
 // things are.
@@ -10,10 +13,10 @@ func hashString(s string) uint64  { return maphash.String(seed, s) }
 func hashBytes(b []byte) uint64   { return maphash.Bytes(seed, b) }
 func hashAddr(a *[16]byte) uint64 { return maphash.Bytes(seed, a[:]) }
 
-// fan is the width of both levels of an index: 4096 buckets hold some seven
-// names each with 10,000 agents, and a change copies two small arrays and one
-// bucket, however many names there are.
-const fan = 64
+// fan is the width of each of the three levels of an index: 4096 buckets hold
+// some seven names each with 10,000 agents, and a change copies three small
+// arrays and one bucket, 1 KB, however many names there are.
+const fan = 16
 
 // entry is one name in wire form and lower case, and its address.
 type entry struct {
@@ -22,17 +25,31 @@ type entry struct {
 	addr [16]byte
 }
 
-// index is a two-level hash table, never changed once it is visible to others.
+// index is a hash table, never changed once it is visible to others.
 type index [fan]*branch
 
-type branch [fan][]entry
+// branch and leaf carry the number of the edit that made them, which alone may
+// write to them.
+type branch struct {
+	leaves [fan]*leaf
+	edit   uint64
+}
+
+type leaf struct {
+	buckets [fan][]entry
+	edit    uint64
+}
 
 func (x *index) bucket(hash uint64) []entry {
 	b := x[hash%fan]
 	if b == nil {
 		return nil
 	}
-	return b[hash/fan%fan]
+	l := b.leaves[hash/fan%fan]
+	if l == nil {
+		return nil
+	}
+	return l.buckets[hash/(fan*fan)%fan]
 }
 
 // byName returns the entry of a name, or nil.
@@ -67,53 +84,57 @@ func (x *index) shortest(addr *[16]byte) (string, bool) {
 // first and cuts all buckets from one array. Bucket capacities are cut too, so
 // that an append copies.
 func buildIndex(entries []entry) *index {
-	var ends [fan * fan]int32
+	const slots = fan * fan * fan
+	var ends [slots]int32
 	for i := range entries {
-		ends[entries[i].hash%(fan*fan)]++
+		ends[entries[i].hash%slots]++
 	}
-	x := new(index)
+	e := newEdit(new(index))
 	slab := make([]entry, len(entries))
 	used := int32(0)
 	for slot, count := range ends {
 		ends[slot] = used
-		if count == 0 {
-			continue
+		if count > 0 {
+			*e.slot(uint64(slot)) = slab[used : used+count : used+count]
+			used += count
 		}
-		if x[slot%fan] == nil {
-			x[slot%fan] = new(branch)
-		}
-		x[slot%fan][slot/fan] = slab[used : used+count : used+count]
-		used += count
 	}
 	for i := range entries {
-		slot := entries[i].hash % (fan * fan)
+		slot := entries[i].hash % slots
 		slab[ends[slot]] = entries[i]
 		ends[slot]++
 	}
-	return x
+	return &e.x
 }
 
-// edit is an index in the making: a copy whose branches are copied when they
-// are first touched.
+// edit is an index in the making: a copy whose branches and leaves are copied
+// when they are first touched.
 type edit struct {
-	x     index
-	owned uint64 // bit per branch
+	x      index
+	number uint64
 }
 
-func newEdit(x *index) *edit { return &edit{x: *x} }
+// edits numbers them, from 1.
+var edits atomic.Uint64
+
+func newEdit(x *index) *edit { return &edit{x: *x, number: edits.Add(1)} }
 
 func (e *edit) slot(hash uint64) *[]entry {
-	at := hash % fan
+	b := &e.x[hash%fan]
 	switch {
-	case e.owned&(1<<at) != 0:
-	case e.x[at] == nil:
-		e.x[at] = new(branch)
-	default:
-		own := *e.x[at]
-		e.x[at] = &own
+	case *b == nil:
+		*b = &branch{edit: e.number}
+	case (*b).edit != e.number:
+		*b = &branch{leaves: (*b).leaves, edit: e.number}
 	}
-	e.owned |= 1 << at
-	return &e.x[at][hash/fan%fan]
+	l := &(*b).leaves[hash/fan%fan]
+	switch {
+	case *l == nil:
+		*l = &leaf{edit: e.number}
+	case (*l).edit != e.number:
+		*l = &leaf{buckets: (*l).buckets, edit: e.number}
+	}
+	return &(*l).buckets[hash/(fan*fan)%fan]
 }
 
 func (e *edit) add(added entry) {

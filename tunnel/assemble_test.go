@@ -59,7 +59,8 @@ func TestRealPartsAnswerThroughTheDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { answers.close(); _ = engine.Close() })
-	answers.replace("coder", newBook(kept.Workspaces, "alice", "coder").names())
+	names, _ := newBook(kept.Workspaces, "alice", "coder").names()
+	answers.replace("coder", names)
 	deadline := time.After(10 * time.Second)
 	for {
 		dev.in <- queryPacket(t, kept, "main.myws.me.coder.")

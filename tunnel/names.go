@@ -32,10 +32,9 @@ func newBook(state *workspace.State, owner, suffix string) book {
 	return b
 }
 
-// names are all of them, made from nothing.
-func (b book) names() map[string]netip.Addr {
-	names, _ := b.state.Names(b.owner, b.suffix)
-	return names
+// names are all of them, made from nothing, and the agents that lack some.
+func (b book) names() (names map[string]netip.Addr, leftOut map[uuid.UUID]error) {
+	return b.state.Names(b.owner, b.suffix)
 }
 
 // since is what turns the names of the old book into those of b; false when
@@ -49,7 +48,7 @@ func (b book) since(old book) (workspace.Diff, bool) {
 
 // entries are the names for a hosts file, sorted.
 func (b book) entries() []netcfg.Host {
-	names := b.names()
+	names, _ := b.names()
 	list := make([]netcfg.Host, 0, len(names))
 	for name, addr := range names {
 		list = append(list, netcfg.Host{Name: name, Addr: addr})
@@ -109,8 +108,9 @@ func (t *Tunnel) publish() {
 	next := newBook(t.saved.Workspaces, t.saved.User.Username, t.saved.Suffix)
 	diff, follows := next.since(t.live.book)
 	if !follows {
-		t.live.answers.replace(next.suffix, next.names())
-		_, t.live.leftOut = next.state.Names(next.owner, next.suffix)
+		names, leftOut := next.names()
+		t.live.answers.replace(next.suffix, names)
+		t.live.leftOut = leftOut
 		t.tellLeftOut()
 	} else {
 		changes := diff.Names(next.owner, next.suffix)

@@ -130,7 +130,7 @@ func (c *change) finish() *State {
 	if len(c.workspaces)+len(c.agents) == 0 {
 		return c.old
 	}
-	agents := edit[uuid.UUID, Agent]{shared: c.old.agents}
+	agents := c.old.agents.edit()
 	joined := make(map[uuid.UUID][]*Agent, len(c.workspaces)) // of each workspace that is touched
 	join := func(workspace uuid.UUID, list ...*Agent) { joined[workspace] = append(joined[workspace], list...) }
 	for id := range c.workspaces {
@@ -145,7 +145,7 @@ func (c *change) finish() *State {
 		}
 		agents.put(id, agent)
 	}
-	workspaces := edit[uuid.UUID, entry]{shared: c.old.workspaces}
+	workspaces := c.old.workspaces.edit()
 	for id, joining := range joined {
 		workspaces.put(id, c.entry(id, joining))
 	}
@@ -207,71 +207,92 @@ func (c *change) entry(id uuid.UUID, joining []*Agent) *entry {
 	return next
 }
 
-// turn is who gave up a name and who claims it, by agents as they were and as
-// they are.
-type turn struct{ lost, got []*Agent }
-
-// rename settles the names of the workspaces that were touched.
+// rename settles the names of the workspaces that were touched: what was given
+// up first, then what is claimed.
 func (c *change) rename(next *State, touched map[uuid.UUID][]*Agent) shared[string, claim] {
-	turns := make(map[string]*turn, 2*len(touched))
-	at := func(key string) *turn {
-		if turns[key] == nil {
-			turns[key] = &turn{}
-		}
-		return turns[key]
+	r := renaming{edit: c.old.names.edit(), crowds: map[string]*crowd{}}
+	for id := range touched {
+		c.moved(c.old.workspaces.get(id), next.workspaces.get(id), r.lose)
 	}
 	for id := range touched {
-		before, after := c.old.workspaces.get(id), next.workspaces.get(id)
-		same := before != nil && after != nil && before.Name == after.Name
-		// An agent that stayed, in a workspace that kept its name, can only have
-		// gained or lost the alias.
-		stayed := func(agent *Agent, key string) bool {
-			_, said := c.agents[agent.ID]
-			return same && !said && strings.Contains(key, ".")
-		}
-		before.claims(func(key string, agent *Agent) {
-			if !stayed(agent, key) {
-				at(key).lost = append(at(key).lost, agent)
-			}
-		})
-		after.claims(func(key string, agent *Agent) {
-			if !stayed(agent, key) {
-				at(key).got = append(at(key).got, agent)
-			}
-		})
+		c.moved(next.workspaces.get(id), c.old.workspaces.get(id), r.gain)
 	}
-	names := edit[string, claim]{shared: c.old.names}
-	for key, t := range turns {
-		next.settle(&names, key, t)
+	for key, crowd := range r.crowds {
+		r.settle(key, crowd, next.compareClaimants)
 	}
-	return names.shared
+	return r.shared
 }
 
-// settle puts the claimants of one name into their order.
-func (s *State) settle(names *edit[string, claim], key string, t *turn) {
-	claimants := t.got
-	old := names.get(key)
-	if old != nil && len(t.lost) < len(old.agents) { // somebody stays
-		lost := make(map[*Agent]bool, len(t.lost))
-		for _, agent := range t.lost {
-			lost[agent] = true
+// moved goes through the claims of a workspace, without those that it has at
+// the other time too. An agent that stayed, in a workspace that kept its name,
+// can only have gained or lost the alias.
+func (c *change) moved(e, other *entry, found func(key string, agent *Agent)) {
+	if e == nil || other == nil || e.Name != other.Name {
+		e.claims(found)
+		return
+	}
+	alias := len(e.agents) == 1 && len(other.agents) == 1 && e.agents[0] == other.agents[0]
+	e.claims(func(key string, agent *Agent) {
+		_, said := c.agents[agent.ID]
+		if pair := strings.Contains(key, "."); pair && said || !pair && !alias {
+			found(key, agent)
 		}
-		for _, agent := range old.agents {
-			if !lost[agent] {
-				claimants = append(claimants, agent)
-			}
+	})
+}
+
+// renaming is the claims in the making. A name that has or gets one claimant,
+// as nearly all do, is dealt with at once; the others wait, so that they are
+// put in order once.
+type renaming struct {
+	*edit[string, claim]
+	crowds map[string]*crowd
+}
+
+// crowd is who no longer claims a name, and who does in addition.
+type crowd struct{ lost, got []*Agent }
+
+func (r renaming) crowd(key string) *crowd {
+	if r.crowds[key] == nil {
+		r.crowds[key] = &crowd{}
+	}
+	return r.crowds[key]
+}
+
+func (r renaming) lose(key string, agent *Agent) {
+	if len(r.get(key).agents) == 1 {
+		r.put(key, nil)
+		return
+	}
+	crowd := r.crowd(key)
+	crowd.lost = append(crowd.lost, agent)
+}
+
+func (r renaming) gain(key string, agent *Agent) {
+	if r.get(key) == nil {
+		r.put(key, &claim{agents: []*Agent{agent}})
+		return
+	}
+	crowd := r.crowd(key)
+	crowd.got = append(crowd.got, agent)
+}
+
+func (r renaming) settle(key string, crowd *crowd, order func(a, b *Agent) int) {
+	lost := make(map[*Agent]bool, len(crowd.lost))
+	for _, agent := range crowd.lost {
+		lost[agent] = true
+	}
+	claimants := crowd.got
+	for _, agent := range r.get(key).agents {
+		if !lost[agent] {
+			claimants = append(claimants, agent)
 		}
 	}
 	if len(claimants) == 0 {
-		names.put(key, nil)
+		r.put(key, nil)
 		return
 	}
-	if len(claimants) > 1 {
-		slices.SortFunc(claimants, s.compareClaimants)
-	}
-	if old == nil || !slices.Equal(old.agents, claimants) {
-		names.put(key, &claim{agents: claimants})
-	}
+	slices.SortFunc(claimants, order)
+	r.put(key, &claim{agents: claimants})
 }
 
 // compareClaimants orders agents by workspace and then by agent.

@@ -30,11 +30,15 @@ func (d Diff) Empty() bool {
 // nothing, as much as both are large.
 func (s *State) Since(older *State) Diff {
 	d := Diff{from: older, to: s}
-	upserted := map[uuid.UUID]struct{}{}
-	upsert := func(agent *Agent) {
-		if _, done := upserted[agent.ID]; !done {
-			upserted[agent.ID] = struct{}{}
-			d.UpsertedAgents = append(d.UpsertedAgents, *agent)
+	renamed := map[uuid.UUID]struct{}{}
+	rename := func(agent *Agent) { // counts agents that did not change themselves
+		before, after := older.agents.get(agent.ID), s.agents.get(agent.ID)
+		if before == nil || after == nil || *before != *after {
+			return
+		}
+		if _, done := renamed[agent.ID]; !done {
+			renamed[agent.ID] = struct{}{}
+			d.UpsertedAgents = append(d.UpsertedAgents, *after)
 		}
 	}
 	s.agents.since(older.agents, func(_ uuid.UUID, before, after *Agent) {
@@ -42,7 +46,7 @@ func (s *State) Since(older *State) Diff {
 		case after == nil:
 			d.DeletedAgents = append(d.DeletedAgents, *before)
 		case before == nil || *before != *after:
-			upsert(after)
+			d.UpsertedAgents = append(d.UpsertedAgents, *after)
 		}
 	})
 	s.workspaces.since(older.workspaces, func(_ uuid.UUID, before, after *entry) {
@@ -55,18 +59,16 @@ func (s *State) Since(older *State) Diff {
 		}
 		if before != nil && before.Name != after.Name {
 			for _, agent := range after.agents {
-				upsert(agent)
+				rename(agent)
 			}
 		}
 	})
 	s.handovers(older, func(_ string, before, after *Agent) {
-		for _, agent := range []*Agent{before, after} {
-			if agent == nil {
-				continue
-			}
-			if alive := s.agents.get(agent.ID); alive != nil {
-				upsert(alive)
-			}
+		if before != nil {
+			rename(before)
+		}
+		if after != nil {
+			rename(after)
 		}
 	})
 	d.sort()

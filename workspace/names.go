@@ -63,12 +63,19 @@ func (a *Agent) addr() netip.Addr {
 	return proto.AddrFromUUID(proto.ServicePrefix, a.ID)
 }
 
-// zone makes full names of keys.
-type zone struct{ owner, suffix string } // lower case; without an owner, no names with it
+// zone makes full names of keys, all in lower case.
+type zone struct {
+	owner, suffix string // without an owner, no names with it
+	// What follows the key: ".suffix", ".me.suffix", and ".owner.suffix", empty
+	// if there are none.
+	alias, me, owned string
+}
 
 // newZone says why there are no names with the owner, if there should be.
 func newZone(owner, suffix string) (zone, error) {
-	z := zone{strings.ToLower(owner), strings.ToLower(strings.Trim(suffix, "."))}
+	z := zone{owner: strings.ToLower(owner), suffix: strings.ToLower(strings.Trim(suffix, "."))}
+	z.alias = "." + z.suffix
+	z.me = ".me" + z.alias
 	if owner == "" {
 		return z, nil
 	}
@@ -76,25 +83,26 @@ func newZone(owner, suffix string) (zone, error) {
 		z.owner = ""
 		return z, fmt.Errorf("name owner %q: %w", owner, err)
 	}
+	if z.owner != "me" {
+		z.owned = "." + z.owner + z.alias
+	}
 	return z, nil
 }
 
 // each goes through the full names of a key, each once. What is too long for
 // DNS is left out; that does not depend on whose key it is.
 func (z zone) each(key string, found func(name string)) {
-	give := func(parts ...string) {
-		if name := strings.Join(parts, "."); len(name) <= maxName {
-			found(name)
+	give := func(tail string) {
+		if tail != "" && len(key)+len(tail) <= maxName {
+			found(key + tail)
 		}
 	}
 	if !strings.Contains(key, ".") {
-		give(key, z.suffix)
+		give(z.alias)
 		return
 	}
-	give(key, "me", z.suffix)
-	if z.owner != "" && z.owner != "me" {
-		give(key, z.owner, z.suffix)
-	}
+	give(z.me)
+	give(z.owned)
 }
 
 // leftOut says why an agent lacks some of its names; nil if it does not.
@@ -123,7 +131,7 @@ func (s *State) Names(owner, suffix string) (map[string]netip.Addr, map[uuid.UUI
 		leftOut[uuid.Nil] = err
 	}
 	names := make(map[string]netip.Addr, 2*s.names.size+1)
-	names[Sentinel+"."+zone.suffix] = proto.DNSAddr
+	names[Sentinel+zone.alias] = proto.DNSAddr
 	for key, c := range s.names.all() {
 		addr := c.holder().addr()
 		zone.each(key, func(name string) { names[name] = addr })
@@ -174,7 +182,7 @@ func (s *State) AgentNames(id uuid.UUID, owner, suffix string) []string {
 func (s *State) Find(name, owner, suffix string) (Agent, bool) {
 	zone, _ := newZone(owner, suffix)
 	name = strings.ToLower(name)
-	key, inside := strings.CutSuffix(name, "."+zone.suffix)
+	key, inside := strings.CutSuffix(name, zone.alias)
 	if !inside {
 		return Agent{}, false
 	}

@@ -3,25 +3,39 @@ package workspace
 import (
 	"hash/maphash"
 	"iter"
+	"sync/atomic"
 )
 
 // seed is one for the process, so that any two tables agree on where things
 // are and can be compared part by part.
 var seed = maphash.MakeSeed()
 
-// fan is the width of both levels of a table: 1024 buckets hold ten keys each
-// with 10,000 agents, and a change copies some 1.3 KB however many there are.
-const fan = 32
+// fan is the width of each of the three levels of a table: 4096 buckets hold
+// two or three keys each with 10,000 agents, and a change copies three small
+// arrays and one bucket, 0.8 KB, however many keys there are.
+const fan = 16
 
 // shared is a hash table that is never changed: an edit makes the next one,
 // which shares with it all that stayed the same. The zero value is empty.
 // A value is never nil.
 type shared[K comparable, T any] struct {
-	root *[fan]*branch[K, T] // nil: empty
+	root *root[K, T] // nil: empty
 	size int
 }
 
-type branch[K comparable, T any] [fan][]pair[K, T]
+type root[K comparable, T any] [fan]*branch[K, T]
+
+// branch and leaf carry the number of the edit that made them, which alone may
+// write to them.
+type branch[K comparable, T any] struct {
+	leaves [fan]*leaf[K, T]
+	edit   uint64
+}
+
+type leaf[K comparable, T any] struct {
+	buckets [fan][]pair[K, T]
+	edit    uint64
+}
 
 type pair[K comparable, T any] struct {
 	key   K
@@ -29,10 +43,18 @@ type pair[K comparable, T any] struct {
 }
 
 func (s shared[K, T]) bucket(hash uint64) []pair[K, T] {
-	if s.root == nil || s.root[hash%fan] == nil {
+	if s.root == nil {
 		return nil
 	}
-	return s.root[hash%fan][hash/fan%fan]
+	b := s.root[hash%fan]
+	if b == nil {
+		return nil
+	}
+	l := b.leaves[hash/fan%fan]
+	if l == nil {
+		return nil
+	}
+	return l.buckets[hash/(fan*fan)%fan]
 }
 
 // get is the value of a key, nil if it has none.
@@ -52,21 +74,10 @@ func find[K comparable, T any](bucket []pair[K, T], key K) *T {
 // all goes through the table in no order.
 func (s shared[K, T]) all() iter.Seq2[K, *T] {
 	return func(yield func(K, *T) bool) {
-		if s.root == nil {
-			return
-		}
-		for _, b := range s.root {
-			if b == nil {
-				continue
-			}
-			for _, bucket := range b {
-				for i := range bucket {
-					if !yield(bucket[i].key, bucket[i].value) {
-						return
-					}
-				}
-			}
-		}
+		proceed := true
+		s.since(shared[K, T]{}, func(key K, _, value *T) {
+			proceed = proceed && yield(key, value)
+		})
 	}
 }
 
@@ -77,54 +88,65 @@ func (s shared[K, T]) since(older shared[K, T], changed func(key K, before, afte
 	if s.root == older.root {
 		return
 	}
-	var none [fan]*branch[K, T]
-	before, after := older.root, s.root
-	if before == nil {
-		before = &none
-	}
-	if after == nil {
-		after = &none
-	}
+	before, after := or(older.root), or(s.root)
 	for i := range fan {
-		if before[i] != after[i] {
-			after[i].since(before[i], changed)
-		}
-	}
-}
-
-func (b *branch[K, T]) since(older *branch[K, T], changed func(key K, before, after *T)) {
-	var none branch[K, T]
-	if older == nil {
-		older = &none
-	}
-	if b == nil {
-		b = &none
-	}
-	for i := range fan {
-		before, after := older[i], b[i]
-		if len(before) == len(after) && (len(before) == 0 || &before[0] == &after[0]) {
+		if before[i] == after[i] {
 			continue
 		}
-		for _, p := range after {
-			if was := find(before, p.key); was != p.value {
-				changed(p.key, was, p.value)
+		before, after := or(before[i]), or(after[i])
+		for i := range fan {
+			if before.leaves[i] == after.leaves[i] {
+				continue
 			}
-		}
-		for _, p := range before {
-			if find(after, p.key) == nil {
-				changed(p.key, p.value, nil)
+			before, after := or(before.leaves[i]), or(after.leaves[i])
+			for i := range fan {
+				compare(before.buckets[i], after.buckets[i], changed)
 			}
 		}
 	}
 }
 
-// edit is a table in the making. Branches are copied when they are first
-// touched, buckets at each change. The table that comes out is its shared part,
-// after which the edit must not be used again.
+// or stands an empty one in for nil.
+func or[T any](part *T) *T {
+	if part == nil {
+		return new(T)
+	}
+	return part
+}
+
+func compare[K comparable, T any](before, after []pair[K, T], changed func(key K, before, after *T)) {
+	if len(before) == len(after) && (len(before) == 0 || &before[0] == &after[0]) {
+		return
+	}
+	for _, p := range after {
+		if was := find(before, p.key); was != p.value {
+			changed(p.key, was, p.value)
+		}
+	}
+	for _, p := range before {
+		if find(after, p.key) == nil {
+			changed(p.key, p.value, nil)
+		}
+	}
+}
+
+// edit is a table in the making. Branches and leaves are copied when they are
+// first touched, buckets at each change. The table that comes out is its shared
+// part, after which the edit must not be used again.
 type edit[K comparable, T any] struct {
 	shared[K, T]
-	owned   uint32 // bit per branch that is ours to write to
-	started bool   // the root is ours too
+	number uint64
+}
+
+// edits numbers them, from 1.
+var edits atomic.Uint64
+
+// edit starts from the table, which stays as it is.
+func (s shared[K, T]) edit() *edit[K, T] {
+	e := &edit[K, T]{shared: s, number: edits.Add(1)}
+	own := *or(s.root)
+	e.root = &own
+	return e
 }
 
 // put sets the value of a key; nil takes the key out.
@@ -149,21 +171,13 @@ func (e *edit[K, T]) put(key K, value *T) {
 }
 
 func (e *edit[K, T]) slot(hash uint64) *[]pair[K, T] {
-	if !e.started {
-		own := new([fan]*branch[K, T])
-		if e.root != nil {
-			*own = *e.root
-		}
-		e.root, e.started = own, true
+	b := &e.root[hash%fan]
+	if *b == nil || (*b).edit != e.number {
+		*b = &branch[K, T]{leaves: or(*b).leaves, edit: e.number}
 	}
-	at := hash % fan
-	if e.owned&(1<<at) == 0 {
-		own := new(branch[K, T])
-		if e.root[at] != nil {
-			*own = *e.root[at]
-		}
-		e.root[at] = own
-		e.owned |= 1 << at
+	l := &(*b).leaves[hash/fan%fan]
+	if *l == nil || (*l).edit != e.number {
+		*l = &leaf[K, T]{buckets: or(*l).buckets, edit: e.number}
 	}
-	return &e.root[at][hash/fan%fan]
+	return &(*l).buckets[hash/(fan*fan)%fan]
 }

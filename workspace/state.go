@@ -11,10 +11,11 @@
 package workspace
 
 import (
-	"cmp"
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -131,9 +132,15 @@ func (s *State) sorted() []*entry {
 }
 
 func compareWorkspaces(a, b Workspace) int {
-	return cmp.Or(cmp.Compare(a.Name, b.Name), slices.Compare(a.ID[:], b.ID[:]))
+	if order := strings.Compare(a.Name, b.Name); order != 0 {
+		return order
+	}
+	return bytes.Compare(a.ID[:], b.ID[:])
 }
 
 func compareAgents(a, b Agent) int {
-	return cmp.Or(cmp.Compare(a.Name, b.Name), slices.Compare(a.ID[:], b.ID[:]))
+	if order := strings.Compare(a.Name, b.Name); order != 0 {
+		return order
+	}
+	return bytes.Compare(a.ID[:], b.ID[:])
 }
