@@ -37,6 +37,13 @@ const (
 type place struct {
 	Addrs []netip.Addr
 	At    time.Time // when it was last reached
+	// Proven says that we have connected there ourselves, and not only heard.
+	Proven bool
+}
+
+func (p place) copied() place {
+	p.Addrs = slices.Clone(p.Addrs)
+	return p
 }
 
 // addressBook reaches hosts by their names, and remembers where it reached
@@ -100,16 +107,21 @@ func (b *addressBook) attempt(ctx context.Context, network, address string, then
 	return then(ctx, conn)
 }
 
-// resolve gives a host's addresses to somebody else who dials, and says whether
-// they are from before because the resolver has none.
-func (b *addressBook) resolve(ctx context.Context, host string) (addrs []netip.Addr, fromBefore bool) {
+// Known are the addresses from before of a host that somebody else dials.
+func (b *addressBook) Known(host string) []netip.Addr { return slices.Clone(b.remembered(host)) }
+
+// Resolve asks the resolver for a host that somebody else dials. Whether the
+// answer is right cannot be known: it is remembered where nothing better is.
+func (b *addressBook) Resolve(ctx context.Context, host string) []netip.Addr {
 	ctx, cancel := context.WithTimeout(ctx, plainStart)
 	defer cancel()
 	addrs, err := b.lookup(ctx, host)
-	if err == nil && len(addrs) > 0 {
-		return fitting("", addrs), false
+	if err != nil || len(addrs) == 0 {
+		return nil
 	}
-	return b.remembered(host), true
+	addrs = fitting("", addrs)
+	b.note(host, addrs, false)
+	return addrs
 }
 
 func (b *addressBook) remembered(host string) []netip.Addr {
@@ -125,19 +137,24 @@ func (b *addressBook) reached(host string, addr netip.Addr, answers []netip.Addr
 	if slices.Contains(answers, addr) {
 		list = append(list, answers...)
 	}
-	b.note(host, list)
+	b.note(host, list, true)
 }
 
-// note puts addresses in front of those that a host had.
-func (b *addressBook) note(host string, addrs []netip.Addr) {
+// note puts addresses in front of those that a host had, unless those are the
+// better proven.
+func (b *addressBook) note(host string, addrs []netip.Addr, proven bool) {
 	b.mu.Lock()
 	before, found := b.known[host]
+	if before.Proven && !proven {
+		b.mu.Unlock()
+		return
+	}
 	list := merge(addrs, before.Addrs)
 	list = list[:min(len(list), addrsKept)]
 	if !found && len(b.known) >= hostsKept {
 		b.forgetOldest()
 	}
-	b.known[host] = place{Addrs: list, At: time.Now()}
+	b.known[host] = place{Addrs: list, At: time.Now(), Proven: proven}
 	changed := b.changed
 	b.mu.Unlock()
 	if changed != nil && !slices.Equal(list, before.Addrs) {
@@ -169,7 +186,7 @@ func (b *addressBook) places() map[string]place {
 	defer b.mu.Unlock()
 	copied := make(map[string]place, len(b.known))
 	for host, known := range b.known {
-		copied[host] = place{Addrs: slices.Clone(known.Addrs), At: known.At}
+		copied[host] = known.copied()
 	}
 	return copied
 }
@@ -180,7 +197,7 @@ func (b *addressBook) restore(places map[string]place) {
 	defer b.mu.Unlock()
 	b.known = make(map[string]place, len(places))
 	for host, kept := range places {
-		b.known[host] = place{Addrs: slices.Clone(kept.Addrs), At: kept.At}
+		b.known[host] = kept.copied()
 	}
 }
 

@@ -226,6 +226,39 @@ func TestBookIsBounded(t *testing.T) {
 	})
 }
 
+// What was only heard does not push aside where we have been.
+func TestHearsayIsNotBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		world := &internet{}
+		book := newAddressBook()
+		book.lookup, book.connect = answering(goodAddr), world.connect
+		if got := book.Known("relay.test"); len(got) != 0 {
+			t.Errorf("knows %v", got)
+		}
+		conn, err := book.dial(t.Context(), "tcp", "relay.test:443", certified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+		book.lookup = answering(wrongAddr)
+		if got := book.Resolve(t.Context(), "relay.test"); !slices.Equal(got, []netip.Addr{wrongAddr}) {
+			t.Errorf("resolved %v", got)
+		}
+		if got := book.Known("relay.test"); !slices.Equal(got, []netip.Addr{goodAddr}) {
+			t.Errorf("knows %v", got)
+		}
+		book.Resolve(t.Context(), "stun.test")
+		if got := book.Known("stun.test"); !slices.Equal(got, []netip.Addr{wrongAddr}) {
+			t.Errorf("knows %v", got)
+		}
+		book.lookup = unanswering
+		began := time.Now()
+		if got := book.Resolve(t.Context(), "stun.test"); got != nil || time.Since(began) != plainStart {
+			t.Errorf("a dead resolver gave %v after %v", got, time.Since(began))
+		}
+	})
+}
+
 func TestKnownAddressesAreChecked(t *testing.T) {
 	many := map[string]place{}
 	for i := range hostsKept + 1 {

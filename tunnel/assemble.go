@@ -72,7 +72,7 @@ func realParts(in ingredients) (Engine, answers, error) {
 		Addresses:      []netip.Prefix{in.kept.address()},
 		DirectDisabled: in.kept.DisableDirect, ForceWebsocket: in.kept.ForceWebsockets,
 		Relay: tailnet.RelayDial{
-			Headers: func() http.Header { return in.profile.Headers }, TLS: in.profile.TLS, Connect: in.addresses.dial,
+			Headers: func() http.Header { return in.profile.Headers }, TLS: in.profile.TLS, Connect: in.addresses.dial, Names: in.addresses,
 		},
 		Service:      &tailnet.Service{Addr: proto.DNSAddr, Handle: r.handle},
 		SessionBegan: in.began,

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -37,6 +38,18 @@ type Dial struct {
 	// secure is nil. It may try several addresses of the host; secure closes
 	// those that it refuses. Nil for the system's resolver and nothing more.
 	Connect func(ctx context.Context, network, address string, secure func(context.Context, net.Conn) (net.Conn, error)) (net.Conn, error)
+	// Names are for the hosts that upstream finds by itself: STUN servers, and
+	// relays that are not bridged. Nil leaves all of that to upstream.
+	Names Names
+}
+
+// Names knows the addresses of hosts.
+type Names interface {
+	// Known are the addresses from before. It must not block.
+	Known(host string) []netip.Addr
+	// Resolve asks the resolver, for a limited time, and remembers the answer.
+	// It is empty when there is none.
+	Resolve(ctx context.Context, host string) []netip.Addr
 }
 
 // Config describes a bridge. Logger is required.
@@ -88,6 +101,11 @@ type Bridge struct {
 	reasons map[int]string
 	// probed are the nodes that were tried in the background.
 	probed map[nodeKey]bool
+	// given are the addresses that upstream gets for hosts of the current map
+	// that have none there; empty: it asks the resolver itself.
+	given map[string][]netip.Addr
+	// named holds one token while hosts are new.
+	named chan struct{}
 }
 
 // target is one real relay.
@@ -122,7 +140,7 @@ func New(config Config) (*Bridge, error) {
 	}
 	b := &Bridge{
 		config: config, listener: listener, targets: map[string]target{},
-		refused: map[nodeKey]string{}, reasons: map[int]string{}, probed: map[nodeKey]bool{},
+		refused: map[nodeKey]string{}, reasons: map[int]string{}, probed: map[nodeKey]bool{}, named: make(chan struct{}, 1),
 	}
 	b.domain = strings.ToLower(rand.Text()[:16]) + ".relay.invalid"
 	b.secret = "Basic " + base64.StdEncoding.EncodeToString([]byte("causeway:"+rand.Text()))
@@ -137,6 +155,9 @@ func New(config Config) (*Bridge, error) {
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	bridges.add(b)
 	b.running.Go(b.accept)
+	if config.Names != nil {
+		b.running.Go(b.checkNames)
+	}
 	return b, nil
 }
 
@@ -176,6 +197,8 @@ func (b *Bridge) Rewrite(relays proto.RelayMap) *tailcfg.DERPMap {
 	defer b.mu.Unlock()
 	// Names of relays of the former map stay known: upstream may be dialling.
 	b.regions = map[int][]target{}
+	former := b.given
+	b.given = map[string][]netip.Addr{}
 	for id, region := range rewritten.Regions {
 		var front, behind []*tailcfg.DERPNode
 		bridged := false
@@ -186,6 +209,7 @@ func (b *Bridge) Rewrite(relays proto.RelayMap) *tailcfg.DERPMap {
 				b.regions[id] = append(b.regions[id], goal)
 			}
 			if node.STUNOnly || !b.needs(goal, relays.Embedded[id]) {
+				b.nameLocked(node, former)
 				front = append(front, node)
 				b.probeLocked(node, goal)
 				continue
@@ -194,7 +218,9 @@ func (b *Bridge) Rewrite(relays proto.RelayMap) *tailcfg.DERPMap {
 			// Probes by STUN go round all nodes of a region in order: the real
 			// ones come first.
 			if node.STUNPort >= 0 {
-				front = append(front, stunNode(node))
+				server := stunNode(node)
+				b.nameLocked(server, former)
+				front = append(front, server)
 			}
 			behind = append(behind, b.bridgedNode(id, index, node, goal))
 		}
