@@ -116,6 +116,7 @@ type Server struct {
 	stun      *relay.STUN // nil: off
 	access    *url.URL
 	setupCode string
+	resume    *tailnetsvc.ResumeKeys
 	relay     *relay.Relay
 	api       *api.Server
 	http      *http.Server
@@ -227,8 +228,10 @@ func (s *Server) assemble(ctx context.Context) error {
 	if users == 0 {
 		s.setupCode = newSetupCode()
 	}
-	resume, err := s.resumeKeys(ctx)
-	if err != nil {
+	if s.resume, err = tailnetsvc.NewResumeKeys(tailnetsvc.NewKey()); err != nil {
+		return fmt.Errorf("make resume keys: %w", err)
+	}
+	if err := s.refreshResumeKeys(ctx); err != nil {
 		return err
 	}
 	private, err := s.relayKey(ctx)
@@ -238,7 +241,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	introducer := coordinator.New(s.config.Logger)
 	s.relay = relay.New(relay.Config{Logger: s.config.Logger, Key: private, Policy: introducer})
 	s.api = api.New(api.Config{
-		Logger: s.config.Logger, Store: s.store, Coordinator: introducer, Resume: resume,
+		Logger: s.config.Logger, Store: s.store, Coordinator: introducer, Resume: s.resume, Changed: s.storeChanged,
 		Relay: s.relay, RelayMap: s.relayMap, AccessURL: s.URL(), Version: s.config.Version,
 		HostnameSuffix: HostnameSuffix, SetupCode: s.setupCode,
 	})
@@ -257,7 +260,7 @@ func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var parts sync.WaitGroup
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	start := func(name string, run func() error) {
 		parts.Go(func() {
 			if err := run(); err != nil && ctx.Err() == nil {
@@ -267,6 +270,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	start("HTTP server", func() error { return s.http.Serve(s.listener) })
 	start("API", func() error { return s.api.Run(ctx) })
+	start("upkeep", func() error { return s.upkeep(ctx) })
 	var err error
 	select {
 	case <-ctx.Done():
@@ -322,16 +326,4 @@ func (s *Server) relayKey(ctx context.Context) (key.NodePrivate, error) {
 		return key.NodePrivate{}, err
 	}
 	return nodePrivate(raw)
-}
-
-func (s *Server) resumeKeys(ctx context.Context) (*tailnetsvc.ResumeKeys, error) {
-	secret, err := s.store.ServerSecret(ctx, store.SecretResumeKey, 64)
-	if err != nil {
-		return nil, err
-	}
-	keys, err := tailnetsvc.NewResumeKeys(tailnetsvc.Key{ID: "1", Secret: secret})
-	if err != nil {
-		return nil, fmt.Errorf("use resume key: %w", err)
-	}
-	return keys, nil
 }

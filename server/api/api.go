@@ -46,6 +46,9 @@ type Config struct {
 	HostnameSuffix string
 	// DirectDisabled and ForceWebsocket are told to clients and agents.
 	DirectDisabled, ForceWebsocket bool
+	// Changed is called after another process may have changed what is stored; nil
+	// when nobody else needs to know.
+	Changed func(context.Context)
 	// SetupCode lets its holder create the first user by HTTP; "" forbids that.
 	SetupCode string
 }
@@ -216,6 +219,9 @@ func (s *Server) changed() {
 	ctx, cancel := context.WithTimeout(context.Background(), sweepInterval)
 	defer cancel()
 	s.endStale(ctx)
+	if s.config.Changed != nil {
+		s.config.Changed(ctx)
+	}
 	for _, owner := range s.live.users() {
 		s.updates.Changed(owner)
 	}

@@ -9,8 +9,6 @@ import (
 
 // Names of the server's own secrets.
 const (
-	// SecretResumeKey signs resume tokens: 64 bytes for HS512.
-	SecretResumeKey = "resume-signing-key"
 	// SecretRelayKey is the private key of the embedded relay: 32 bytes.
 	SecretRelayKey = "relay-private-key"
 )

@@ -297,15 +297,15 @@ func TestMarkAgentConnectedWritesOnce(t *testing.T) {
 func TestServerSecretIsMadeOnce(t *testing.T) {
 	dir := t.TempDir()
 	first, second := open(t, dir), open(t, dir)
-	one, err := first.ServerSecret(t.Context(), SecretResumeKey, 64)
-	if err != nil || len(one) != 64 {
+	one, err := first.ServerSecret(t.Context(), SecretRelayKey, 32)
+	if err != nil || len(one) != 32 {
 		t.Fatalf("%d bytes, %v", len(one), err)
 	}
-	two, err := second.ServerSecret(t.Context(), SecretResumeKey, 64)
+	two, err := second.ServerSecret(t.Context(), SecretRelayKey, 32)
 	if err != nil || string(one) != string(two) {
 		t.Errorf("another secret, %v", err)
 	}
-	if _, err := second.ServerSecret(t.Context(), SecretResumeKey, 32); !errors.Is(err, ErrCorrupt) {
+	if _, err := second.ServerSecret(t.Context(), SecretRelayKey, 64); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("other size: %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -52,33 +53,43 @@ func NewKey() Key {
 }
 
 // ResumeKeys issues and verifies resume tokens: compact JWS, HS512. It is safe
-// for concurrent use.
-type ResumeKeys struct {
-	current Key
-	signer  jose.Signer
-	byID    map[string][]byte
+// for concurrent use, with Replace as well.
+type ResumeKeys struct{ set atomic.Pointer[keySet] }
+
+// keySet is what verifies, and the signer with the first of them.
+type keySet struct {
+	signer jose.Signer
+	byID   map[string][]byte
 }
 
 // NewResumeKeys takes the keys that verify; the first one also signs. To
 // rotate, put a new key first and keep the old one for ResumeLife.
 func NewResumeKeys(keys ...Key) (*ResumeKeys, error) {
+	result := &ResumeKeys{}
+	return result, result.Replace(keys...)
+}
+
+// Replace takes other keys from now on. Those that are not among them verify
+// nothing any more. After an error the old ones stay.
+func (r *ResumeKeys) Replace(keys ...Key) error {
 	if len(keys) == 0 {
-		return nil, errors.New("make resume keys: no key")
+		return errors.New("use resume keys: no key")
 	}
-	result := &ResumeKeys{current: keys[0], byID: map[string][]byte{}}
+	set := &keySet{byID: map[string][]byte{}}
 	for _, key := range keys {
 		if key.ID == "" || len(key.Secret) != resumeSecretSize {
-			return nil, fmt.Errorf("make resume keys: key %q: want an id and a secret of %d bytes", key.ID, resumeSecretSize)
+			return fmt.Errorf("use resume keys: key %q: want an id and a secret of %d bytes", key.ID, resumeSecretSize)
 		}
-		result.byID[key.ID] = key.Secret
+		set.byID[key.ID] = key.Secret
 	}
 	options := (&jose.SignerOptions{}).WithHeader("kid", keys[0].ID)
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS512, Key: keys[0].Secret}, options)
 	if err != nil {
-		return nil, fmt.Errorf("make resume keys: %w", err)
+		return fmt.Errorf("use resume keys: %w", err)
 	}
-	result.signer = signer
-	return result, nil
+	set.signer = signer
+	r.set.Store(set)
+	return nil
 }
 
 // resumeClaims is the payload. Owner is ours: it makes a token that was stolen
@@ -96,7 +107,7 @@ func (r *ResumeKeys) Issue(peerID, ownerID uuid.UUID) (*tailnetv2.RefreshResumeT
 	if err != nil {
 		return nil, fmt.Errorf("marshal resume claims: %w", err)
 	}
-	signed, err := r.signer.Sign(payload)
+	signed, err := r.set.Load().signer.Sign(payload)
 	if err != nil {
 		return nil, fmt.Errorf("sign resume token: %w", err)
 	}
@@ -128,7 +139,7 @@ func (r *ResumeKeys) Verify(token string, ownerID uuid.UUID) (uuid.UUID, error) 
 	if keyID == "" {
 		return uuid.Nil, ErrResumeTooOld
 	}
-	secret, found := r.byID[keyID]
+	secret, found := r.set.Load().byID[keyID]
 	if !found {
 		return uuid.Nil, fmt.Errorf("key is not known: %w", ErrResumeToken)
 	}

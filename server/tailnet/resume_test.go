@@ -128,6 +128,49 @@ func TestIssueAndRotate(t *testing.T) {
 	})
 }
 
+// TestReplaceKeys: a token is good exactly as long as its key is kept.
+func TestReplaceKeys(t *testing.T) {
+	first, second, third := NewKey(), NewKey(), NewKey()
+	keys := must[*ResumeKeys](t)(NewResumeKeys(first))
+	peer, owner := uuid.New(), uuid.New()
+	issue := func() string {
+		t.Helper()
+		got, err := keys.Issue(peer, owner)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.GetToken()
+	}
+	replace := func(with ...Key) {
+		t.Helper()
+		if err := keys.Replace(with...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good := func(when, token string, want bool) {
+		t.Helper()
+		id, err := keys.Verify(token, owner)
+		if want != (err == nil && id == peer) || !want && !errors.Is(err, ErrResumeToken) {
+			t.Errorf("%s: %s, %v", when, id, err)
+		}
+	}
+	old := issue()
+	replace(second, first)
+	newer := issue()
+	good("old key kept", old, true)
+	good("new key", newer, true)
+	replace(third, second)
+	good("old key removed", old, false)
+	good("new key kept", newer, true)
+	if err := keys.Replace(); err == nil {
+		t.Error("no key at all was taken")
+	}
+	if err := keys.Replace(Key{ID: "bad"}); err == nil {
+		t.Error("a bad key was taken")
+	}
+	good("after keys that are none", newer, true)
+}
+
 func TestKeysThatAreNone(t *testing.T) {
 	for name, keys := range map[string][]Key{
 		"none": nil, "no id": {{Secret: NewKey().Secret}}, "short": {{ID: "a", Secret: make([]byte, 63)}}, "second is bad": {NewKey(), {ID: "b"}},
