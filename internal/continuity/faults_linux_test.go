@@ -56,6 +56,12 @@ func unnoticed(time.Duration) bound {
 	return bound{max(detect+dial, 2*(trust+dial)), "the later of: detect 10 + dial 1; path lost 6.5 + 1, and TCP repeats after as long again"}
 }
 
+// thawed: the path is back at once, but TCP, at the far side and in a kernel
+// that was not frozen, has been repeating at growing intervals.
+func thawed(outage time.Duration) bound {
+	return bound{max(detect+dial, outage+2*dial), fmt.Sprintf("the later of: detect 10 + dial 1; path 1 + dial 1, and TCP repeats after as long again as it was silent, %.1f", outage.Seconds())}
+}
+
 // noticed: the host tells of a change.
 func noticed(time.Duration) bound {
 	return bound{max(probe+2*dial, 2*(trust+dial)), "the later of: probe 2 + dial 1 + 1; path lost 6.5 + 1, and TCP repeats after as long again"}
@@ -108,7 +114,7 @@ func faults() []fault {
 		{name: "AddressChanged", short: true, direct: true, relayed: true, moves: true, run: roam((*site).changeAddress), bound: noticed, settle: detect + time.Second},
 		{name: "NATRebound", direct: true, relayed: true, moves: true, run: roam((*site).rebind), bound: unnoticed, settle: detect + time.Second},
 		{name: "RouteMoved", direct: true, relayed: true, moves: true, run: roam((*site).moveRoute), bound: noticed, settle: detect + time.Second},
-		{name: "HostFrozen", direct: true, relayed: true, path: "none while the host is frozen", moves: true, run: freeze, bound: unnoticed, settle: detect + time.Second},
+		{name: "HostFrozen", direct: true, relayed: true, path: "none while the host is frozen", moves: true, run: freeze, bound: thawed, settle: detect + time.Second},
 		{name: "AgentReplaced", direct: true, run: replaceAgent, bound: redial, settle: 3 * time.Second, after: replaced},
 		{name: "Reconfigured", direct: true, run: reconfigure, bound: kept, settle: 3 * time.Second},
 	}
