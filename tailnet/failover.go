@@ -22,13 +22,13 @@ const (
 	// quietAfter is how long data may go unanswered on the direct path before
 	// we ask. TCP repeats after 0.2, 0.6 and 1.4 s: what is decided before 1.4 s
 	// costs the session 1.4 s, what is decided later costs it 3.
-	quietAfter = 400 * time.Millisecond
+	quietAfter = 350 * time.Millisecond
 	// maxQuiet bounds it on paths with long round trips.
 	maxQuiet = 2 * time.Second
 	// lookEvery and probeEvery are the pauses of the watch: while all is well,
 	// and while any path is in doubt.
-	lookEvery  = 200 * time.Millisecond
-	probeEvery = 50 * time.Millisecond
+	lookEvery  = 250 * time.Millisecond
+	probeEvery = 40 * time.Millisecond
 	// probesNeeded unanswered pings condemn a path. One that loses 30 % of the
 	// packets each way loses 51 % of the pings, and ten in a row once in 800
 	// doubts. A path that was condemned within condemnedFor and came back has to
@@ -36,7 +36,7 @@ const (
 	probesNeeded = 10
 	condemnedFor = time.Minute
 	// probePatience is how long the last ping may take, at least.
-	probePatience = 250 * time.Millisecond
+	probePatience = 200 * time.Millisecond
 	// slowProbe is the pause between further pings while the relay is silent too.
 	slowProbe = 250 * time.Millisecond
 	// answerHolds is how long an answered ping settles a doubt: it bounds the
@@ -132,9 +132,11 @@ func (s sight) doubtful() bool {
 	if s.since(s.sent) > sentLately || s.since(s.ponged) < answerHolds {
 		return false
 	}
-	quiet := min(max(quietAfter, 3*s.rtt), maxQuiet)
-	return s.unanswered != 0 && s.since(s.unanswered) >= quiet || s.relayed != 0 && s.since(s.relayed) < sentLately
+	return s.unanswered != 0 && s.since(s.unanswered) >= s.quiet() || s.relayed != 0 && s.since(s.relayed) < sentLately
 }
+
+// quiet is how long data may go unanswered on this path.
+func (s sight) quiet() time.Duration { return min(max(quietAfter, 3*s.rtt), maxQuiet) }
 
 // needed is how many unanswered pings condemn the path.
 func (s sight) needed() int {
@@ -279,8 +281,11 @@ func (f *failover) look(watched map[*session]*watch) time.Duration {
 		case next != verdict{}:
 			f.do(*w, next)
 		}
-		if w.doubted != 0 {
+		switch {
+		case w.doubted != 0:
 			pause = probeEvery
+		case seen.unanswered != 0 && !next.forget:
+			pause = min(pause, max(seen.quiet()-seen.since(seen.unanswered), probeEvery))
 		}
 	}
 	return pause
