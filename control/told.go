@@ -31,6 +31,13 @@ func told(text string) *toldError {
 
 func (e *toldError) Error() string { return "control plane says: " + e.text }
 
+// ErrTold is matched by errors in the control plane's own words on why it ended
+// the connection, other than that it will be back soon.
+var ErrTold = errors.New("told by the control plane")
+
+// Is makes an error that is no mere hint match ErrTold.
+func (e *toldError) Is(target error) bool { return target == ErrTold && e.hint == 0 }
+
 // hintMark stands before the time in a close reason such as "server is
 // shutting down; retry after 1.7s".
 const hintMark = "; retry after "
