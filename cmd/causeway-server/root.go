@@ -61,7 +61,7 @@ underscores, such as ` + envName("data-dir") + `. A flag wins over the environme
 	root.PersistentFlags().StringVar(&a.dataDir, "data-dir", defaultDataDir(), "directory of the database")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(a.runCommand(), a.userCommand(), a.tokenCommand(), a.workspaceCommand(), a.agentCommand(),
-		a.backupCommand(), a.restoreCommand(), a.healthCommand(), a.versionCommand())
+		a.resumeKeyCommand(), a.backupCommand(), a.restoreCommand(), a.healthCommand(), a.debugCommand(), a.versionCommand())
 	return root
 }
 

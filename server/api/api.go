@@ -63,8 +63,14 @@ type Server struct {
 	storm    *admission
 	holders  *buckets[uuid.UUID]
 	failures *buckets[netip.Prefix]
-	updates  *tailnetsvc.Updates
-	service  *tailnetsvc.Service
+
+	health struct {
+		sync.Mutex
+		asked  time.Time
+		answer error
+	}
+	updates *tailnetsvc.Updates
+	service *tailnetsvc.Service
 }
 
 // New makes the API. Close ends it.
@@ -106,6 +112,7 @@ func (s *Server) routes() {
 		"POST /api/v2/workspaceagents/{id}/tokens":       s.createAgentToken,
 		"GET /api/v2/workspaceagents/connection":         s.getConnection,
 		"GET /api/v2/workspaceagents/{id}/connection":    s.getAgentConnection,
+		"GET /api/v2/debug/coordinator":                  s.debugCoordinator,
 		"GET /healthz":                                   s.healthy,
 		"GET /readyz":                                    s.ready,
 		"/":                                              s.noRoute,
@@ -138,18 +145,52 @@ func (s *Server) buildInfo(*http.Request) (int, any, error) {
 	}, nil
 }
 
-func (s *Server) healthy(*http.Request) (int, any, error) {
-	return http.StatusOK, map[string]string{"message": "ok"}, nil
+// debugCoordinator shows administrators who is connected and how many
+// connections took over another: no keys, no addresses.
+func (s *Server) debugCoordinator(r *http.Request) (int, any, error) {
+	if _, err := s.admin(r); err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, s.config.Coordinator.Snapshot(), nil
+}
+
+// healthy says that the process serves. It stays so without a database: to start
+// the process again would cut every session and mend nothing. The database's state
+// stands beside it, and is what ready answers by.
+func (s *Server) healthy(r *http.Request) (int, any, error) {
+	database := "ok"
+	if s.usable(r.Context()) != nil {
+		database = "not usable"
+	}
+	return http.StatusOK, map[string]string{"message": "ok", "database": database}, nil
 }
 
 // readyLimit bounds the readiness check below the shortest probe limit in use (1 s in Kubernetes).
 const readyLimit = 900 * time.Millisecond
 
-func (s *Server) ready(r *http.Request) (int, any, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), readyLimit)
+// readyMemory is how long an answer of the database is good: who may ask for
+// its state is anybody, and it takes the writer's turn.
+const readyMemory = 500 * time.Millisecond
+
+// usable is the state of the database; the cause of its trouble is logged once.
+func (s *Server) usable(ctx context.Context) error {
+	s.health.Lock()
+	defer s.health.Unlock()
+	if time.Since(s.health.asked) < readyMemory {
+		return s.health.answer
+	}
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyLimit)
 	defer cancel()
-	if err := s.config.Store.Ping(ctx); err != nil {
-		s.config.Logger.Error("readiness check failed", slog.Any("error", err))
+	before := s.health.answer
+	s.health.answer, s.health.asked = s.config.Store.Ping(limited), time.Now()
+	if s.health.answer != nil && before == nil {
+		s.config.Logger.Error("database is not usable", slog.Any("error", s.health.answer))
+	}
+	return s.health.answer
+}
+
+func (s *Server) ready(r *http.Request) (int, any, error) {
+	if s.usable(r.Context()) != nil {
 		return 0, nil, reject(http.StatusServiceUnavailable, "The database does not answer.", "")
 	}
 	return http.StatusOK, map[string]any{"message": "ok", "connections": s.live.count()}, nil

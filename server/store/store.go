@@ -150,13 +150,40 @@ func verdictCause(verdict string) error {
 // Close closes the database.
 func (s *Store) Close() error { return s.db.Close() }
 
-// Ping says whether the database answers a read.
-func (s *Store) Ping(ctx context.Context) error {
-	var one int
-	if err := s.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM server_secrets").Scan(&one); err != nil {
-		return fmt.Errorf("read database %s: %w", s.path, err)
+// pingTimeout is how long Ping waits for the writer's turn: a tenth of what our
+// own writes wait for, which a database in order never needs.
+const pingTimeout = busyTimeout / 10
+
+// Ping says whether the database can be read and written now. It takes the
+// writer's turn for a moment and writes nothing.
+func (s *Store) Ping(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("use database %s: %w", s.path, storageCause(err))
+		}
+	}()
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return err
 	}
-	return nil
+	defer conn.Close()
+	// SQLite waits by itself, and no context cuts that short.
+	if err := setBusyTimeout(ctx, conn, pingTimeout); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, setBusyTimeout(context.WithoutCancel(ctx), conn, busyTimeout)) }()
+	tx, err := conn.BeginTx(ctx, nil) // IMMEDIATE, as all of ours
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // there is nothing to roll back
+	var one int
+	return tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM server_secrets").Scan(&one)
+}
+
+func setBusyTimeout(ctx context.Context, conn *sql.Conn, timeout time.Duration) error {
+	_, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", timeout.Milliseconds()))
+	return err
 }
 
 // storageCause gives SQLite's codes the meaning that our callers need.
