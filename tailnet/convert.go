@@ -75,6 +75,12 @@ func readNode(node *tailnetv2.Node) (read parsed, left warning, err error) {
 	if len(read.allowed) == 0 {
 		read.allowed = read.addresses
 	}
+	for _, addr := range read.addresses {
+		// What is not allowed is not claimed either, so it may be another's.
+		if !slices.Contains(read.allowed, addr) {
+			return parsed{}, warning{}, fmt.Errorf("address %s is not among the allowed ones", addr)
+		}
+	}
 	read.endpoints, left, err = outsideEndpoints(node.GetEndpoints())
 	return read, left, err
 }
