@@ -44,6 +44,7 @@ type plane struct {
 	peers      []*tailnetv2.CoordinateResponse_PeerUpdate
 	sockets    []*websocket.Conn
 	resumes    []string // resume_token of each dial
+	lastWords  string   // ends the next coordination, once
 	said       []*tailnetv2.CoordinateRequest
 	active     sync.WaitGroup
 }
@@ -126,8 +127,12 @@ func (p *plane) upgrade(w http.ResponseWriter, r *http.Request) {
 
 func (p *plane) Coordinate(stream tailnetv2.DRPCTailnet_CoordinateStream) error {
 	p.mu.Lock()
-	peers := p.peers
+	peers, last := p.peers, p.lastWords
+	p.lastWords = ""
 	p.mu.Unlock()
+	if last != "" {
+		return stream.Send(&tailnetv2.CoordinateResponse{Error: last})
+	}
 	if len(peers) > 0 {
 		if err := stream.Send(&tailnetv2.CoordinateResponse{PeerUpdates: peers}); err != nil {
 			return err

@@ -65,6 +65,7 @@ func (s *session) probe(ctx context.Context) {
 			continue
 		case <-ticker.C:
 		}
+		s.tunnel.note(func(f *facts) { f.settled(time.Now()) })
 		active := s.collect()
 		next := make(map[uuid.UUID]look, len(active))
 		changed := len(active) != len(looks)

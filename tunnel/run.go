@@ -274,11 +274,7 @@ func (s *session) controlChanged(connected bool, err error) {
 		if f.control.connected && !connected {
 			t.saved.AsOf = time.Now()
 		}
-		f.control.connected, f.control.err = connected, err
-		f.control.failures++
-		if connected {
-			f.control.failures, f.control.ever = 0, true
-		}
+		f.reported(connected, err, time.Now())
 	})
 	if connected {
 		s.signal(s.connected)

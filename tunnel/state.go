@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/causewayhq/causeway/client"
 	"github.com/causewayhq/causeway/control"
@@ -68,6 +69,7 @@ const (
 	CodeVersion     = "control-version"
 	CodeRejected    = "control-rejected"
 	CodeNotPlane    = "control-not-causeway"
+	CodeTold        = "control-ended"
 	CodeHost        = "host-configuration"
 	CodeNames       = "names-not-resolved"
 	CodeLeftOut     = "names-left-out"
@@ -94,6 +96,8 @@ type facts struct {
 		failures  int // in a row: ended connections and failed dials
 		ever      bool
 		err       error
+		since     time.Time // of the present connection
+		told      error     // why the control plane ended one lately, in its words
 	}
 	applied struct {
 		done bool
@@ -113,7 +117,7 @@ type facts struct {
 func (f facts) same(other facts) bool {
 	return f.phase == other.phase && sameError(f.fatal, other.fatal) && f.names == other.names &&
 		f.control.connected == other.control.connected && f.control.ever == other.control.ever &&
-		f.unreachable() == other.unreachable() && sameError(f.control.err, other.control.err) &&
+		f.unreachable() == other.unreachable() && sameError(f.control.err, other.control.err) && sameError(f.control.told, other.control.told) &&
 		f.applied.done == other.applied.done && sameError(f.applied.err, other.applied.err) && sameError(f.trouble, other.trouble) &&
 		f.canary.done == other.canary.done && f.canary.ok == other.canary.ok && sameError(f.canary.err, other.canary.err) &&
 		len(f.leftOut) == len(other.leftOut) && sameError(f.saveErr, other.saveErr)
@@ -128,6 +132,9 @@ func sameError(a, b error) bool {
 func (f facts) decide() (State, []Problem) {
 	problems := f.problems()
 	serious := len(problems)
+	if f.control.told != nil && !f.unreachable() {
+		problems = append(problems, controlProblem(f.control.told))
+	}
 	if len(f.leftOut) > 0 {
 		problems = append(problems, leftOut(f.leftOut))
 	}
@@ -186,6 +193,29 @@ func (f facts) unreachable() bool {
 	return f.control.failures >= 2 || !f.control.ever
 }
 
+// toldFor is how long a connection has to last for what ended the one before to
+// be history.
+const toldFor = time.Minute
+
+// reported takes in a change of the control connection, or a failed dial.
+func (f *facts) reported(connected bool, err error, now time.Time) {
+	f.control.connected, f.control.err = connected, err
+	f.control.failures++
+	if connected {
+		f.control.failures, f.control.ever, f.control.since = 0, true, now
+	}
+	if errors.Is(err, control.ErrTold) {
+		f.control.told = err
+	}
+}
+
+// settled forgets what has been history for long enough.
+func (f *facts) settled(now time.Time) {
+	if f.control.connected && now.Sub(f.control.since) >= toldFor {
+		f.control.told = nil
+	}
+}
+
 // hopeless says that only the user can mend it.
 func hopeless(err error) bool {
 	return errors.Is(err, control.ErrSignedOut) || errors.Is(err, client.ErrSignedOut)
@@ -203,6 +233,8 @@ func controlProblem(err error) Problem {
 		return Problem{CodeSignedOut, err.Error(), "sign in again: causeway login"}
 	case errors.Is(err, client.ErrCertificate) || errors.As(err, &unknown) || errors.As(err, &hostname) || errors.As(err, &invalid):
 		return Problem{CodeCertificate, err.Error(), "install the authority that signed the certificate on this host, or use the URL that the certificate is for; check the clock"}
+	case errors.Is(err, control.ErrTold):
+		return Problem{CodeTold, err.Error(), "it is connected again by itself; if this repeats itself, the same state may be in use on two machines, else ask the administrator of the deployment"}
 	case errors.Is(err, client.ErrNotControlPlane):
 		return Problem{CodeNotPlane, err.Error(), "check the URL; a captive portal or a proxy may be answering instead"}
 	case errors.As(err, &dial) && dial.Status == http.StatusBadRequest:

@@ -38,6 +38,7 @@ func TestDecide(t *testing.T) {
 			f.control.connected, f.control.failures = false, 2
 			f.control.err = fmt.Errorf("x: %w", control.ErrSignedOut)
 		}, Degraded, CodeSignedOut},
+		{"the control plane said why it went", func(f *facts) { well(f); f.control.told = no }, Connected, CodeUnreachable},
 		{"host refuses", func(f *facts) { well(f); f.applied.err = no }, Degraded, CodeHost},
 		{"host in trouble", func(f *facts) { well(f); f.trouble = no }, Degraded, CodeHost},
 		{"canary not yet", func(f *facts) { well(f); f.canary.done, f.canary.ok = false, false }, Starting, ""},

@@ -88,3 +88,61 @@ func TestPingsOfAgentsThatAreGone(t *testing.T) {
 		}
 	})
 }
+
+// Why the control plane ended a connection shows until the next one has held
+// for a while, also if that comes at once; the tunnel is none the worse for it.
+func TestWhatTheControlPlaneSaid(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := barePlane()
+		network := servePipes(t, p)
+		r := newBubbleRig(t, p, network, t.TempDir()).start()
+		r.waitState(Connected)
+		synctest.Wait() // its handler of the first stream has begun
+		p.set(func(p *plane) { p.lastWords = "peer ID overwritten by new connection" })
+		p.drop()
+		status := r.wait("its words", func(s Status) bool { return s.ControlConnected && len(s.Problems) > 0 })
+		if first := status.Problems[0]; first.Code != CodeTold || !strings.Contains(first.Cause, "control plane says: peer ID overwritten by new connection") || first.Remedy == "" {
+			t.Errorf("problems %+v", status.Problems)
+		}
+		if status.State != Connected {
+			t.Errorf("state %s", status.State)
+		}
+		time.Sleep(toldFor - probeEvery)
+		if len(r.Status().Problems) != 1 {
+			t.Error("forgotten too soon")
+		}
+		time.Sleep(2 * probeEvery)
+		if problems := r.Status().Problems; len(problems) != 0 {
+			t.Errorf("it stays: %+v", problems)
+		}
+	})
+}
+
+// A token that is revoked while the tunnel runs: within seconds the user is
+// told to sign in again, names go on, and a good token mends it.
+func TestTokenRevoked(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := barePlane()
+		network := servePipes(t, p)
+		r := newBubbleRig(t, p, network, t.TempDir()).start()
+		r.waitState(Connected)
+		began := time.Now()
+		p.refuse(http.StatusUnauthorized)
+		status := r.wait("signed out", func(s Status) bool { return len(s.Problems) > 0 && s.Problems[0].Code == CodeSignedOut })
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("told after %v", took)
+		}
+		if status.State != Degraded || status.Problems[0].Remedy != "sign in again: causeway login" || len(status.Agents) != 1 {
+			t.Errorf("status %+v", status)
+		}
+		time.Sleep(time.Hour)
+		if status := r.Status(); status.State != Degraded || status.Problems[0].Code != CodeSignedOut || !resolves(t, r.Tunnel, "myws.coder", "main") {
+			t.Errorf("an hour later %+v", status)
+		}
+		// The token is good again (the clock of the control plane was wrong, say):
+		// nobody has to do anything.
+		p.refuse(0)
+		time.Sleep(signedOutWait + time.Second)
+		r.waitState(Connected)
+	})
+}
