@@ -100,8 +100,8 @@ func (m RelayMap) RewriteEmbedded(access *url.URL) RelayMap {
 	if access.Scheme == "http" {
 		port = 80
 	}
-	if explicit, err := strconv.Atoi(access.Port()); err == nil {
-		port = explicit
+	if explicit, err := strconv.ParseUint(access.Port(), 10, 16); err == nil {
+		port = int(explicit)
 	}
 	for id, region := range result.Regions {
 		if !m.Embedded[id] {
