@@ -332,4 +332,3 @@ func TestThousandsOfEndpoints(t *testing.T) {
 		t.Errorf("the record takes %d bytes", len(made.wire))
 	}
 }
-
