@@ -2,86 +2,12 @@ package tunnel
 
 import (
 	"fmt"
-	"log/slog"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-	"google.golang.org/protobuf/proto"
-
-	"github.com/causewayhq/causeway/control"
-	"github.com/causewayhq/causeway/dns"
 	"github.com/causewayhq/causeway/proto/tailnetv2"
-	"github.com/causewayhq/causeway/workspace"
 )
-
-// way is everything that a message of the control plane passes on its way to
-// the resolver and to the wanted host state, without the network.
-type way struct {
-	s            *session
-	state        *workspace.State
-	destinations *control.Destinations
-}
-
-func newWay(tb testing.TB) *way {
-	tb.Helper()
-	t := New(Config{Logger: slog.New(slog.DiscardHandler), Profile: profile(), StateDir: tb.TempDir(), OS: &host{}})
-	t.saved = fresh(profile())
-	t.saved.User.Username, t.saved.Suffix = "alice", "coder"
-	t.live = &live{answers: &resolver{dns: dns.New([]string{"coder"})}, pings: map[uuid.UUID]pong{}}
-	s := &session{tunnel: t, device: "fake0", host: make(chan struct{}, 1), dirty: make(chan struct{}, 1)}
-	return &way{s: s, state: &workspace.State{}, destinations: control.NewDestinations()}
-}
-
-func (w *way) pass(tb testing.TB, wire []byte, first bool) {
-	var update tailnetv2.WorkspaceUpdate
-	if err := proto.Unmarshal(wire, &update); err != nil {
-		tb.Fatal(err)
-	}
-	state, diff, err := w.state.Apply(&update, first)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	w.state = state
-	if first {
-		w.destinations.Sync(state.AgentIDs())
-	} else {
-		for _, agent := range diff.UpsertedAgents {
-			w.destinations.Add(agent.ID)
-		}
-		for _, agent := range diff.DeletedAgents {
-			w.destinations.Remove(agent.ID)
-		}
-	}
-	if err := w.s.workspaces(state, diff); err != nil {
-		tb.Fatal(err)
-	}
-	if config := w.s.wanted(); config.Interface == "" {
-		tb.Fatal("nothing is wanted of the host")
-	}
-}
-
-// manyAgents is a snapshot of n workspaces with one agent each.
-func manyAgents(tb testing.TB, n int) []byte {
-	tb.Helper()
-	update := &tailnetv2.WorkspaceUpdate{}
-	for i := range n {
-		one := snapshot(fmt.Sprint("main", i), fmt.Sprint("ws", i))
-		update.UpsertedWorkspaces = append(update.UpsertedWorkspaces, one.UpsertedWorkspaces...)
-		update.UpsertedAgents = append(update.UpsertedAgents, one.UpsertedAgents...)
-	}
-	return wireOf(tb, update)
-}
-
-func wireOf(tb testing.TB, update *tailnetv2.WorkspaceUpdate) []byte {
-	tb.Helper()
-	wire, err := proto.Marshal(update)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return wire
-}
 
 // cpu is the time that the process has spent on the processors: on a busy
 // machine the clock tells more of the others.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
+	pb "google.golang.org/protobuf/proto"
 
 	"github.com/causewayhq/causeway/proto"
 	"github.com/causewayhq/causeway/proto/tailnetv2"
@@ -276,5 +277,44 @@ func FuzzJSON(f *testing.F) {
 		if err != nil || json.Unmarshal(form, &back) != nil || !back.Equal(&s) {
 			t.Fatalf("%s does not come back: %v", form, err)
 		}
+	})
+}
+
+// FuzzApply gives any bytes to a state as a message: it never panics, a message
+// that fails changes nothing, and one that does not leads to where the model
+// goes.
+func FuzzApply(f *testing.F) {
+	for _, message := range []*update{
+		{}, {UpsertedWorkspaces: wss{ws("w1", "ONE"), ws("w4", "four")}, UpsertedAgents: ags{ag("a4", "new", "w4"), ag("a1", "main", "w2")}},
+		{DeletedAgents: ags{ag("a1", "", "")}, DeletedWorkspaces: wss{ws("w2", "")}}, {UpsertedAgents: ags{{Id: []byte("short")}}},
+	} {
+		wire, err := pb.Marshal(message)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(wire, false)
+		f.Add(wire, true)
+	}
+	f.Fuzz(func(t *testing.T, wire []byte, snapshot bool) {
+		message := &update{}
+		if pb.Unmarshal(wire, message) != nil {
+			return
+		}
+		s, m := start(t), emptyModel()
+		published, _ := s.Names("alice", "coder")
+		for _, w := range s.Workspaces() {
+			m.workspaces[w.ID] = w
+		}
+		for _, a := range s.Agents() {
+			m.agents[a.ID] = a
+		}
+		next, possible := m.after(message, snapshot)
+		applied, diff, err := s.Apply(message, snapshot)
+		if (err == nil) != possible || err != nil && applied != s || render(s) != before {
+			t.Fatalf("error %v, want one: %t; the old state is %s", err, !possible, render(s))
+		}
+		published = checkNames(t, published, diff, "alice", "coder", err)
+		checkState(t, applied, next, published, "alice", "coder")
+		checkDiff(t, diff, m, next, "alice", "coder")
 	})
 }
