@@ -59,8 +59,10 @@ func (b *bench) start(host *testnet.Host, name string, stdin io.Reader, stdout i
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
 // ready waits until the program has said so.
-func (p *process) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+func (p *process) ready(ctx context.Context) error { return p.readyWithin(ctx, 30*time.Second) }
+
+func (p *process) readyWithin(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
 		text, err := os.ReadFile(p.log)

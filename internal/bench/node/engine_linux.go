@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"sync"
@@ -45,7 +46,7 @@ func runEngine(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	flags.StringVar(&f.peer, "peer", "", "the other end's name; without it there is no peer")
 	flags.StringVar(&f.relay, "relay", "", "host:port of the relay (TLS, any certificate)")
 	flags.BoolVar(&f.relayed, "relayed", false, "no direct path")
-	flags.StringVar(&f.service, "service", "resolver", "what answers at the DNS address: resolver or echo")
+	flags.StringVar(&f.service, "service", "resolver", "what answers at the DNS address: resolver, snapshots or echo")
 	flags.IntVar(&f.known, "known", 0, "number of further known peers, all idle")
 	flags.StringVar(&f.profile, "profile", "", "file for a CPU profile")
 	flags.BoolVar(&f.debug, "debug", false, "log everything")
@@ -99,7 +100,7 @@ func (f engineFlags) run(ctx context.Context) error {
 	if f.peer == "" {
 		// What the making of the peers left behind is not the engine's.
 		debug.FreeOSMemory()
-		fmt.Fprintln(os.Stderr, "ready")
+		fmt.Fprintf(os.Stderr, "goroutines %d\nready\n", runtime.NumGoroutine())
 		<-ctx.Done()
 		return nil
 	}
@@ -203,20 +204,44 @@ func awaitPath(ctx context.Context, engine *tailnet.Engine, addr netip.Addr, dir
 	}
 }
 
-// addKnown makes peers known that nothing is sent to.
+// knownBatch is how many updates one response of a coordinator holds.
+const knownBatch = 1024
+
+// addKnown makes peers known that nothing is sent to, and prints how long the
+// engine took for them.
 func addKnown(engine *tailnet.Engine, count int) error {
+	var took time.Duration
+	for first := 0; first < count; first += knownBatch {
+		updates, err := knownPeers(first, min(first+knownBatch, count))
+		if err != nil {
+			return err
+		}
+		began := time.Now()
+		for _, update := range updates { // as a desktop does with every agent
+			engine.SetTunnelDestination(uuid.UUID(update.GetId()))
+		}
+		if err := engine.UpdatePeers(updates); err != nil {
+			return err
+		}
+		took += time.Since(began)
+	}
+	fmt.Fprintf(os.Stderr, "added %.3f\n", millis(took))
+	return nil
+}
+
+func knownPeers(from, to int) ([]*tailnetv2.CoordinateResponse_PeerUpdate, error) {
 	var updates []*tailnetv2.CoordinateResponse_PeerUpdate
-	for i := range count {
+	for i := from; i < to; i++ {
 		name := "known" + strconv.Itoa(i)
 		id := idOf(name)
 		identity := tailnet.NewIdentity()
 		public, err := identity.Node.Public().MarshalBinary()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		disco, err := identity.Disco.Public().MarshalText()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		prefix := netip.PrefixFrom(addrOf(name), 128).String()
 		updates = append(updates, &tailnetv2.CoordinateResponse_PeerUpdate{
@@ -227,5 +252,5 @@ func addKnown(engine *tailnet.Engine, count int) error {
 			},
 		})
 	}
-	return engine.UpdatePeers(updates)
+	return updates, nil
 }

@@ -17,6 +17,11 @@ const usage = `usage: node COMMAND [FLAGS]
   relay       a relay with TLS and STUN
   dns-serve   a DNS server on a UDP socket
   dns-load    queries with a window of unanswered ones; prints answers and seconds
+  rpc         round trips in the product's framing and on bare dRPC
+  reconnect   a control connection that is cut, and comes back
+  loops       control connections as desktops have them; prints when they come and go
+  fanout      node updates in a coordinator with many peers
+  dns-pace    queries at a fixed rate; prints how late the answers are
   first-reply ICMP echo requests until the first reply; prints its time in Unix nanoseconds
 `
 
@@ -32,6 +37,7 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	commands := map[string]func(context.Context, *flag.FlagSet, []string) error{
 		"engine": runEngine, "relay": runRelay, "dns-serve": serveDNS, "dns-load": loadDNS, "first-reply": firstReply,
+		"rpc": measureRPC, "reconnect": measureReconnect, "loops": runLoops, "fanout": measureFanOut, "dns-pace": paceDNS,
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
 		fmt.Fprint(os.Stderr, usage)

@@ -39,13 +39,9 @@ func newResolver() *dns.Resolver {
 // newService is what answers at the DNS address. The engine that sends the
 // answers comes later, by ready.
 func newService(kind string) (service *tailnet.Service, ready func(*tailnet.Engine), err error) {
-	answer := echo
-	switch kind {
-	case "resolver":
-		answer = newResolver().AnswerPacket
-	case "echo":
-	default:
-		return nil, nil, fmt.Errorf("service %q is neither resolver nor echo", kind)
+	answer, err := packetAnswerer(kind)
+	if err != nil {
+		return nil, nil, err
 	}
 	var engine atomic.Pointer[tailnet.Engine]
 	buffers := sync.Pool{New: func() any { return new([]byte) }}
