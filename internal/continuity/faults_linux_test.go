@@ -179,16 +179,34 @@ func noticedInTime(t *testing.T, h *house, began, _ time.Time) {
 // holePort is where requests to the REST API go to be swallowed.
 const holePort = "7081"
 
-// cutAPI ends the websocket; from then on requests get no answer, only the
-// Tailnet API is let through. It must come back under these conditions.
-func cutAPI(t *testing.T, h *house) time.Time {
-	ctx := t.Context()
-	hole, err := h.Start("api-hole", h.Net.Server.Command(context.WithoutCancel(ctx), h.Path("probe"), "api-hole", ":"+holePort, "127.0.0.1:"+h.Port()))
+// openHole ends the client's connections to the server; of new ones only the
+// Tailnet API is let through.
+func (h *house) openHole(t *testing.T) *rig.Program {
+	t.Helper()
+	hole, err := h.Start("api-hole", h.Net.Server.Command(context.WithoutCancel(t.Context()), h.Path("probe"), "api-hole", ":"+holePort, "127.0.0.1:"+h.Port()))
 	must(t, err)
 	t.Cleanup(hole.Kill)
 	must(t, hole.WaitFor(within(t, 10*time.Second), "ready"))
+	must(t, h.Net.Server.ResetAndRedirect(t.Context(), h.Port(), holePort, everywhere...))
+	h.holed = true
+	t.Cleanup(func() { h.closeHole(t) })
+	return hole
+}
+
+// closeHole lets new connections through again, if they were not.
+func (h *house) closeHole(t *testing.T) {
+	t.Helper()
+	if h.holed {
+		h.holed = false
+		must(t, h.Net.Server.Unredirect(context.WithoutCancel(t.Context())))
+	}
+}
+
+// cutAPI ends the websocket; from then on requests get no answer, only the
+// Tailnet API is let through. It must come back under these conditions.
+func cutAPI(t *testing.T, h *house) time.Time {
 	began := time.Now()
-	must(t, h.Net.Server.ResetAndRedirect(ctx, h.Port(), holePort, everywhere...))
+	hole := h.openHole(t)
 	var lost event
 	must(t, rig.Eventually(within(t, detect+reach), func() error {
 		var found bool
@@ -209,7 +227,7 @@ func cutAPI(t *testing.T, h *house) time.Time {
 		t.Error("the API is reachable")
 	}
 	hold(t, max(0, h.lengths.cut-time.Since(began)))
-	must(t, h.Net.Server.Unredirect(ctx))
+	h.closeHole(t)
 	figure(t, "%d requests to the API were swallowed, %d connections to the Tailnet API let through", strings.Count(hole.Log(), "swallowed"), strings.Count(hole.Log(), "forwarded"))
 	healed := time.Now()
 	hole.Kill() // with it goes the connection that it carries

@@ -41,29 +41,38 @@ func TestStartWithoutServer(t *testing.T) {
 			hold(t, 3*time.Second) // for the age to be seen
 			h.startAlone(t)
 			h.healed(t)
-			h.reconnected(t)
+			h.reconnected(t, "the end of the cut")
 		})
 	}
+}
+
+// TestStartWithoutAPI starts the daemon while only the Tailnet API answers: what
+// it would ask the REST API about itself it knows already.
+func TestStartWithoutAPI(t *testing.T) {
+	if sample(t) {
+		t.Skip("not in the sample: make continuity runs it")
+	}
+	h := build(t)
+	h.reachDirectly(t)
+	must(t, h.endDaemon(within(t, 30*time.Second), "TERM"))
+	hole := h.openHole(t)
+	h.startDaemon(t)
+	h.reconnected(t, "the start")
+	must(t, rig.Eventually(within(t, 10*time.Second), func() error {
+		if !strings.Contains(hole.Log(), "swallowed") {
+			return fmt.Errorf("the daemon has not asked the API: %s", hole.Log())
+		}
+		return nil
+	}))
+	h.reachDirectly(t)
+	figure(t, "%d requests to the API were swallowed", strings.Count(hole.Log(), "swallowed"))
 }
 
 // startAlone starts the daemon and holds what it does without the server.
 func (h *house) startAlone(t *testing.T) {
 	t.Helper()
-	asking, err := h.Start("first-"+strconv.FormatInt(time.Now().UnixNano(), 36), h.On(t.Context(), h.Path("probe"), "first-answer", rig.Name, "20s"))
-	must(t, err)
-	must(t, asking.WaitFor(within(t, 10*time.Second), "asking"))
-	began := time.Now()
-	must(t, h.StartDaemon(within(t, 20*time.Second)))
-	must(t, asking.WaitFor(within(t, 20*time.Second), h.addr))
-	var at int64
-	_, err = fmt.Sscanf(strings.TrimPrefix(asking.Log(), "asking\n"), "%d", &at)
-	must(t, err)
-	took := time.Unix(0, at).Sub(began)
-	figure(t, "names answer %.2f s after the start of the daemon, bound %.0f s", took.Seconds(), firstAnswerLimit.Seconds())
-	if took > firstAnswerLimit {
-		t.Errorf("first answer after %v, the bound is %v", took, firstAnswerLimit)
-	}
-	_, err = h.Client(within(t, 30*time.Second), h.Path("probe"), "tcp-check", rig.Name+":"+echoPort, "25s")
+	began := h.startDaemon(t)
+	_, err := h.Client(within(t, 30*time.Second), h.Path("probe"), "tcp-check", rig.Name+":"+echoPort, "25s")
 	must(t, err)
 	figure(t, "TCP to the agent %.2f s after the start of the daemon", time.Since(began).Seconds())
 	h.reachDirectly(t)
@@ -74,6 +83,26 @@ func (h *house) startAlone(t *testing.T) {
 	if addr == h.addr || !strings.HasPrefix(addr, "fd60:627a:a42b:") {
 		t.Errorf("%s is %s", spareName, addr)
 	}
+}
+
+// startDaemon starts it and holds it to the time of the first answer.
+func (h *house) startDaemon(t *testing.T) (began time.Time) {
+	t.Helper()
+	asking, err := h.Start("first-"+strconv.FormatInt(time.Now().UnixNano(), 36), h.On(t.Context(), h.Path("probe"), "first-answer", rig.Name, "20s"))
+	must(t, err)
+	must(t, asking.WaitFor(within(t, 10*time.Second), "asking"))
+	began = time.Now()
+	must(t, h.StartDaemon(within(t, 20*time.Second)))
+	must(t, asking.WaitFor(within(t, 20*time.Second), h.addr))
+	var at int64
+	_, err = fmt.Sscanf(strings.TrimPrefix(asking.Log(), "asking\n"), "%d", &at)
+	must(t, err)
+	took := time.Unix(0, at).Sub(began)
+	figure(t, "names answer %.2f s after the start of the daemon, bound %.0f s", took.Seconds(), firstAnswerLimit.Seconds())
+	if took > firstAnswerLimit {
+		t.Errorf("first answer after %v, the bound is %v", took, firstAnswerLimit)
+	}
+	return began
 }
 
 // reachDirectly waits for an answer over the direct path.
@@ -107,7 +136,7 @@ func (h *house) saysFromCache(t *testing.T) {
 }
 
 // reconnected waits until the control plane is there again.
-func (h *house) reconnected(t *testing.T) {
+func (h *house) reconnected(t *testing.T, after string) {
 	t.Helper()
 	began := time.Now()
 	must(t, rig.Eventually(within(t, pause+dial+10*time.Second), func() error {
@@ -121,7 +150,7 @@ func (h *house) reconnected(t *testing.T) {
 		return nil
 	}))
 	took, allowed := time.Since(began), redial(0)
-	figure(t, "control plane connected %.2f s after the end of the cut, bound %v", took.Seconds(), allowed)
+	figure(t, "control plane connected %.2f s after %s, bound %v", took.Seconds(), after, allowed)
 	if took > allowed.limit+reach {
 		t.Errorf("connected after %v, the bound is %v", took, allowed)
 	}

@@ -97,6 +97,7 @@ type house struct {
 	load       *monitor
 	lengths    lengths
 	isCut      bool
+	holed      bool
 	quiet      time.Duration // p99 of lookups while nothing happens
 }
 

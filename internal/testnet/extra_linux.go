@@ -75,7 +75,7 @@ func (h *Host) Attempts(ctx context.Context) (int, error) {
 // this host at their next packet, and leads new ones to another port, until
 // Unredirect.
 func (h *Host) ResetAndRedirect(ctx context.Context, from, to string, addrs ...string) error {
-	return h.nft(ctx, `table inet redirect {
+	return h.nft(ctx, `table inet detour {
 	set far { type ipv4_addr; elements = { `+strings.Join(addrs, ", ")+` } }
 	chain pre { type nat hook prerouting priority dstnat; ip saddr @far tcp dport `+from+` redirect to :`+to+`; }
 	chain in { type filter hook input priority -10; ip saddr @far tcp dport `+from+` reject with tcp reset; }
@@ -86,7 +86,7 @@ func (h *Host) ResetAndRedirect(ctx context.Context, from, to string, addrs ...s
 // Unredirect undoes ResetAndRedirect for new connections; the redirected ones
 // stay where they are.
 func (h *Host) Unredirect(ctx context.Context) error {
-	return h.nft(ctx, "delete table inet redirect\n")
+	return h.nft(ctx, "delete table inet detour\n")
 }
 
 // Freeze stops every process of the system, process 1 too, as the pause of a
