@@ -1,0 +1,145 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/causewayhq/causeway/internal/rig"
+	"github.com/causewayhq/causeway/internal/testnet"
+)
+
+// revocationLimit is how soon after its token is revoked nothing flows to or
+// from a client any more.
+const revocationLimit = 10 * time.Second
+
+// TestRevocation takes the client's token away under an open session, by a
+// subcommand beside the running server: the session goes silent, the names stay,
+// the status says what to do, and doing it mends everything.
+func TestRevocation(t *testing.T) {
+	for name, path := range map[string]string{"Direct": "direct", "Relay": "relay"} {
+		t.Run(name, func(t *testing.T) {
+			needRig(t, true)
+			stack := newStack(t, testnet.EasyNAT, testnet.EasyNAT)
+			if path == "relay" {
+				must(t, stack.Net.ClientRouter.BlockUDP(t.Context()))
+			}
+			upAndReach(t, stack)
+			must(t, rig.Eventually(within(t, 30*time.Second), func() error { return pathIs(t, stack, path) }))
+			revokeUnder(t, stack)
+			restore(t, stack)
+		})
+	}
+}
+
+// revokeUnder revokes the client's token while a session prints lines.
+func revokeUnder(t *testing.T, stack *rig.Stack) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	session := ssh(ctx, stack, rig.Name, `n=0; while :; do n=$((n+1)); echo $n; sleep 0.1; done`)
+	output, err := session.StdoutPipe()
+	must(t, err)
+	must(t, session.Start())
+	read := &lines{}
+	var done sync.WaitGroup
+	done.Go(func() { read.follow(bufio.NewScanner(output)) })
+	defer done.Wait()
+	defer func() { _ = session.Wait() }() // it was cut off
+	defer cancel()
+	must(t, rig.Eventually(within(t, 30*time.Second), func() error {
+		if count, err := read.count(); count < 20 {
+			return fmt.Errorf("%d lines: %w", count, err)
+		}
+		return nil
+	}))
+
+	revoked := time.Now()
+	revokeTokens(t, stack, rig.Owner)
+	must(t, rig.Eventually(within(t, 40*time.Second), func() error {
+		if silence := read.gap(); silence < 5*time.Second {
+			return fmt.Errorf("a line %v ago", silence)
+		}
+		return nil
+	}))
+	read.mu.Lock()
+	took := read.lastTime.Sub(revoked)
+	read.mu.Unlock()
+	figure(t, "last line %.2f s after the revocation", took.Seconds())
+	if took > revocationLimit {
+		t.Errorf("the session went on for %v after the revocation, allowed are %v", took, revocationLimit)
+	}
+	expectSignedOut(t, stack)
+	// And it stays silent: the client does not find another way.
+	before, _ := read.count()
+	time.Sleep(5 * time.Second)
+	if after, _ := read.count(); after != before {
+		t.Errorf("%d further lines", after-before)
+	}
+}
+
+// revokeTokens revokes every token of a user that is still good.
+func revokeTokens(t *testing.T, stack *rig.Stack, user string) {
+	t.Helper()
+	output, err := stack.Admin(t.Context(), "token", "list", user, "--json")
+	must(t, err)
+	var listed struct {
+		Tokens []struct {
+			ID        string     `json:"id"`
+			RevokedAt *time.Time `json:"revoked_at"`
+		} `json:"tokens"`
+	}
+	must(t, json.Unmarshal([]byte(output), &listed))
+	for _, token := range listed.Tokens {
+		if token.RevokedAt == nil {
+			_, err := stack.Admin(t.Context(), "token", "revoke", token.ID)
+			must(t, err)
+		}
+	}
+}
+
+// expectSignedOut holds what is left to a client whose token was revoked: the
+// names, and a status that says what to do.
+func expectSignedOut(t *testing.T, stack *rig.Stack) {
+	t.Helper()
+	must(t, rig.Eventually(within(t, 20*time.Second), func() error {
+		output, _ := stack.Causeway(t.Context(), "status")
+		if !strings.Contains(output, "causeway login") || !strings.Contains(strings.ToLower(output), "sign") {
+			return fmt.Errorf("status says %s", output)
+		}
+		return nil
+	}))
+	if output, err := stack.Client(t.Context(), "getent", "ahosts", rig.Name); err != nil || !strings.Contains(output, "fd60:627a:a42b:") {
+		t.Errorf("the name is gone: %v %s", err, output)
+	}
+	if output, err := stack.Causeway(t.Context(), "dns", "query", rig.Name); err != nil || !strings.Contains(output, "fd60:627a:a42b:") {
+		t.Errorf("our own resolver does not answer: %v %s", err, output)
+	}
+}
+
+// restore signs in again, which is all that it takes.
+func restore(t *testing.T, stack *rig.Stack) {
+	t.Helper()
+	var answer struct {
+		Token string `json:"token"`
+	}
+	output, err := stack.Admin(t.Context(), "token", "create", rig.Owner, "--json")
+	must(t, err)
+	must(t, json.Unmarshal([]byte(output), &answer))
+	began := time.Now()
+	must(t, stack.Login(within(t, 30*time.Second), answer.Token))
+	must(t, rig.Eventually(within(t, 40*time.Second), func() error {
+		_, err := stack.Causeway(within(t, 10*time.Second), "ping", rig.Name, "-c", "1", "--timeout", "5s")
+		return err
+	}))
+	figure(t, "reached again %.2f s after the sign-in", time.Since(began).Seconds())
+	output2, err := ssh(within(t, 30*time.Second), stack, rig.Name, "echo back").CombinedOutput()
+	if err != nil || strings.TrimSpace(string(output2)) != "back" {
+		t.Errorf("a new session: %v %s", err, output2)
+	}
+}
