@@ -22,6 +22,7 @@ func TestContinuity(t *testing.T) {
 		quiet = 3 * time.Second
 	}
 	h.measureQuiet(t, quiet)
+	t.Log("head: lasted | lookups | failed | wrong | slow (> 1 s) | refused once | p99 | flows broken of 11 | longest silence of a flow | path of the flows | healthy after its end | bound")
 	t.Run("Direct", func(t *testing.T) {
 		for _, f := range faults() {
 			if f.direct && (f.short && f.name != "RelayRestarted" || !short) {
@@ -74,10 +75,15 @@ func (h *house) endure(t *testing.T, f fault, limit func(time.Duration) bound, m
 		t.Fatalf("not healthy again: %v\n%v\n%s", err, got, strings.Join(got.told, "\n"))
 	}
 	took := at.Sub(healed)
-	figure(t, "%v, p99 quiet %s; healthy %.2f s after, bound %v", got, milliseconds(h.quiet), took.Seconds(), allowed)
-	if f.path != "" && moves {
-		figure(t, "path of the flows: %s", f.path)
+	path := "kept"
+	switch {
+	case f.path != "" && moves:
+		path = f.path
+	case moves:
+		path = "another afterwards"
 	}
+	t.Logf("row: %.0f s | %d | %d | %d | %d | %d | %s | %d | %.2f s | %s | %.2f s | %v", healed.Sub(began).Seconds(), got.right+got.failed+got.wrong,
+		got.failed, got.wrong, got.slow, got.refused, milliseconds(got.p99), got.broken, got.stall.Seconds(), path, took.Seconds(), allowed)
 	if !moves && got.stall > steady {
 		t.Errorf("%s was silent for %v, allowed are %v where nobody touched its path", got.stallOf, got.stall, steady)
 	}

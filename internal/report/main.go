@@ -26,12 +26,14 @@ type cell struct {
 	name, result string
 	seconds      float64
 	figures      []string
+	rows         []string // of the table
 	output       strings.Builder
 }
 
 type report struct {
 	cells  []*cell
 	byName map[string]*cell
+	head   string   // of the table, columns set off by |
 	quiet  bool     // show failures and packages only
 	broken []string // packages that failed without a failing test
 }
@@ -99,6 +101,13 @@ func (r *report) take(line string, show io.Writer) {
 			at.figures = append(at.figures, strings.TrimSpace(figure))
 			fmt.Fprintf(show, "      %s: %s\n", e.Test, strings.TrimSpace(figure))
 		}
+		if _, head, found := strings.Cut(e.Output, "head: "); found {
+			r.head = strings.TrimSpace(head)
+		}
+		if _, row, found := strings.Cut(e.Output, "row: "); found {
+			at.rows = append(at.rows, strings.TrimSpace(row))
+			fmt.Fprintf(show, "      %s: %s\n", e.Test, strings.TrimSpace(row))
+		}
 	case "pass", "fail", "skip":
 		at.result, at.seconds = e.Action, e.Elapsed
 		if e.Action == "fail" || !r.quiet {
@@ -160,6 +169,7 @@ func (r *report) markdown(title string) string {
 	for _, pkg := range r.broken {
 		fmt.Fprintf(&text, "| %s | broken | |\n", pkg)
 	}
+	r.table(&text)
 	text.WriteString("\n## Figures\n\nOne noisy 2-core virtual machine: for ratios and orders of magnitude, not for absolutes.\n\n")
 	for _, at := range r.cells {
 		for _, figure := range at.figures {
@@ -167,4 +177,19 @@ func (r *report) markdown(title string) string {
 		}
 	}
 	return text.String()
+}
+
+// table writes the rows of all cells, if there are any.
+func (r *report) table(text *strings.Builder) {
+	if r.head == "" {
+		return
+	}
+	columns := 1 + strings.Count(r.head, "|")
+	fmt.Fprintf(text, "\n| | %s |\n|---|%s\n", r.head, strings.Repeat("---|", columns))
+	for _, at := range r.cells {
+		for _, row := range at.rows {
+			_, name, _ := strings.Cut(at.name, "/")
+			fmt.Fprintf(text, "| %s | %s |\n", name, row)
+		}
+	}
 }

@@ -20,6 +20,11 @@ func TestReport(t *testing.T) {
 {"Action":"skip","Package":"x/e2e","Test":"C","Elapsed":1}
 {"Action":"fail","Package":"x/e2e","Elapsed":1}
 `, 1, 1, 1, 0, "- e2e: A: 3 s to direct"},
+		"a table": {`{"Action":"run","Package":"x/e2e","Test":"A/b"}
+{"Action":"output","Package":"x/e2e","Test":"A/b","Output":"    a_test.go:1: head: lost | late\n"}
+{"Action":"output","Package":"x/e2e","Test":"A/b","Output":"    a_test.go:2: row: 0 | 3 s\n"}
+{"Action":"pass","Package":"x/e2e","Test":"A/b","Elapsed":1}
+`, 1, 0, 0, 0, "\n| | lost | late |\n|---|---|---|\n| b | 0 | 3 s |\n"},
 		"never ended":    {`{"Action":"run","Package":"x/e2e","Test":"A"}` + "\n", 0, 1, 0, 0, ""},
 		"did not build":  {"x/e2e/a.go:1: broken\n" + `{"Action":"fail","Package":"x/e2e"}` + "\n", 0, 1, 0, 1, ""},
 		"nothing at all": {"", 0, 0, 0, 0, ""},
