@@ -46,9 +46,6 @@ func (e *Engine) apply(changes []change) {
 			}
 			continue
 		}
-		if made.shake {
-			e.shake(made.id)
-		}
 		if former == nil || former.record != made.record || made.anew {
 			a.program(made, former)
 		}
@@ -59,6 +56,11 @@ func (e *Engine) apply(changes []change) {
 			delete(a.restarted, public)
 		}
 		e.upstream.SyncDevicePeer(public)
+	}
+	for _, made := range changes {
+		if made.shake {
+			e.shake(made.id)
+		}
 	}
 }
 

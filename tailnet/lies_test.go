@@ -105,6 +105,8 @@ func TestLies(t *testing.T) {
 // check looks at what has to hold between a roster's tables at all times.
 func (b *bench) check(t *testing.T) {
 	t.Helper()
+	b.lifecycle.mu.Lock()
+	defer b.lifecycle.mu.Unlock()
 	b.roster.check(t)
 }
 
