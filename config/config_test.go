@@ -34,7 +34,7 @@ func TestDefaultsPassTheirOwnCheck(t *testing.T) {
 }
 
 func TestOrderOfSources(t *testing.T) {
-	file := write(t, "# ours\ninterface: file0\nsocket: /file.sock\nlog-level: debug\nlog-format: json\n")
+	file := write(t, "# ours\ninterface: file0\nsocket: /file.sock\nlog-level: debug\nlog-format: json\ntelemetry: true\n")
 	env := map[string]string{"CAUSEWAY_CONFIG": file, "CAUSEWAY_INTERFACE": "env0", "CAUSEWAY_SOCKET": "/env.sock", "CAUSEWAY_LOG_FORMAT": ""}
 	got, err := Load(Sources{
 		Flags:     map[string]string{"interface": "flag0"},
@@ -45,7 +45,7 @@ func TestOrderOfSources(t *testing.T) {
 	}
 	want := Daemon{
 		StateDir: DefaultStateDir, Socket: "/env.sock", Interface: "flag0",
-		LogLevel: slog.LevelDebug, LogFormat: "json", File: file,
+		LogLevel: slog.LevelDebug, LogFormat: "json", Telemetry: true, File: file,
 	}
 	if got != want {
 		t.Errorf("Load() = %+v\nwant %+v", got, want)

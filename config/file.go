@@ -13,7 +13,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 )
 
-// maxFile bounds the settings file, in bytes. Six settings need a few hundred;
+// maxFile bounds the settings file, in bytes. The settings need a few hundred;
 // the rest is room for comments.
 const maxFile = 64 << 10
 

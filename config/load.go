@@ -12,6 +12,7 @@ type Daemon struct {
 	Interface string
 	LogLevel  slog.Level
 	LogFormat string // "text" or "json"
+	Telemetry bool
 	// File is the settings file that was read, or would have been.
 	File string
 }
@@ -83,6 +84,7 @@ func assemble(values map[string]string, path string) (Daemon, error) {
 		Interface: values[Interface],
 		LogLevel:  level,
 		LogFormat: values[LogFormat],
+		Telemetry: values[Telemetry] == "true",
 		File:      path,
 	}, nil
 }

@@ -55,6 +55,7 @@ const (
 	Interface = "interface"
 	LogLevel  = "log-level"
 	LogFormat = "log-format"
+	Telemetry = "telemetry"
 )
 
 // FileEnv is the environment variable that names the settings file, and
@@ -88,6 +89,11 @@ func Schema() []Setting {
 			Name: LogFormat, Env: "CAUSEWAY_LOG_FORMAT", Default: "text", Kind: Choice,
 			Choices: []string{"text", "json"},
 			Doc:     "format of the log on standard error",
+		},
+		{
+			Name: Telemetry, Env: "CAUSEWAY_TELEMETRY", Default: "false", Kind: Choice,
+			Choices: []string{"false", "true"},
+			Doc:     "tell the control plane how workspaces are reached; addresses and host names are hashed",
 		},
 	}
 }

@@ -24,7 +24,13 @@ type Telemetry struct {
 	log *slog.Logger
 
 	mu    sync.Mutex
-	queue chan *tailnetv2.TelemetryEvent // of the present client; nil: there is none
+	queue chan parcel // of the present client; nil: there is none
+}
+
+// parcel is an event, or the mark behind which nothing waits any more.
+type parcel struct {
+	event *tailnetv2.TelemetryEvent
+	mark  chan struct{}
 }
 
 // NewTelemetry makes the carrier; nothing is sent before a Loop has it. The
@@ -46,22 +52,43 @@ func (t *Telemetry) Send(event *tailnetv2.TelemetryEvent) {
 		return
 	}
 	select {
-	case t.queue <- event:
+	case t.queue <- parcel{event: event}:
 	default:
 		t.log.Debug("telemetry event dropped: too many wait")
 	}
 }
 
+// Flush waits until what was handed over has been sent, or the context ends. It
+// is for the moment before the last connection is closed.
+func (t *Telemetry) Flush(ctx context.Context) {
+	t.mu.Lock()
+	queue := t.queue
+	t.mu.Unlock()
+	if queue == nil {
+		return
+	}
+	mark := make(chan struct{})
+	select {
+	case queue <- parcel{mark: mark}:
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-mark:
+	case <-ctx.Done():
+	}
+}
+
 // install makes the queue of a new client take the place of the old one's.
-func (t *Telemetry) install() chan *tailnetv2.TelemetryEvent {
+func (t *Telemetry) install() chan parcel {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.queue = make(chan *tailnetv2.TelemetryEvent, telemetryQueue)
+	t.queue = make(chan parcel, telemetryQueue)
 	return t.queue
 }
 
 // forget takes a client out, unless a newer one has replaced it.
-func (t *Telemetry) forget(queue chan *tailnetv2.TelemetryEvent) {
+func (t *Telemetry) forget(queue chan parcel) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.queue == queue {
@@ -72,15 +99,19 @@ func (t *Telemetry) forget(queue chan *tailnetv2.TelemetryEvent) {
 // run sends what comes into the queue, one event in each request, until the
 // context ends or the control plane turns out not to know the call. No other
 // failure ends it, and none of them concerns the connection.
-func (t *Telemetry) run(ctx context.Context, client tailnetv2.Client22, queue chan *tailnetv2.TelemetryEvent) {
+func (t *Telemetry) run(ctx context.Context, client tailnetv2.Client22, queue chan parcel) {
 	defer t.forget(queue)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case event := <-queue:
+		case next := <-queue:
+			if next.mark != nil {
+				close(next.mark)
+				continue
+			}
 			callCtx, cancel := context.WithTimeout(ctx, telemetryTimeout)
-			_, err := client.PostTelemetry(callCtx, &tailnetv2.TelemetryRequest{Events: []*tailnetv2.TelemetryEvent{event}})
+			_, err := client.PostTelemetry(callCtx, &tailnetv2.TelemetryRequest{Events: []*tailnetv2.TelemetryEvent{next.event}})
 			cancel()
 			switch {
 			case Unimplemented(err):

@@ -41,7 +41,10 @@ type member struct {
 type session struct {
 	// handshake is the last one in Unix nanoseconds, 0 if there was none.
 	handshake atomic.Int64
-	live      atomic.Bool
+	// tried is when the first handshake began, in Unix nanoseconds, and setup
+	// how many nanoseconds it then took to a session.
+	tried, setup atomic.Int64
+	live         atomic.Bool
 	// sent and received are when the last packet went either way, used is when
 	// the last one did that carried data, in Unix nanoseconds.
 	sent, received, used atomic.Int64

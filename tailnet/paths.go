@@ -45,6 +45,9 @@ type PeerStatus struct {
 	Direct      bool
 	Endpoint    netip.AddrPort
 	RelayRegion int
+	// Setup is how long the first session took from the first try; 0 if there
+	// was none, or the peer began it.
+	Setup time.Duration
 	// RxBytes and TxBytes count since WireGuard made the peer: it forgets a
 	// peer that was idle for about 9 minutes.
 	RxBytes, TxBytes uint64
@@ -118,7 +121,7 @@ func (e *Engine) Peer(id uuid.UUID) (PeerStatus, bool) {
 		peer.session.noteHandshake(active.LastHandshake())
 		status.RxBytes, status.TxBytes = active.RxBytes(), active.TxBytes()
 	}
-	status.LastHandshake = peer.session.lastHandshake()
+	status.LastHandshake, status.Setup = peer.session.lastHandshake(), time.Duration(peer.session.setup.Load())
 	since := time.Now().Add(-activeWindow).UnixNano()
 	status.Active = peer.session.sent.Load() > since || peer.session.received.Load() > since
 	if path := peer.session.path.Load(); path != nil {
@@ -210,10 +213,17 @@ func (e *Engine) sessionChanged(public key.NodePublic, state wgengine.PeerWireGu
 	if peer == nil {
 		return
 	}
+	now := time.Now()
 	peer.session.live.Store(state == wgengine.PeerWireGuardStateEstablished)
+	if state == wgengine.PeerWireGuardStateHandshake {
+		peer.session.tried.CompareAndSwap(0, now.UnixNano())
+	}
 	if state == wgengine.PeerWireGuardStateEstablished {
 		first := peer.session.lastHandshake().IsZero()
-		peer.session.noteHandshake(time.Now())
+		peer.session.noteHandshake(now)
+		if began := peer.session.tried.Load(); began != 0 {
+			peer.session.setup.CompareAndSwap(0, max(now.UnixNano()-began, 1))
+		}
 		if first && e.config.SessionBegan != nil {
 			e.config.SessionBegan()
 		}

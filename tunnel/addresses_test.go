@@ -89,7 +89,10 @@ func certified(_ context.Context, conn net.Conn) (net.Conn, error) {
 }
 
 // The resolvers of the tests.
-func unanswering(ctx context.Context, _ string) ([]netip.Addr, error) { <-ctx.Done(); return nil, ctx.Err() }
+func unanswering(ctx context.Context, _ string) ([]netip.Addr, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
 func denying(_ context.Context, host string) ([]netip.Addr, error) {
 	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 }

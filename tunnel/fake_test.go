@@ -46,6 +46,7 @@ type plane struct {
 	resumes    []string // resume_token of each dial
 	lastWords  string   // ends the next coordination, once
 	said       []*tailnetv2.CoordinateRequest
+	events     []*tailnetv2.TelemetryEvent
 	active     sync.WaitGroup
 }
 
@@ -180,6 +181,11 @@ func (p *plane) WorkspaceUpdates(_ *tailnetv2.WorkspaceUpdatesRequest, stream ta
 
 func (p *plane) RefreshResumeToken(context.Context, *tailnetv2.RefreshResumeTokenRequest) (*tailnetv2.RefreshResumeTokenResponse, error) {
 	return &tailnetv2.RefreshResumeTokenResponse{Token: "resume-1", ExpiresAt: inAnHour()}, nil
+}
+
+func (p *plane) PostTelemetry(_ context.Context, request *tailnetv2.TelemetryRequest) (*tailnetv2.TelemetryResponse, error) {
+	p.set(func(p *plane) { p.events = append(p.events, request.GetEvents()...) })
+	return &tailnetv2.TelemetryResponse{}, nil
 }
 
 // rig is a tunnel with everything around it faked but the control connection.

@@ -60,7 +60,7 @@ func (s *session) probe(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-s.began:
-			s.collect() // the state file must know it before anything can happen to us
+			s.tell(s.collect()) // the state file must know it before anything can happen to us
 			s.signal(s.urgent)
 			continue
 		case <-ticker.C:
@@ -82,6 +82,7 @@ func (s *session) probe(ctx context.Context) {
 			}
 		}
 		looks = next
+		s.tell(active)
 		if changed {
 			s.tunnel.mu.Lock()
 			s.tunnel.notify()

@@ -135,8 +135,9 @@ type session struct {
 	loop    *control.Loop
 	disk    interface{ save(saved) error }
 	http    *http.Client
-	device  string // name of the interface
-	asked   bool   // the control plane has just said who we are
+	teller  *teller // nil: telemetry is off
+	device  string  // name of the interface
+	asked   bool    // the control plane has just said who we are
 
 	// One-slot signals: bring the host up to date, look with the canary, save
 	// soon, save now, the control connection is up, try again what failed, a
@@ -154,9 +155,10 @@ func (s *session) signal(to chan struct{}) {
 func (s *session) run(ctx context.Context, device tun.Device, kept saved) error {
 	t := s.tunnel
 	defer device.Close() // the engine has closed it; a fake one may not have
+	s.teller = newTeller(t.config.Telemetry, t.log, t.config.Version, kept.ClientID)
 	s.loop = s.newLoop(kept)
 	t.mu.Lock()
-	t.live = &live{engine: s.engine, answers: s.answers, loop: s.loop, pings: map[uuid.UUID]pong{}}
+	t.live = &live{engine: s.engine, answers: s.answers, loop: s.loop, teller: s.teller, pings: map[uuid.UUID]pong{}}
 	t.publish()
 	t.mu.Unlock()
 	t.setKick(s.kick)
@@ -166,7 +168,10 @@ func (s *session) run(ctx context.Context, device tun.Device, kept saved) error 
 	ctx, cancel := context.WithCancel(ctx)
 	var group sync.WaitGroup
 	failed := make(chan error, 1)
-	group.Go(func() { _ = s.loop.Run(ctx) })
+	// The loop ends last of all, so that what is over can still be told.
+	loopCtx, stopLoop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLoop()
+	group.Go(func() { _ = s.loop.Run(loopCtx) })
 	group.Go(func() { s.watchHost(ctx) })
 	group.Go(func() { s.keepHost(ctx) })
 	group.Go(func() { s.canary(ctx) })
@@ -180,6 +185,8 @@ func (s *session) run(ctx context.Context, device tun.Device, kept saved) error 
 	})
 	<-ctx.Done()
 	cancel()
+	s.teller.close(t.surroundings)
+	stopLoop()
 	t.note(func(f *facts) { f.phase = phaseStopping })
 	group.Wait()
 	left := s.shutdown()
@@ -231,12 +238,12 @@ func (s *session) newLoop(kept saved) *control.Loop {
 	profile := s.tunnel.config.Profile
 	return &control.Loop{
 		Dialer: &control.Dialer{
-			URL: profile.URL, Path: control.UserPath, Version: proto.V23, Header: profile.Headers, HTTP: s.http, Logger: s.tunnel.log,
+			URL: profile.URL, Path: control.UserPath, Header: profile.Headers, HTTP: s.http, Logger: s.tunnel.log,
 			Token: func() string { return string(profile.Token) },
 		},
 		Logger: s.tunnel.log, Coordinatee: s.engine, OwnerID: kept.User.ID, Known: kept.Workspaces,
 		RelayMap: s.relays, Workspaces: s.workspaces, Connected: s.controlChanged,
-		Resume: kept.Resume, ResumeChanged: s.resumeChanged,
+		Resume: kept.Resume, ResumeChanged: s.resumeChanged, Telemetry: s.teller.on(),
 	}
 }
 

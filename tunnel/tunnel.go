@@ -77,6 +77,11 @@ type Config struct {
 	OpenDevice func(name string, mtu int) (tun.Device, error)
 	// Interface is the name of the device; empty is DefaultInterface.
 	Interface string
+	// Telemetry tells the control plane how agents are reached. Addresses and
+	// host names are hashed.
+	Telemetry bool
+	// Version of this program, for telemetry.
+	Version string
 }
 
 // Errors of Run, beside the context's. The service makes exit codes of them.
@@ -121,6 +126,7 @@ type live struct {
 	engine  Engine
 	answers answers
 	loop    *control.Loop
+	teller  *teller
 	book    book                // names and addresses of agents
 	leftOut map[uuid.UUID]error // agents that lack names, and why
 	pings   map[uuid.UUID]pong
@@ -234,6 +240,7 @@ func (t *Tunnel) Ping(ctx context.Context, name string) (PingReply, error) {
 	if err != nil {
 		return PingReply{}, err
 	}
+	running.teller.pinged(found.agent, result, t.surroundings)
 	reply := PingReply{Name: found.name, Addr: found.addr, Latency: result.Latency, Direct: result.Direct, Endpoint: result.Endpoint}
 	if !result.Direct {
 		t.mu.Lock()

@@ -51,6 +51,7 @@ func newService(options config.Daemon) *service.Service {
 		Preflight: func() error { return tryDevice(options.Interface) },
 		NewTunnel: service.RealTunnels(tunnel.Config{
 			Logger: logger, StateDir: options.StateDir, Interface: options.Interface, OpenDevice: openDevice,
+			Telemetry: options.Telemetry, Version: version.Version,
 		}),
 		Verify: func(ctx context.Context, access *url.URL, token client.Token) (client.User, error) {
 			return client.New(access, token, client.Options{}).Me(ctx)
