@@ -27,7 +27,7 @@ func tcpEcho(ctx context.Context, addr string) error {
 		}
 		go func() {
 			defer conn.Close()
-			io.Copy(conn, conn)
+			_, _ = io.Copy(conn, conn) // its far side says what was wrong
 		}()
 	}
 }

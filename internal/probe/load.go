@@ -91,7 +91,7 @@ func load(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	l.clock = newClock(func(gap time.Duration) { l.tell(Event{Kind: "frozen", Seconds: gap.Seconds()}) })
 	l.start(ctx)
-	io.Copy(io.Discard, reader)
+	_, _ = io.Copy(io.Discard, reader) // any end is the end
 	close(l.stop)
 	l.tasks.Wait()
 	return nil

@@ -118,9 +118,9 @@ func forward(conn net.Conn, target string) error {
 		return err
 	}
 	go func() {
-		io.Copy(far, reader)
+		_, _ = io.Copy(far, reader) // the end of either side is the end of both
 		far.Close()
 	}()
-	io.Copy(conn, far)
+	_, _ = io.Copy(conn, far)
 	return nil
 }

@@ -150,8 +150,10 @@ func (l *loading) session(ctx context.Context, s *stream) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	defer cmd.Wait()
-	defer cmd.Process.Kill()
+	defer func() {
+		cmd.Process.Kill()
+		_ = cmd.Wait() // killed, or its output has told
+	}()
 	lines := bufio.NewScanner(output)
 	for count := 1; lines.Scan(); count++ {
 		if got, err := strconv.Atoi(lines.Text()); err != nil || got != count {
@@ -159,7 +161,6 @@ func (l *loading) session(ctx context.Context, s *stream) error {
 		}
 		l.arrived(s)
 	}
-	cmd.Wait()
 	return fmt.Errorf("the session ended: %s", strings.TrimSpace(complaint.String()))
 }
 
@@ -193,7 +194,7 @@ func (l *loading) watch(ctx context.Context) {
 				l.tell(event)
 			}
 		}
-		cmd.Wait()
+		_ = cmd.Wait() // there may be no daemon just now
 		select {
 		case <-ctx.Done():
 		case <-time.After(again):
