@@ -39,9 +39,12 @@ const (
 	probePatience = 200 * time.Millisecond
 	// slowProbe is the pause between further pings while the relay is silent too.
 	slowProbe = 250 * time.Millisecond
-	// answerHolds is how long an answered ping settles a doubt: it bounds the
-	// pings on a stream that goes one way only.
-	answerHolds = 1500 * time.Millisecond
+	// answerHolds is how long an answered ping settles a doubt. If the same data
+	// is still unanswered then, the stream goes one way only, or the path loses
+	// much: silenceHolds is above upstream's 6.5 s, so that our pings do not
+	// prolong its belief in a path which its own pings may find too bad.
+	answerHolds  = 1500 * time.Millisecond
+	silenceHolds = 7 * time.Second
 	// echoHolds is how old an echo may be, from when it was sent. An older one was
 	// held up, perhaps by an outage that took both paths and is over.
 	echoHolds = time.Second
@@ -152,7 +155,9 @@ type watch struct {
 	session *session
 	// doubted is when the doubt began, 0 if there is none.
 	doubted int64
-	probes  int
+	// answered is the unanswered data of the last doubt that a ping settled.
+	answered int64
+	probes   int
 	// probed is the last ping, exhausted the last of those that are needed.
 	probed, exhausted int64
 	asks              int
@@ -161,9 +166,8 @@ type watch struct {
 // verdict is what to do about a path.
 type verdict struct {
 	// probe pings the peer directly, echo asks it through the relay, withdraw
-	// asks it to withdraw the endpoint that we send to, settle ends the doubt,
-	// forget ends the watch.
-	probe, echo, withdraw, settle, forget bool
+	// asks it to withdraw the endpoint that we send to, forget ends the watch.
+	probe, echo, withdraw, forget bool
 }
 
 // plan decides, given what is seen. It touches nothing but the watch itself.
@@ -172,9 +176,9 @@ func (w *watch) plan(seen sight) verdict {
 	case !seen.direct || seen.since(seen.sent) > forgetAfter:
 		return verdict{forget: true}
 	case w.doubted != 0 && seen.ponged >= w.doubted:
-		w.doubted = 0
-		return verdict{settle: true}
-	case !seen.doubtful():
+		w.doubted, w.answered = 0, seen.unanswered
+		return verdict{}
+	case !seen.doubtful() || w.answered != 0 && w.answered == seen.unanswered && seen.since(seen.ponged) < silenceHolds:
 		w.doubted = 0
 		return verdict{}
 	}
@@ -215,7 +219,7 @@ type failover struct {
 	// wake takes peers to watch.
 	wake   chan watch
 	logger *slog.Logger
-	// do carries out all of a verdict but its settle and forget.
+	// do carries out all of a verdict but its forget.
 	do func(watch, verdict)
 }
 
@@ -276,8 +280,6 @@ func (f *failover) look(watched map[*session]*watch) time.Duration {
 			session.contact.settle()
 			delete(watched, session)
 			session.contact.watched.Store(false)
-		case next.settle:
-			session.contact.settle()
 		case next != verdict{}:
 			f.do(*w, next)
 		}
