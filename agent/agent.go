@@ -12,7 +12,6 @@ import (
 
 	"github.com/causewayhq/causeway/agent/sshd"
 	"github.com/causewayhq/causeway/control"
-	"github.com/causewayhq/causeway/proto"
 	"github.com/causewayhq/causeway/proto/agentv2"
 )
 
@@ -99,7 +98,7 @@ func run(ctx context.Context, config Config, open openNetwork) error {
 	}
 	a.loop = &control.Loop{
 		Dialer: &control.Dialer{
-			URL: config.URL, Path: control.AgentPath, Version: proto.V20, Query: url.Values{"role": {"agent"}},
+			URL: config.URL, Path: control.AgentPath, Query: url.Values{"role": {"agent"}},
 			Token: func() string { return string(config.Token) }, Header: config.Header,
 		},
 		Logger: quiet(config.Logger), Acks: true,

@@ -317,7 +317,7 @@ func (p *plane) newUser() *user {
 		p.t.Fatal(err)
 	}
 	loop := &control.Loop{
-		Dialer:      &control.Dialer{URL: p.url, Path: control.UserPath, Version: proto.V20, Token: func() string { return "user" }},
+		Dialer:      &control.Dialer{URL: p.url, Path: control.UserPath, Token: func() string { return "user" }},
 		Coordinatee: node.Engine(), Destinations: control.NewDestinations(agentID),
 		RelayMap: node.Engine().SetRelayMap, Connected: func(connected bool, _ error) { node.Engine().SetControlConnected(connected) },
 	}
