@@ -148,3 +148,24 @@ func TestAnswerPacketSilence(t *testing.T) {
 		}
 	}
 }
+
+// TestZeroChecksum holds that a query is answered whose checksum happens to be
+// zero and was not turned into 0xffff on its way through the device.
+func TestZeroChecksum(t *testing.T) {
+	r := published()
+	message := ask(t, "myws.coder", miekg.TypeAAAA, nil)
+	for id := range 1 << 16 {
+		binary.BigEndian.PutUint16(message, uint16(id))
+		packet := udpPacket(message)
+		field := packet[header.IPv6MinimumSize+6:][:2]
+		if binary.BigEndian.Uint16(field) != 0xffff {
+			continue
+		}
+		field[0], field[1] = 0, 0
+		if reply := r.AnswerPacket(nil, packet); len(reply) == 0 {
+			t.Errorf("no answer to the query with id %d", id)
+		}
+		return
+	}
+	t.Fatal("no id gives this checksum")
+}
