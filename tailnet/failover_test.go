@@ -59,10 +59,12 @@ func newLine(t *testing.T) *line {
 	return l
 }
 
-func (l *line) lost() bool {
+// roundTrip says whether a packet and its answer come through.
+func (l *line) roundTrip() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.cut.Load() || l.dice.Float64() < l.loss
+	there, back := l.dice.Float64() >= l.loss, l.dice.Float64() >= l.loss
+	return there && back && !l.cut.Load()
 }
 
 // do plays upstream and the peer.
@@ -80,7 +82,7 @@ func (l *line) do(w watch, next verdict) {
 		contact.asked.Store(time.Now().UnixNano())
 	}
 	l.mu.Unlock()
-	if next.probe && !l.lost() && !l.lost() {
+	if next.probe && l.roundTrip() {
 		time.AfterFunc(l.rtt, func() {
 			contact.pinged(&ipnstate.PingResult{Endpoint: directPath.String(), LatencySeconds: l.rtt.Seconds()})
 		})
@@ -117,7 +119,7 @@ func (l *line) talk(length time.Duration) {
 		for wait := 200 * time.Millisecond; time.Since(began) < length; wait = min(2*wait, 10*time.Second) {
 			path := l.path()
 			l.send(path, dataSize)
-			if path == relayPath || !l.lost() && !l.lost() {
+			if path == relayPath || l.roundTrip() {
 				time.Sleep(l.rtt)
 				l.hear(path, dataSize)
 				break
