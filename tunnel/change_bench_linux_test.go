@@ -64,3 +64,33 @@ func BenchmarkOneChange(b *testing.B) {
 		})
 	}
 }
+
+// renamedAgents is manyAgents, but one agent in a hundred has another name; none
+// of those that are asked for.
+func renamedAgents(tb testing.TB, n int) []byte {
+	tb.Helper()
+	update := &tailnetv2.WorkspaceUpdate{}
+	for i := range n {
+		one := snapshot(fmt.Sprint("main", i), fmt.Sprint("ws", i))
+		if i%100 == 99 {
+			one.UpsertedAgents[0].Name = "renamed"
+		}
+		update.UpsertedWorkspaces = append(update.UpsertedWorkspaces, one.UpsertedWorkspaces...)
+		update.UpsertedAgents = append(update.UpsertedAgents, one.UpsertedAgents...)
+	}
+	return wireOf(tb, update)
+}
+
+// BenchmarkSnapshotAgain10k is a snapshot that says what is known already, as
+// each new connection does.
+func BenchmarkSnapshotAgain10k(b *testing.B) {
+	wire := manyAgents(b, 10_000)
+	w := newWay(b)
+	w.pass(b, wire, true)
+	began := cpu(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		w.pass(b, wire, true)
+	}
+	reportCPU(b, began)
+}

@@ -15,7 +15,8 @@ import (
 type change struct {
 	old      *State
 	snapshot bool // nothing of old counts, only what the message says
-	// What the message said; nil: deleted.
+	// What the message said; nil: deleted. What it only repeats is the old value
+	// itself, as most of a snapshot is.
 	workspaces map[uuid.UUID]*Workspace
 	agents     map[uuid.UUID]*Agent
 }
@@ -72,7 +73,12 @@ func (c *change) upsertWorkspace(message *tailnetv2.Workspace) error {
 	if err != nil {
 		return err
 	}
-	c.workspaces[id] = &Workspace{ID: id, Name: message.GetName(), Status: message.GetStatus()}
+	said := Workspace{ID: id, Name: message.GetName(), Status: message.GetStatus()}
+	if before := c.old.workspaces.get(id); before != nil && before.Workspace == said {
+		c.workspaces[id] = &before.Workspace
+		return nil
+	}
+	c.workspaces[id] = &said
 	return nil
 }
 
@@ -88,7 +94,12 @@ func (c *change) upsertAgent(message *tailnetv2.Agent) error {
 	if !c.workspaceKnown(workspaceID) {
 		return fmt.Errorf("workspace %s: %w", workspaceID, ErrUnknown)
 	}
-	c.agents[id] = &Agent{ID: id, Name: message.GetName(), WorkspaceID: workspaceID}
+	said := Agent{ID: id, Name: message.GetName(), WorkspaceID: workspaceID}
+	if before := c.old.agents.get(id); before != nil && *before == said {
+		c.agents[id] = before
+		return nil
+	}
+	c.agents[id] = &said
 	return nil
 }
 
@@ -259,7 +270,7 @@ func (r renaming) crowd(key string) *crowd {
 }
 
 func (r renaming) lose(key string, agent *Agent) {
-	if len(r.get(key).agents) == 1 {
+	if len(r.get(key).rest) == 0 {
 		r.put(key, nil)
 		return
 	}
@@ -269,7 +280,7 @@ func (r renaming) lose(key string, agent *Agent) {
 
 func (r renaming) gain(key string, agent *Agent) {
 	if r.get(key) == nil {
-		r.put(key, &claim{agents: []*Agent{agent}})
+		r.put(key, &claim{first: agent})
 		return
 	}
 	crowd := r.crowd(key)
@@ -282,9 +293,11 @@ func (r renaming) settle(key string, crowd *crowd, order func(a, b *Agent) int) 
 		lost[agent] = true
 	}
 	claimants := crowd.got
-	for _, agent := range r.get(key).agents {
-		if !lost[agent] {
-			claimants = append(claimants, agent)
+	if old := r.get(key); old != nil {
+		for _, agent := range append([]*Agent{old.first}, old.rest...) {
+			if !lost[agent] {
+				claimants = append(claimants, agent)
+			}
 		}
 	}
 	if len(claimants) == 0 {
@@ -292,7 +305,7 @@ func (r renaming) settle(key string, crowd *crowd, order func(a, b *Agent) int) 
 		return
 	}
 	slices.SortFunc(claimants, order)
-	r.put(key, &claim{agents: claimants})
+	r.put(key, &claim{first: claimants[0], rest: claimants[1:]})
 }
 
 // compareClaimants orders agents by workspace and then by agent.

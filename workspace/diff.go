@@ -30,6 +30,12 @@ func (d Diff) Empty() bool {
 // nothing, as much as both are large.
 func (s *State) Since(older *State) Diff {
 	d := Diff{from: older, to: s}
+	if more := s.agents.size - older.agents.size; more > 0 {
+		d.UpsertedAgents = make([]Agent, 0, more)
+	}
+	if more := s.workspaces.size - older.workspaces.size; more > 0 {
+		d.UpsertedWorkspaces = make([]Workspace, 0, more)
+	}
 	renamed := map[uuid.UUID]struct{}{}
 	rename := func(agent *Agent) { // counts agents that did not change themselves
 		before, after := older.agents.get(agent.ID), s.agents.get(agent.ID)

@@ -23,19 +23,22 @@ const (
 	maxName  = 253
 )
 
-// claim is the agents that would have a name, the one that has it first: two
+// claim is the agent that has a name, and those that would have it: two
 // workspaces whose names differ in case only share names. A name is kept by
 // its key, which is what does not depend on owner and suffix: the workspace
 // for the short alias, agent.workspace for the others, in lower case. Keys
 // hold only labels that DNS can carry, so that one dot tells the two apart.
-type claim struct{ agents []*Agent }
+type claim struct {
+	first *Agent
+	rest  []*Agent // in their order
+}
 
 // holder is the agent that has the name; nil if there is none.
 func (c *claim) holder() *Agent {
 	if c == nil {
 		return nil
 	}
-	return c.agents[0]
+	return c.first
 }
 
 // claims goes through the keys that the agents of a workspace lay claim to.

@@ -59,6 +59,9 @@ func (s shared[K, T]) bucket(hash uint64) []pair[K, T] {
 
 // get is the value of a key, nil if it has none.
 func (s shared[K, T]) get(key K) *T {
+	if s.size == 0 {
+		return nil
+	}
 	return find(s.bucket(maphash.Comparable(seed, key)), key)
 }
 
