@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"storj.io/drpc"
 
 	"github.com/causewayhq/causeway/proto/tailnetv2"
@@ -27,6 +29,7 @@ type coordination struct {
 	bye     chan struct{} // closed: say disconnect and end
 	once    sync.Once     // of bye
 	gone    chan struct{} // closed: the far side hung up
+	refused int           // updates that the data plane did not take
 }
 
 func newCoordination(s *session, stream tailnetv2.DRPCTailnet_CoordinateClient) *coordination {
@@ -75,9 +78,7 @@ func (c *coordination) receive() error {
 		}
 		loop := c.session.loop
 		if err := loop.Coordinatee.UpdatePeers(response.GetPeerUpdates()); err != nil {
-			// The good ones are applied. To end the connection would let one
-			// peer with a bad node cost us all others, again and again.
-			c.session.log.Error("peer update skipped", slog.String("error", err.Error()))
+			c.skipped(err)
 		}
 		if loop.Acks {
 			c.acknowledge(response.GetPeerUpdates())
@@ -85,11 +86,27 @@ func (c *coordination) receive() error {
 	}
 }
 
-// acknowledge says that the nodes of one response are programmed.
+// skippedLimit is how many refused peers are logged on one connection: what
+// comes beyond is a control plane gone wrong, and no news.
+const skippedLimit = 20
+
+// skipped logs what the data plane refused. The good ones are applied. To end
+// the connection would let one peer with a bad node cost us all others, again
+// and again.
+func (c *coordination) skipped(err error) {
+	level := slog.LevelError
+	if c.refused++; c.refused > skippedLimit {
+		level = slog.LevelDebug
+	}
+	c.session.log.LogAttrs(context.Background(), level, "peer update skipped", slog.String("error", printable(err.Error())))
+}
+
+// acknowledge says that the nodes of one response are programmed. An id that
+// is none would make the far side end the connection.
 func (c *coordination) acknowledge(updates []*tailnetv2.CoordinateResponse_PeerUpdate) {
 	var ids [][]byte
 	for _, update := range updates {
-		if update.GetKind() == tailnetv2.CoordinateResponse_PeerUpdate_NODE {
+		if update.GetKind() == tailnetv2.CoordinateResponse_PeerUpdate_NODE && len(update.GetId()) == len(uuid.UUID{}) {
 			ids = append(ids, update.GetId())
 		}
 	}

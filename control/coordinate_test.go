@@ -42,8 +42,8 @@ func (o *order) all() []string {
 }
 
 func (o *order) SetTunnelDestination(id uuid.UUID) {
-	o.step("mark %s", o.names[id])
 	synctest.Wait() // whatever was said before is on the wire
+	o.step("mark %s", o.names[id])
 }
 
 func (o *order) UpdatePeers([]*tailnetv2.CoordinateResponse_PeerUpdate) error {

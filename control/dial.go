@@ -1,9 +1,11 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -68,12 +70,14 @@ func (d *Dialer) Dial(ctx context.Context, resumeToken string) (*Conn, error) {
 		header = http.Header{}
 	}
 	header.Set(TokenHeader, d.Token())
-	//nolint:bodyclose // the library closes it; what is left of a rejection is a copy in memory
+	client, answer := sameHost(d.HTTP), &answer{}
+	answer.next, client.Transport = client.Transport, answer
+	//nolint:bodyclose // the library closes it
 	socket, response, err := websocket.Dial(ctx, target.String(), &websocket.DialOptions{
-		HTTPClient: sameHost(d.HTTP), HTTPHeader: header, CompressionMode: websocket.CompressionDisabled,
+		HTTPClient: client, HTTPHeader: header, CompressionMode: websocket.CompressionDisabled,
 	})
 	if err != nil {
-		return nil, d.dialError(response, err)
+		return nil, d.dialError(response, answer.body, err)
 	}
 	socket.SetReadLimit(-1)
 	conn, err := newConn(socket)
@@ -99,13 +103,37 @@ func (d *Dialer) target(resumeToken string) *url.URL {
 
 // dialError drops the URL that the HTTP client puts into its errors: it holds
 // the resume token.
-func (d *Dialer) dialError(response *http.Response, err error) error {
+func (d *Dialer) dialError(response *http.Response, body []byte, err error) error {
 	if response != nil && response.StatusCode != http.StatusSwitchingProtocols {
-		return rejection(d.URL.Redacted(), response)
+		return rejection(d.URL.Redacted(), response, body)
 	}
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
 	return fmt.Errorf("dial %s: %w", d.URL.Redacted(), err)
+}
+
+// answer keeps the body of a rejection, of which the websocket library leaves
+// only the first kilobyte.
+type answer struct {
+	next http.RoundTripper
+	body []byte
+}
+
+// RoundTrip is for the HTTP client.
+func (a *answer) RoundTrip(request *http.Request) (*http.Response, error) {
+	next := a.next
+	if next == nil {
+		next = http.DefaultTransport
+	}
+	response, err := next.RoundTrip(request)
+	if err != nil || response.StatusCode == http.StatusSwitchingProtocols {
+		return response, err
+	}
+	// A body that breaks off is as good as what came of it.
+	a.body, _ = io.ReadAll(io.LimitReader(response.Body, bodyLimit))
+	response.Body.Close()
+	response.Body = io.NopCloser(bytes.NewReader(a.body))
+	return response, nil
 }

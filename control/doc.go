@@ -4,11 +4,15 @@
 // end ends them all, and the loop dials again. The loop ends only with its own
 // context.
 //
-//	dial.go        websocket, yamux, liveness, and rejections as typed errors
-//	loop.go        the retry loop
+//	loop.go        the retry loop; backoff.go: how long it waits
+//	first.go       the outcome of the very first dial
+//	dial.go        one dial; errors.go: rejections as typed errors
+//	conn.go        one connection and its liveness; socket.go: websocket to bytes
+//	told.go        the control plane's own words, and when to come back
 //	session.go     one connection: its controllers and their shared fate
-//	coordinate.go  own node and tunnels out, peers in
-//	relaymap.go, workspaces.go, resume.go   the other controllers
+//	clients.go     the API version that is asked for, and the clients it offers
+//	coordinate.go  own node and tunnels out, peers in; outbox.go: what waits
 //	destinations.go  the set of agents to hold tunnels to
-//	backoff.go     how long to wait between two dials
+//	relaymap.go, workspaces.go, resume.go, telemetry.go   the other controllers
+//	anonymize.go   what may be told about networks
 package control

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -40,13 +39,11 @@ type DialError struct {
 	hint time.Duration // when to come back; zero: not said
 }
 
-func rejection(target string, response *http.Response) error {
+func rejection(target string, response *http.Response, body []byte) error {
 	result := &DialError{URL: target, Status: response.StatusCode}
 	if response.StatusCode == http.StatusServiceUnavailable {
 		result.hint = retryAfter(response.Header)
 	}
-	body, _ := io.ReadAll(io.LimitReader(response.Body, bodyLimit))
-	response.Body.Close()
 	if json.Unmarshal(body, result) != nil || result.Message == "" {
 		result.Message = http.StatusText(response.StatusCode)
 	}

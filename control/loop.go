@@ -184,40 +184,41 @@ func (l *Loop) wait(err error, attempt time.Duration) time.Duration {
 }
 
 // hangs is how old a dial must be for a Kick to give it up: its first packets
-// are probably lost, and a new dial is faster than their repetition.
-const hangs = 500 * time.Millisecond
+// are probably lost, and a new dial is faster than their repetition. A younger
+// one gets the rest of the time.
+const hangs = 300 * time.Millisecond
 
+// dial dials until a dial ends by itself, and not because a Kick ended it.
 func (l *Loop) dial(ctx context.Context) (*Conn, error) {
-	type outcome struct {
-		conn *Conn
-		err  error
-	}
 	for {
-		dialCtx, cancel := context.WithCancel(ctx)
-		began, token := time.Now(), l.resume.usable(time.Now())
-		result := make(chan outcome, 1)
-		go func() {
-			conn, err := l.dialer.Dial(dialCtx, token)
-			result <- outcome{conn, err}
-		}()
-		again := false
-		for {
-			select {
-			case <-l.kicked:
-				if time.Since(began) > hangs {
-					again = true
-					cancel()
-				}
-				continue
-			case got := <-result:
-				cancel()
-				l.resume.dialed(got.err)
-				if got.err != nil && again && ctx.Err() == nil {
-					break
-				}
-				return got.conn, got.err
-			}
-			break
+		conn, again, err := l.dialOnce(ctx)
+		if !again || ctx.Err() != nil {
+			return conn, err
+		}
+	}
+}
+
+// dialOnce also says whether it failed only because a Kick gave it up.
+func (l *Loop) dialOnce(ctx context.Context) (conn *Conn, again bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	began := time.Now()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		conn, err = l.dialer.Dial(ctx, l.resume.usable(began))
+	}()
+	var giveUp <-chan time.Time
+	for {
+		select {
+		case <-l.kicked:
+			giveUp = time.After(hangs - time.Since(began))
+		case <-giveUp:
+			again = true
+			cancel()
+		case <-ended:
+			l.resume.dialed(err)
+			return conn, again && err != nil, err
 		}
 	}
 }

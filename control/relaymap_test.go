@@ -74,7 +74,9 @@ func TestRelayMapStreamEnds(t *testing.T) {
 	}
 }
 
-// maps is a stream of relay maps that ends with an error.
+var plainURL = &url.URL{Scheme: "https", Host: "plane.test"}
+
+// mapStream is a stream of relay maps that ends with an error.
 type mapStream struct {
 	tailnetv2.DRPCTailnet_StreamDERPMapsClient
 	list []*tailnetv2.DERPMap
@@ -101,7 +103,7 @@ func TestRelayMapErrors(t *testing.T) {
 		{io.EOF, false},
 		{errors.New("other"), false},
 	} {
-		s := &session{loop: &Loop{RelayMap: func(proto.RelayMap) {}, dialer: Dialer{URL: &url.URL{Scheme: "https", Host: "plane.test"}}}}
+		s := &session{loop: &Loop{RelayMap: func(proto.RelayMap) {}, dialer: Dialer{URL: plainURL}}}
 		err := s.receiveRelayMaps(&mapStream{list: []*tailnetv2.DERPMap{{}}, err: test.err})
 		if errors.Is(err, errSpared) != test.spared || !test.spared && !errors.Is(err, test.err) {
 			t.Errorf("%v leads to %v", test.err, err)
@@ -129,7 +131,7 @@ func TestRelayMapIsBounded(t *testing.T) {
 		{&tailnetv2.DERPMap{HomeParams: &tailnetv2.DERPMap_HomeParams{RegionScore: scores(relayLimit + 1)}}, 0},
 	} {
 		got := 0
-		s := &session{loop: &Loop{RelayMap: func(proto.RelayMap) { got++ }, dialer: Dialer{URL: &url.URL{Scheme: "https", Host: "plane.test"}}}}
+		s := &session{loop: &Loop{RelayMap: func(proto.RelayMap) { got++ }, dialer: Dialer{URL: plainURL}}}
 		err := s.receiveRelayMaps(&mapStream{list: []*tailnetv2.DERPMap{test.relays}, err: io.EOF})
 		if got != test.taken || test.taken == 0 && !strings.Contains(err.Error(), "are over") {
 			t.Errorf("taken %d times: %v", got, err)

@@ -13,6 +13,8 @@ import (
 const (
 	// resumeFallback is used when the control plane gives no interval.
 	resumeFallback = 30 * time.Minute
+	// resumeFloor keeps a control plane gone wrong from being asked in a loop.
+	resumeFloor = 10 * time.Second
 )
 
 // ResumeToken gives the next connection the same peer id. It is a secret.
@@ -90,6 +92,7 @@ func (r *resumeStore) set(generation int, token ResumeToken) {
 type refresher struct {
 	store  *resumeStore
 	client tailnetv2.Client23
+	ended  func() error // of the connection
 	log    *slog.Logger
 }
 
@@ -98,7 +101,7 @@ func (r *refresher) run(ctx context.Context) {
 	for {
 		response, err := r.client.RefreshResumeToken(ctx, &tailnetv2.RefreshResumeTokenRequest{})
 		switch {
-		case ctx.Err() != nil:
+		case err != nil && (ctx.Err() != nil || r.ended() != nil):
 			return
 		case Unimplemented(err):
 			r.store.set(generation, ResumeToken{})
@@ -112,6 +115,7 @@ func (r *refresher) run(ctx context.Context) {
 		if wait <= 0 {
 			wait = resumeFallback
 		}
+		wait = max(wait, resumeFloor)
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():

@@ -37,7 +37,7 @@ func (r *refreshes) all() []time.Duration {
 // hour where the control plane gives none.
 func TestResumeTokenIsRefreshedInTime(t *testing.T) {
 	for name, test := range map[string]struct{ in, want time.Duration }{
-		"given": {12 * time.Minute, 12 * time.Minute}, "zero": {0, resumeFallback}, "negative": {-time.Hour, resumeFallback},
+		"given": {12 * time.Minute, 12 * time.Minute}, "zero": {0, resumeFallback}, "negative": {-time.Hour, resumeFallback}, "tiny": {1, resumeFloor},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,21 +68,24 @@ func TestNothingDialsAfterTheEnd(t *testing.T) {
 			case 3: // ended again and again: it waits or connects
 				p.serve = brief
 			}
-			loop := userLoop(serve(t, p, network), &data{}, heard)
+			var tries atomic.Int32 // a dial may also end before the network hears of it
+			dialer := serve(t, p, network)
+			dialer.Token = func() string { tries.Add(1); return "token" }
+			loop := userLoop(dialer, &data{}, heard)
 			loop.Logger = slog.New(lines)
 			ctx, cancel := context.WithCancel(context.Background())
 			var done sync.WaitGroup
 			done.Go(func() { _ = loop.Run(ctx) })
 			time.Sleep(time.Duration(random.Int64N(int64(15 * time.Second))))
-			before := network.dialed()
+			before, tried := network.dialed(), tries.Load()
 			logged := lines.count(slog.LevelWarn, "")
 			cancel()
 			loop.Kick()
 			done.Wait()
 			time.Sleep(time.Hour)
 			synctest.Wait()
-			if now := network.dialed(); now != before {
-				t.Errorf("case %d (seed %d): %d dials after the end", i%4, seed, now-before)
+			if now := network.dialed(); now != before || tries.Load() != tried {
+				t.Errorf("case %d (seed %d): %d dials after the end, %d tries", i%4, seed, now-before, tries.Load()-tried)
 			}
 			if now := lines.count(slog.LevelWarn, ""); now != logged {
 				t.Errorf("case %d (seed %d): %d warnings about the end", i%4, seed, now-logged)

@@ -17,8 +17,16 @@ import (
 // graceful is how long the far side has to hang up after our disconnect.
 const graceful = time.Second
 
-// errEnded stands for a controller that ended without an error.
-var errEnded = errors.New("ended by the control plane")
+// answerTimeout is how long the control plane has for its first messages. They
+// are there at once, or it only seems to be alive.
+const answerTimeout = 30 * time.Second
+
+var (
+	// errEnded stands for a controller that ended without an error.
+	errEnded = errors.New("ended by the control plane")
+	// errMute is the end of a connection that carried nothing.
+	errMute = fmt.Errorf("control plane did not answer within %s", answerTimeout)
+)
 
 // session is one connection with all its controllers.
 type session struct {
@@ -42,8 +50,8 @@ func (s *session) run(ctx context.Context) error {
 	connCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.ended = make(chan error, 8)
 	status, err := s.live(ctx, connCtx)
-	s.conn.hangUp(status)
 	cancel()
+	s.conn.hangUp(status)
 	s.group.Wait()
 	return s.cause(err)
 }
@@ -61,11 +69,17 @@ func (s *session) live(ctx, connCtx context.Context) (websocket.StatusCode, erro
 	}
 	coordination, err := s.start(connCtx, clients)
 	if err != nil {
-		return websocket.StatusInternalError, err
+		return websocket.StatusInternalError, s.symptom(err)
 	}
 	s.loop.first.settle(nil)
+	patience := time.NewTimer(answerTimeout)
+	defer patience.Stop()
 	for {
 		select {
+		case <-patience.C:
+			if !s.proved.Load() {
+				return websocket.StatusNormalClosure, errMute
+			}
 		case <-ctx.Done():
 			if !coordination.disconnect(graceful) {
 				s.conn.shut()
@@ -156,7 +170,7 @@ func (s *session) start(ctx context.Context, clients offer) (*coordination, erro
 		s.share("extra controller", func() error { return s.loop.Extra(ctx, s.conn) })
 	}
 	if clients.updates != nil {
-		refresher := &refresher{store: &s.loop.resume, client: clients.updates, log: s.log}
+		refresher := &refresher{store: &s.loop.resume, client: clients.updates, ended: s.conn.Err, log: s.log}
 		s.group.Go(func() { refresher.run(ctx) })
 	}
 	s.answered()

@@ -46,7 +46,8 @@ func (s *byteStream) Read(p []byte) (int, error) {
 
 func (s *byteStream) Write(p []byte) (int, error) {
 	if err := s.socket.Write(s.ctx, websocket.MessageBinary, p); err != nil {
-		return 0, s.end(err)
+		// Why it ended is the reader's to find out.
+		return 0, fmt.Errorf("connection lost: %w", err)
 	}
 	return len(p), nil
 }
