@@ -68,6 +68,9 @@ type target struct {
 // agent.workspace, a workspace with one agent, or an address. Only what is not
 // a name costs as much as there are agents.
 func (b book) resolve(name string) (target, error) {
+	if b.state == nil { // nothing was published yet
+		return target{}, fmt.Errorf("%q: %w", name, ErrUnknownName)
+	}
 	asked := strings.ToLower(strings.TrimSuffix(strings.TrimSpace(name), "."))
 	if addr, err := netip.ParseAddr(strings.Trim(asked, "[]")); err == nil {
 		for _, id := range b.state.AgentIDs() {

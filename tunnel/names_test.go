@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -39,6 +40,15 @@ func TestNamesLeftOutAreSaidOnce(t *testing.T) {
 		said := text.String()
 		if strings.Count(said, "name left out") != step.warns || !strings.Contains(said, step.what) {
 			t.Errorf("%q: want %d warnings, got %q", step.agent, step.warns, said)
+		}
+	}
+}
+
+// TestResolveBeforeTheFirstSnapshot: who asks too early gets an answer.
+func TestResolveBeforeTheFirstSnapshot(t *testing.T) {
+	for _, name := range []string{"main.myws.me.coder", "main.myws", "fd60:627a:a42b::1", ""} {
+		if _, err := (book{}).resolve(name); !errors.Is(err, ErrUnknownName) {
+			t.Errorf("%q: %v", name, err)
 		}
 	}
 }
