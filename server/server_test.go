@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/google/uuid"
 	"go.uber.org/goleak"
 	"tailscale.com/net/stun"
 
@@ -264,6 +265,11 @@ func TestKeysSurvive(t *testing.T) {
 	dir := t.TempDir()
 	first, stop := start(t, Config{DataDir: dir})
 	key := first.relay.PublicKey()
+	peer, owner := uuid.New(), uuid.New()
+	token, err := first.resume.Issue(peer, owner)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -271,6 +277,54 @@ func TestKeysSurvive(t *testing.T) {
 	if second.relay.PublicKey() != key {
 		t.Error("another relay key")
 	}
+	if got, err := second.resume.Verify(token.GetToken(), owner); got != peer || err != nil {
+		t.Errorf("resume token after a restart: %s, %v", got, err)
+	}
+}
+
+// TestResumeKeysRotateUnderway rotates by another process beside the server:
+// tokens of the old key are good until that is dropped.
+func TestResumeKeysRotateUnderway(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := start(t, Config{DataDir: dir})
+	other, err := store.Open(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	peer, owner := uuid.New(), uuid.New()
+	issue := func() string {
+		t.Helper()
+		token, err := s.resume.Issue(peer, owner)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token.GetToken()
+	}
+	kid := func(token string) string { return strings.SplitN(token, ".", 2)[0] }
+	old := issue()
+	if _, err := other.RotateResumeKeys(t.Context(), ResumeRotation, false); err != nil {
+		t.Fatal(err)
+	}
+	within := func(what string, condition func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("not in time: %s", what)
+			}
+		}
+	}
+	within("signs with the new key", func() bool { return kid(issue()) != kid(old) })
+	if _, err := s.resume.Verify(old, owner); err != nil {
+		t.Errorf("the old key is kept, and its token: %v", err)
+	}
+	if _, err := other.RotateResumeKeys(t.Context(), ResumeRotation, true); err != nil {
+		t.Fatal(err)
+	}
+	within("the dropped key verifies no more", func() bool {
+		_, err := s.resume.Verify(old, owner)
+		return err != nil
+	})
 }
 
 func TestSTUNIsOptionalWhenAsked(t *testing.T) {
