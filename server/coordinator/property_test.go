@@ -17,7 +17,7 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 1, "first seed of the property test")
-	seedCount = flag.Uint64("sequences", 400, "how many sequences the property test plays")
+	seedCount = flag.Uint64("sequences", 300, "how many sequences the property test plays")
 )
 
 // actors of the property test: agents, clients that may reach every agent,

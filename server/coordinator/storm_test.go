@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -146,7 +147,7 @@ func (r *rower) connect(c *Coordinator, reads bool) {
 		for {
 			message, err := s.Recv(context.Background())
 			if err != nil {
-				if err != io.EOF {
+				if !errors.Is(err, io.EOF) {
 					panic(err)
 				}
 				return

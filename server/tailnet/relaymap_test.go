@@ -2,6 +2,7 @@ package tailnetsvc
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,8 +34,11 @@ func (s *mapSink) Send(relays *tailnetv2.DERPMap) error {
 // with the next look, an equal one never, and none at all is the end.
 func TestRelayMapsAreLookedAtEveryFiveSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		current, looks := relayMap("one"), 0
-		peer := &session{service: &Service{RelayMap: func() proto.RelayMap { looks++; return current }}}
+		var current atomic.Pointer[proto.RelayMap]
+		var looks atomic.Int32
+		set := func(relays proto.RelayMap) { current.Store(&relays) }
+		set(relayMap("one"))
+		peer := &session{service: &Service{RelayMap: func() proto.RelayMap { looks.Add(1); return *current.Load() }}}
 		sink := &mapSink{ctx: t.Context(), began: time.Now()}
 		ended := make(chan error, 1)
 		go func() { ended <- peer.StreamDERPMaps(&tailnetv2.StreamDERPMapsRequest{}, sink) }()
@@ -44,16 +48,16 @@ func TestRelayMapsAreLookedAtEveryFiveSeconds(t *testing.T) {
 		}
 		time.Sleep(21 * time.Second)
 		synctest.Wait()
-		if len(sink.hosts) != 1 || looks != 5 {
-			t.Errorf("%v after %d looks", sink.hosts, looks)
+		if len(sink.hosts) != 1 || looks.Load() != 5 {
+			t.Errorf("%v after %d looks", sink.hosts, looks.Load())
 		}
-		current = relayMap("two")
+		set(relayMap("two"))
 		time.Sleep(DefaultRelayMapPeriod)
 		synctest.Wait()
 		if len(sink.hosts) != 2 || sink.hosts[1] != "two" || sink.at[1] != 25*time.Second {
 			t.Errorf("%v at %v", sink.hosts, sink.at)
 		}
-		current = proto.RelayMap{}
+		set(proto.RelayMap{})
 		time.Sleep(DefaultRelayMapPeriod)
 		synctest.Wait()
 		select {
