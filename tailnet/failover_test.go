@@ -96,6 +96,9 @@ func (l *line) do(w watch, next verdict) {
 	}
 	if next.withdraw {
 		time.AfterFunc(80*time.Millisecond, func() { l.moved.Store(true) })
+		if !l.cut.Load() { // a ping gets through
+			time.AfterFunc(time.Second, func() { l.moved.Store(false) })
+		}
 	}
 }
 
@@ -207,8 +210,8 @@ func TestLossyPathIsKept(t *testing.T) {
 		l.talk(20 * time.Minute)
 		pings, asks := l.counts()
 		t.Logf("%d pings, %d requests in 20 minutes of 30 %% loss each way", pings, asks)
-		if pings == 0 || asks > 1 {
-			t.Errorf("%d requests after %d pings, want at most one", asks, pings)
+		if pings < 100 || asks > 3 {
+			t.Errorf("%d requests after %d pings, want at most three", asks, pings)
 		}
 	})
 }
