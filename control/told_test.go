@@ -124,9 +124,10 @@ func TestReasonThatComesAfterTheStreamsIsFound(t *testing.T) {
 		}
 		stop := run(t, userLoop(serve(t, p, newPipes()), &data{}, heard))
 		time.Sleep(time.Second)
-		began := time.Now()
-		go p.end(websocket.StatusGoingAway, "server is shutting down; retry after 5s")
 		close(end)
+		time.Sleep(20 * time.Millisecond)
+		began := time.Now()
+		p.end(websocket.StatusGoingAway, "server is shutting down; retry after 5s")
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 		list := heard.all()
