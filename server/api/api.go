@@ -119,6 +119,7 @@ func (s *Server) routes() {
 	} {
 		s.mux.HandleFunc(pattern, s.handle(handler))
 	}
+	s.mux.HandleFunc("GET /api/v2/derp-map", s.serveRelayMaps)
 	s.mux.HandleFunc("GET /api/v2/tailnet", s.serveTailnet)
 	s.mux.HandleFunc("GET /api/v2/workspaceagents/{id}/coordinate", s.serveCoordinate)
 	s.mux.HandleFunc("GET /api/v2/workspaceagents/me/rpc", s.serveAgent)
