@@ -54,7 +54,12 @@ func (b *bench) changes() ([]row, error) {
 func benchmarked(output, name, unit string, scale float64) (values []float64) {
 	for line := range strings.Lines(output) {
 		fields := strings.Fields(line)
-		if len(fields) < 4 || !(fields[0] == "Benchmark"+name || strings.HasPrefix(fields[0], "Benchmark"+name+"-")) {
+		if len(fields) < 4 {
+			continue
+		}
+		// With more than one CPU their number follows.
+		ran, _, _ := strings.Cut(fields[0], "-")
+		if ran != "Benchmark"+name {
 			continue
 		}
 		for i := 2; i+1 < len(fields); i += 2 {

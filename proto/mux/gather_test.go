@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"slices"
@@ -111,7 +112,7 @@ func TestGatherReportsFailure(t *testing.T) {
 	if n, err := g.Write([]byte("hello")); n != 0 || err == nil {
 		t.Errorf("body into a closed pipe: %d, %v", n, err)
 	}
-	if _, err := g.Write(make([]byte, headerSize)); err != io.ErrClosedPipe {
+	if _, err := g.Write(make([]byte, headerSize)); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("next frame: %v", err)
 	}
 }
