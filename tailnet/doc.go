@@ -9,4 +9,7 @@
 //
 // The rules of a peer's life (lost timers, waiting for the handshake
 // acknowledgement) are in a table without side effects, see roster.
+// Peers that we tunnel to are records in it, less than 1 KB each, until somebody
+// needs them; see wake.go. What the control plane may not say of a peer is in
+// claims.go and convert.go.
 package tailnet

@@ -49,7 +49,7 @@ func FuzzRoster(f *testing.F) {
 		mine.lazy = len(data)%2 == 0
 		mine.agents = len(data)%3 == 0
 		r := newRoster(mine, func(public key.NodePublic) time.Time {
-			raw := public.Raw32()
+			raw := public.AppendTo(nil)
 			return now.Add(-time.Duration(raw[0]) * 10 * time.Second)
 		})
 		m := newModel(t, r)
@@ -145,7 +145,7 @@ func TestRosterAtRandom(t *testing.T) {
 		mine.lazy, mine.agents = seed%2 == 0, seed%3 == 0
 		now := time.Unix(1_000_000, 0)
 		r := newRoster(mine, func(public key.NodePublic) time.Time {
-			raw := public.Raw32()
+			raw := public.AppendTo(nil)
 			return now.Add(-time.Duration(raw[0]) * 5 * time.Second)
 		})
 		m := newModel(t, r)

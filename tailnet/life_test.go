@@ -257,7 +257,7 @@ func BenchmarkLost(b *testing.B) {
 		b.Run(fmt.Sprintf("waiting=%d", count), func(b *testing.B) {
 			ids, updates := crowd(count)
 			r := newRoster(testSelf(), func(public key.NodePublic) time.Time {
-				raw := public.Raw32()
+				raw := public.AppendTo(nil)
 				return time.Unix(int64(raw[0]), 0)
 			})
 			now := time.Unix(300, 0)

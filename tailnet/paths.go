@@ -245,3 +245,23 @@ func (e *Engine) packetSeen(_ ipproto.Proto, source, path netip.AddrPort, _, byt
 		e.failover.sent(peer)
 	}
 }
+
+// lastHandshake is the newest one known: upstream forgets a peer that has been
+// idle for some minutes, our own record does not.
+func (e *Engine) lastHandshake(public key.NodePublic) time.Time {
+	peer := e.directory.withKey(public)
+	if peer == nil {
+		return time.Time{}
+	}
+	return peer.session.lastHandshake()
+}
+
+// refreshHandshakes asks WireGuard for the last handshakes of all peers that it
+// may have.
+func (e *Engine) refreshHandshakes() {
+	for _, peer := range e.directory.all() {
+		if active, found := e.upstream.PeerByKey(peer.node.Key); found {
+			peer.session.noteHandshake(active.LastHandshake())
+		}
+	}
+}

@@ -73,7 +73,7 @@ func (e *Engine) answerRelayed(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case message := <-e.relayed:
-			if peer := e.directory.withKey(message.from); peer != nil && !e.config.DirectDisabled {
+			if peer := e.directory.withKey(message.from); peer != nil && !e.relaysOnly.Load() {
 				e.answer(ctx, peer, message)
 			}
 		}
