@@ -6,6 +6,8 @@
 //	run.go       boot order and shutdown, top to bottom
 //	assemble.go  the only file that knows the concrete data plane and resolver
 //	bootstrap.go who we are and how agents are reached, from the control plane
+//	addresses.go where the control plane and the relays were reached before
+//	web.go       the HTTP client that dials by those addresses
 //	persist.go   what outlives the process
 //	names.go     from workspaces to answers and host entries
 //	peers.go     gives the data plane what an earlier process knew
@@ -13,6 +15,7 @@
 //	host.go      keeps the host at the wanted state
 //	canary.go    asks the host's own resolver whether names work
 //	probe.go     pings the agents that are in use
+//	telemetry.go tells how agents are reached, if that is switched on
 //	state.go     the states, as a pure function of measured facts
 //	status.go    the snapshot that users see
 package tunnel

@@ -18,7 +18,14 @@
 // Upstream connects to the others itself, which saves a second TLS on the
 // loopback. Always bridged are plain HTTP relays, relays that are the control
 // plane itself (they are often behind proxies that refuse the upgrade), and,
-// if headers, TLS settings or forced websockets are configured, all. Other
+// if headers, TLS settings, forced websockets or a way to dial are configured,
+// all. Other
 // relays are tried once in the background: one whose answer to the raw upgrade
 // is a 4xx is bridged from then on.
+//
+// # Without a resolver
+//
+// Bridged relays are dialled by Dial.Connect, which may know addresses from
+// before. What upstream finds by itself, STUN servers above all, it gets from
+// Dial.Names at the start, and the resolver only corrects that.
 package relaybridge
