@@ -238,6 +238,8 @@ func TestRevocationIsTold(t *testing.T) {
 			}
 			heard := func(want tailnetv2.CoordinateResponse_PeerUpdate_Kind) {
 				t.Helper()
+				overdue := time.AfterFunc(10*time.Second, func() { agentClient.Close() })
+				defer overdue.Stop()
 				response, err := agent.Recv()
 				if err != nil || len(response.GetPeerUpdates()) != 1 || response.GetPeerUpdates()[0].GetKind() != want {
 					t.Fatalf("agent heard %v, %v, want %s", response, err, want)
