@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,9 +64,9 @@ func TestKnownNamesNeedNoResolver(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		names := &addressList{known: []netip.Addr{four}}
-		changed := 0
+		var changed atomic.Int32
 		b := &Bridge{
-			config: Config{Dial: Dial{Names: names}, Changed: func() { changed++ }}, targets: map[string]target{},
+			config: Config{Dial: Dial{Names: names}, Changed: func() { changed.Add(1) }}, targets: map[string]target{},
 			reasons: map[int]string{}, probed: map[nodeKey]bool{}, refused: map[nodeKey]string{}, named: make(chan struct{}, 1), closed: true,
 		}
 		b.ctx, b.stop = context.WithCancel(t.Context())
@@ -84,22 +85,22 @@ func TestKnownNamesNeedNoResolver(t *testing.T) {
 		}
 		names.answer(six, four)
 		time.Sleep(namesEvery + time.Second)
-		if changed != 0 {
+		if changed.Load() != 0 {
 			t.Error("changed although the address still holds")
 		}
 		if asked := names.answer(other, six); asked < 4 {
 			t.Errorf("asked %d times", asked)
 		}
 		time.Sleep(namesEvery)
-		if changed != 1 {
-			t.Errorf("changed %d times", changed)
+		if changed.Load() != 1 {
+			t.Errorf("changed %d times", changed.Load())
 		}
 		if got := addrsOf(b.Rewrite(namedMap()), 1, 0); got != "stun.test 192.0.2.2 2001:db8::1" {
 			t.Errorf("afterwards %q", got)
 		}
 		names.answer()
 		time.Sleep(10 * namesEvery)
-		if changed != 1 {
+		if changed.Load() != 1 {
 			t.Error("a resolver that is silent changes something")
 		}
 	})
