@@ -241,6 +241,8 @@ func TestTunnelGoesOnWithoutDisk(t *testing.T) {
 		dir := lived(t, p, network)
 		r := newBubbleRig(t, p, network, dir).start()
 		r.waitState(Connected)
+		time.Sleep(time.Minute) // nothing is being saved any more
+		synctest.Wait()
 		away := dir + "-away"
 		if err := os.Rename(dir, away); err != nil {
 			t.Fatal(err)
