@@ -29,7 +29,16 @@ func TestAnotherUserGetsNothingOfTheFirst(t *testing.T) {
 			p.peers = []*tailnetv2.CoordinateResponse_PeerUpdate{{Id: peer[:], Kind: tailnetv2.CoordinateResponse_PeerUpdate_NODE, Node: &tailnetv2.Node{Id: 77}}}
 		})
 		r := newBubbleRig(t, p, network, dir)
-		watched := &emptying{host: r.host, emptied: func() {}}
+		bob := uuid.New()
+		watched := &emptying{host: r.host, emptied: func() {
+			if kept := r.kept(); kept.User.ID == bob && (len(kept.Active) > 0 || kept.Workspaces != nil) {
+				t.Errorf("while the old one ends, %s has %v", kept.User.Username, kept.Active)
+			}
+			disk, found, err := (store{dir}).load()
+			if err != nil || !found || disk.User.ID == bob {
+				t.Errorf("while the old one ends, the disk is of %q, %v", disk.User.Username, err)
+			}
+		}}
 		r.config.OS = watched
 		r.start()
 		r.waitState(Connected)
@@ -38,19 +47,7 @@ func TestAnotherUserGetsNothingOfTheFirst(t *testing.T) {
 		old := r.engine()
 		old.do(func() { old.peers[peer] = tailnet.PeerStatus{LastHandshake: time.Now()} })
 		time.Sleep(probeEvery) // it is one of those in use
-		bob := uuid.New()
 		p.set(func(p *plane) { p.user, p.username, p.peers = bob, "bob", nil })
-		// The old connection still talks while the answer is on its way, and the
-		// control plane of the new user says nothing more.
-		watched.emptied = func() {
-			if kept := r.kept(); kept.User.ID == bob && (len(kept.Active) > 0 || kept.Workspaces != nil) {
-				t.Errorf("while the old one ends, %s has %v", kept.User.Username, kept.Active)
-			}
-			disk, found, err := (store{dir}).load()
-			if err != nil || !found || disk.User.ID == bob {
-				t.Errorf("while the old one ends, the disk is of %q, %v", disk.User.Username, err)
-			}
-		}
 		time.Sleep(refreshEvery)
 		status := r.wait("bob", func(s Status) bool { return s.User == "bob" && s.State == Connected })
 		synctest.Wait()
