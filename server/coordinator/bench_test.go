@@ -88,12 +88,12 @@ func BenchmarkFanOut(b *testing.B) {
 			b.ReportAllocs()
 			times := fanOut(b, hub, node, watchers, func() {})
 			cost := float64(b.Elapsed().Nanoseconds()) / float64(b.N) / float64(len(watchers))
-			costs[peers] = cost
 			reportTimes(b, times)
+			costs[peers] = float64(times[len(times)/2]) // of the median: others use the machine too
 			b.ReportMetric(cost, "ns/delivery")
 			b.ReportMetric(perPeer, "B/peer")
 			if costs[1000] > 0 && peers == 10000 {
-				b.ReportMetric(cost/costs[1000], "x-of-1000-peers")
+				b.ReportMetric(costs[peers]/costs[1000], "x-of-1000-peers")
 			}
 		})
 	}
