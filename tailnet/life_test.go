@@ -81,6 +81,18 @@ func TestLost(t *testing.T) {
 				t.Error("a loss made the data plane change")
 			}
 		},
+		"the end of the connection leaves timers alone": func(t *testing.T, b *bench, id uuid.UUID, node *tailnetv2.Node) {
+			b.tell(id, kindNode, node)
+			b.shook(node)
+			b.tell(id, kindLost, nil)
+			before, _ := b.look(id)
+			time.Sleep(time.Minute)
+			b.shook(node)
+			b.allLost()
+			if after, _ := b.look(id); !after.deadline.Equal(before.deadline) {
+				t.Error("the timer of a peer lost before was set anew")
+			}
+		},
 		"goodbye takes out a lost one at once": func(t *testing.T, b *bench, id uuid.UUID, node *tailnetv2.Node) {
 			b.tell(id, kindNode, node)
 			b.shook(node)
@@ -272,5 +284,17 @@ func BenchmarkLost(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestSharedAddressComesLast: upstream takes the first one for the peer's own.
+func TestSharedAddressComesLast(t *testing.T) {
+	id := uuid.New()
+	node := testNode(id)
+	node.Addresses = append([]string{"fd7a:115c:a1e0:49d6:b259:b7ac:b1b2:48f4/128"}, node.GetAddresses()...)
+	node.AllowedIps = node.GetAddresses()
+	read, _, err := readNode(node)
+	if err != nil || len(read.addresses) != 3 || read.addresses[2].String() != "fd7a:115c:a1e0:49d6:b259:b7ac:b1b2:48f4" {
+		t.Errorf("addresses %v, error %v", read.addresses, err)
 	}
 }
