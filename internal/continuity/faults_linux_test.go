@@ -127,8 +127,8 @@ type lengths struct {
 
 var (
 	long = lengths{cut: 45 * time.Second, down: 5 * time.Second, frozen: time.Minute, churn: 30 * time.Second}
-	// brief is shorter than the dial timeout: the long form is not.
-	brief = lengths{cut: 12 * time.Second, down: time.Second}
+	// brief is long enough for the loss to be noticed and one dial to time out.
+	brief = lengths{cut: 22 * time.Second, down: time.Second}
 )
 
 func hold(t *testing.T, duration time.Duration) {
