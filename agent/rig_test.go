@@ -131,12 +131,12 @@ func (p *plane) serve(listener net.Listener) {
 			return
 		}
 		p.accept(ctx, w, r, func(ctx context.Context, conn net.Conn) error {
-			return p.service.ServeAgent(ctx, conn, id, "agent", p)
+			return p.service.ServeAgent(ctx, context.Background(), conn, id, "agent", p)
 		})
 	})
 	routes.HandleFunc(control.UserPath, func(w http.ResponseWriter, r *http.Request) {
 		p.accept(ctx, w, r, func(ctx context.Context, conn net.Conn) error {
-			return p.service.ServeUser(ctx, conn, tailnetsvc.UserStream{
+			return p.service.ServeUser(ctx, context.Background(), conn, tailnetsvc.UserStream{
 				PeerID: uuid.New(), UserID: uuid.New(), Auth: coordinator.SingleTailnetAuth(), Name: "user",
 			})
 		})
