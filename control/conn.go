@@ -56,12 +56,28 @@ func (c *Conn) watch(ctx context.Context) {
 		case <-c.probe:
 			wait = probeTimeout
 		}
-		pingCtx, cancel := context.WithTimeout(ctx, wait)
-		err := c.socket.Ping(pingCtx)
-		cancel()
+		err := c.ping(ctx, wait)
 		if err != nil {
 			c.fail(fmt.Errorf("ping control plane: %w", err))
 			return
+		}
+	}
+}
+
+// ping waits for one answer. A Probe shortens the wait that is left: what was
+// on its way when the network changed has probably been lost.
+func (c *Conn) ping(ctx context.Context, wait time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	answer := make(chan error, 1)
+	go func() { answer <- c.socket.Ping(ctx) }()
+	for {
+		select {
+		case err := <-answer:
+			return err
+		case <-c.probe:
+			short := time.AfterFunc(probeTimeout, cancel)
+			defer short.Stop()
 		}
 	}
 }

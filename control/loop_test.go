@@ -199,6 +199,27 @@ func TestBlackholeIsNoticedAndLeft(t *testing.T) {
 	})
 }
 
+// TestProbeShortensAPingUnderWay: a ping that was sent just before the network
+// changed does not delay the notice by its whole patience.
+func TestProbeShortensAPingUnderWay(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		network, p, heard := newPipes(), &plane{}, &reports{}
+		loop := userLoop(serve(t, p, network), &data{}, heard)
+		run(t, loop)
+		time.Sleep(pingInterval - 100*time.Millisecond)
+		network.setBlack(true)
+		time.Sleep(200 * time.Millisecond) // the ping has been sent, and has 5 s
+		loop.Kick()
+		time.Sleep(probeTimeout + 300*time.Millisecond)
+		synctest.Wait()
+		if list := heard.all(); list[len(list)-1].connected {
+			t.Fatal("the ping under way kept its whole patience")
+		}
+		network.setBlack(false)
+		p.hangUp()
+	})
+}
+
 func TestKickCutsEverythingShort(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		network, p, heard := newPipes(), &plane{}, &reports{}
