@@ -39,6 +39,8 @@ type engine struct {
 
 func (e *engine) do(f func()) { e.mu.Lock(); defer e.mu.Unlock(); f() }
 
+func (e *engine) rebindCount() (count int) { e.do(func() { count = e.rebinds }); return count }
+
 func (e *engine) UpdatePeers(u []*tailnetv2.CoordinateResponse_PeerUpdate) error {
 	e.do(func() { e.updates = append(e.updates, u...) })
 	return nil

@@ -94,7 +94,29 @@ func (s *session) watchHost(ctx context.Context) {
 func (s *session) happened(event netcfg.Event) {
 	s.tunnel.log.Info("host changed", slog.Bool("woke", event == netcfg.Woke))
 	if event == netcfg.Woke {
-		s.engine.Rebind()
+		s.signal(s.woke)
 	}
 	s.kick()
+}
+
+// wakeDrain is how long after a wake the old UDP sockets are kept. What came
+// in while the host was away waits in them, and new ones would throw it away:
+// sessions then wait for TCP to repeat itself, for as long again as they were
+// silent (42 s after a minute, measured with the continuity rig).
+const wakeDrain = 400 * time.Millisecond
+
+// rebind opens the sockets anew after each wake: behind a NAT that has
+// forgotten us the old ones are deaf.
+func (s *session) rebind(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.woke:
+		}
+		if !pause(ctx, wakeDrain) {
+			return
+		}
+		s.engine.Rebind()
+	}
 }

@@ -112,7 +112,7 @@ func (t *Tunnel) assemble(ctx context.Context, disk store, web *http.Client) err
 	s := &session{
 		tunnel: t, disk: disk, http: web, device: name, asked: asked,
 		host: make(chan struct{}, 1), look: make(chan struct{}, 1), dirty: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
-		connected: make(chan struct{}, 1), kicked: make(chan struct{}, 1), began: make(chan struct{}, 1),
+		connected: make(chan struct{}, 1), kicked: make(chan struct{}, 1), began: make(chan struct{}, 1), woke: make(chan struct{}, 1),
 	}
 	engine, answers, err := t.parts(ingredients{
 		log: t.log, profile: t.config.Profile, name: name, device: device, kept: kept, addresses: t.addresses,
@@ -141,8 +141,8 @@ type session struct {
 
 	// One-slot signals: bring the host up to date, look with the canary, save
 	// soon, save now, the control connection is up, try again what failed, a
-	// peer has a session for the first time.
-	host, look, dirty, urgent, connected, kicked, began chan struct{}
+	// peer has a session for the first time, the host woke.
+	host, look, dirty, urgent, connected, kicked, began, woke chan struct{}
 }
 
 func (s *session) signal(to chan struct{}) {
@@ -173,6 +173,7 @@ func (s *session) run(ctx context.Context, device tun.Device, kept saved) error 
 	defer stopLoop()
 	group.Go(func() { _ = s.loop.Run(loopCtx) })
 	group.Go(func() { s.watchHost(ctx) })
+	group.Go(func() { s.rebind(ctx) })
 	group.Go(func() { s.keepHost(ctx) })
 	group.Go(func() { s.canary(ctx) })
 	group.Go(func() { s.probe(ctx) })

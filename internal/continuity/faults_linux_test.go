@@ -19,9 +19,9 @@ const (
 	pause = 10 * time.Second
 	// dial is allowed for one: TCP, the upgrade, the first answer.
 	dial = time.Second
-	// eventPing: changes of the host are collected for a second, and a ping that is
-	// under way then has its 5 s (control/conn.go).
-	eventPing = 6 * time.Second
+	// eventPing: changes of the host are collected for a second, and a ping then
+	// has 2 s (control/conn.go).
+	eventPing = 3 * time.Second
 	// trust: upstream trusts a path for 6.5 s after it last answered, and goes
 	// over the relay then.
 	trust = 6500 * time.Millisecond
@@ -64,7 +64,7 @@ func thawed(outage time.Duration) bound {
 
 // noticed: the host tells of a change.
 func noticed(time.Duration) bound {
-	return bound{max(eventPing+dial, 2*(trust+dial)), "the later of: event 1 + ping under way 5 + dial 1; path lost 6.5 + 1, and TCP repeats after as long again"}
+	return bound{max(eventPing+dial, 2*(trust+dial)), "the later of: event 1 + ping 2 + dial 1; path lost 6.5 + 1, and TCP repeats after as long again"}
 }
 
 // relayBack: the outage was the flows' too.
