@@ -45,7 +45,7 @@ func (p *session) Coordinate(call tailnetv2.DRPCTailnet_CoordinateStream) error 
 		return nil
 	}
 	p.coordinating.Add(1)
-	defer p.coordinating.Add(-1)
+	defer p.endCoordination()
 	var work sync.WaitGroup
 	defer work.Wait()
 	stay := context.AfterFunc(p.leave, func() { p.sendOff(stream) })
@@ -69,6 +69,14 @@ func (p *session) Coordinate(call tailnetv2.DRPCTailnet_CoordinateStream) error 
 	})
 	told = p.writeResponses(call, stream)
 	return nil
+}
+
+// endCoordination follows the end of each stream. A connection that is to leave
+// is cut also when its peer took the stream away before it was told.
+func (p *session) endCoordination() {
+	if p.coordinating.Add(-1) == 0 && p.leave.Err() != nil {
+		time.AfterFunc(partingGrace, func() { p.hangUp(context.Cause(p.leave)) })
+	}
 }
 
 // sendOff ends a stream because its connection is to leave.

@@ -42,23 +42,27 @@ func (r *reasoned) heard() string {
 
 // guest is a user's connection of which everything can be seen.
 type guest struct {
+	id     uuid.UUID
 	conn   *reasoned
 	client *mux.Client
 	part   context.CancelCauseFunc
 	ended  <-chan error
 	stream tailnetv2.DRPCTailnet_CoordinateClient
+	cancel func() // ends the stream alone
 }
 
 func (r *rig) guest(id uuid.UUID, auth coordinator.Auth) *guest {
 	r.t.Helper()
 	leave, part := context.WithCancelCause(context.Background())
 	r.t.Cleanup(func() { part(nil) })
-	g := &guest{part: part}
+	ctx, cancel := context.WithCancel(r.t.Context())
+	r.t.Cleanup(cancel)
+	g := &guest{id: id, part: part, cancel: cancel}
 	g.client, g.ended = r.dial(func(ctx context.Context, conn io.ReadWriteCloser) error {
 		g.conn = &reasoned{Conn: conn.(net.Conn)}
 		return r.service.ServeUser(ctx, leave, g.conn, UserStream{PeerID: id, Auth: auth})
 	})
-	g.stream = must[tailnetv2.DRPCTailnet_CoordinateClient](r.t)(tailnetv2.NewDRPCTailnetClient(g.client).Coordinate(r.t.Context()))
+	g.stream = must[tailnetv2.DRPCTailnet_CoordinateClient](r.t)(tailnetv2.NewDRPCTailnetClient(g.client).Coordinate(ctx))
 	if err := g.stream.Send(nodeUpdate(1)); err != nil {
 		r.t.Fatal(err)
 	}
@@ -164,6 +168,40 @@ func TestLeaveWithoutCoordination(t *testing.T) {
 		t.Fatal("the connection goes on")
 	}
 	if got := conn.heard(); got != "over" {
+		t.Errorf("hung up for %q", got)
+	}
+}
+
+// TestLeaveCannotBeDodged: a peer whose connection is to end loses it, also when
+// it takes its coordination away before it was told.
+func TestLeaveCannotBeDodged(t *testing.T) {
+	r := newRig(t)
+	g := r.guest(uuid.New(), coordinator.UserAuth(everything))
+	partner := must[*coordinator.Stream](t)(r.service.Coordinator.Connect(t.Context(), uuid.New(), "partner", coordinator.SingleTailnetAuth()))
+	if err := g.stream.Send(tunnelTo(partner.ID())); err != nil {
+		t.Fatal(err)
+	}
+	// More than the stream's window is under way, and nobody reads it.
+	for version := range int32(100) {
+		update := nodeUpdate(version)
+		update.UpdateSelf.Node.Endpoints = []string{strings.Repeat("x", 8<<10)}
+		if err := partner.Send(update); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.part(&PartingError{How: coordinator.Gone, Text: "token revoked"})
+	for deadline := time.Now().Add(10 * time.Second); r.service.Coordinator.Connected(g.id); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("still connected")
+		}
+	}
+	g.cancel()
+	select {
+	case <-g.ended:
+	case <-time.After(3 * partingGrace):
+		t.Fatal("the connection goes on")
+	}
+	if got := g.conn.heard(); got != "token revoked" {
 		t.Errorf("hung up for %q", got)
 	}
 }
