@@ -188,6 +188,12 @@ func TestWrongTokensAreSlowedDown(t *testing.T) {
 	if answer.Code != 429 || answer.Header().Get("Retry-After") != "1" || !strings.Contains(answer.Body.String(), `"message"`) {
 		t.Errorf("%d %v %s", answer.Code, answer.Header(), answer.Body)
 	}
+	if status, _ := r.call("DELETE", "/api/v2/users/me/keys/"+alice.tokenID, alice.token, ""); status != 204 {
+		t.Fatal(status)
+	}
+	if answer := ask("192.0.2.1:1000", alice.token); answer.Code != 401 || !strings.Contains(answer.Body.String(), "revoked") {
+		t.Errorf("a revoked token beside the guesser: %d %s", answer.Code, answer.Body)
+	}
 	if status := ask("192.0.2.2:1000", wrong).Code; status != 401 {
 		t.Errorf("another address: %d", status)
 	}

@@ -50,8 +50,9 @@ func (s *Server) agent(r *http.Request) (store.Agent, store.Token, error) {
 }
 
 // unauthorized gives the reasons a token is refused their 401, and leaves other
-// errors alone. An address from which too many wrong tokens come gets a 429
-// without a reason.
+// errors alone. An address from which too many unknown tokens come gets a 429
+// without a reason. Whoever shows a token that was right once guesses nothing,
+// and always hears to sign in again: a whole office may sit behind one address.
 func (s *Server) unauthorized(r *http.Request, err error) error {
 	var detail string
 	switch {
@@ -68,7 +69,7 @@ func (s *Server) unauthorized(r *http.Request, err error) error {
 	default:
 		return err
 	}
-	if !s.failures.allow(remoteAddress(r), time.Now()) {
+	if errors.Is(err, store.ErrTokenUnknown) && !s.failures.allow(remoteAddress(r), time.Now()) {
 		rejection := reject(http.StatusTooManyRequests, "Too many attempts with a wrong token.", "Wait a moment, and check the token.")
 		rejection.retry = time.Second
 		return rejection
