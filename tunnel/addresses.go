@@ -116,10 +116,10 @@ func (b *addressBook) Resolve(ctx context.Context, host string) []netip.Addr {
 	ctx, cancel := context.WithTimeout(ctx, plainStart)
 	defer cancel()
 	addrs, err := b.lookup(ctx, host)
+	addrs = fitting("", addrs)
 	if err != nil || len(addrs) == 0 {
 		return nil
 	}
-	addrs = fitting("", addrs)
 	b.note(host, addrs, false)
 	return addrs
 }
@@ -211,7 +211,7 @@ func checkPlaces(places map[string]place) error {
 			return errors.New("addresses of a host are out of bounds")
 		}
 		for _, addr := range kept.Addrs {
-			if !addr.IsValid() || addr.IsUnspecified() || addr.IsMulticast() {
+			if !dialable(addr) {
 				return errors.New("address of a host is none that can be dialled")
 			}
 		}
@@ -224,12 +224,18 @@ func isAddress(host string) bool {
 	return err == nil
 }
 
+// dialable leaves out what some resolvers answer for hosts that they block:
+// 0.0.0.0 and :: would be this host itself.
+func dialable(addr netip.Addr) bool {
+	return addr.IsValid() && !addr.IsUnspecified() && !addr.IsMulticast()
+}
+
 // fitting are the addresses that a network like tcp4 can use.
 func fitting(network string, addrs []netip.Addr) []netip.Addr {
 	var list []netip.Addr
 	for _, addr := range addrs {
 		addr = addr.Unmap()
-		if addr.Is4() && network == "tcp6" || addr.Is6() && network == "tcp4" {
+		if !dialable(addr) || addr.Is4() && network == "tcp6" || addr.Is6() && network == "tcp4" {
 			continue
 		}
 		list = append(list, addr)
@@ -289,6 +295,7 @@ func (r *race) run(ctx context.Context, host string) (net.Conn, netip.Addr, erro
 	for {
 		select {
 		case got := <-r.answers:
+			resolver.Stop()
 			r.answered(got)
 			r.start(ctx)
 			next.Reset(stagger)

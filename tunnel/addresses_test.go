@@ -134,6 +134,8 @@ func TestDialByTheBook(t *testing.T) {
 		{"wrong address, nothing known", answering(wrongAddr), nil, true, netip.Addr{}, 0, errCertificate.Error()},
 		// Nothing tells which of the two is the host: the resolver has the say.
 		{"other address, no TLS", answering(wrongAddr), []netip.Addr{goodAddr}, false, wrongAddr, 0, ""},
+		{"silent address, no TLS", answering(deadAddr), []netip.Addr{goodAddr}, false, netip.Addr{}, dialLimit, context.DeadlineExceeded.Error()},
+		{"host is blocked", answering(netip.IPv4Unspecified(), netip.IPv6Unspecified()), []netip.Addr{goodAddr}, true, goodAddr, 0, ""},
 		{"known address is silent, resolver slow", slowly(time.Second, goodAddr), []netip.Addr{deadAddr}, true, goodAddr, time.Second, ""},
 		{"first of two is silent", answering(deadAddr, goodAddr), nil, true, goodAddr, stagger, ""},
 	}
@@ -253,6 +255,10 @@ func TestHearsayIsNotBelieved(t *testing.T) {
 		book.Resolve(t.Context(), "stun.test")
 		if got := book.Known("stun.test"); !slices.Equal(got, []netip.Addr{wrongAddr}) {
 			t.Errorf("knows %v", got)
+		}
+		book.lookup = answering(netip.IPv4Unspecified(), netip.Addr{}) // as ad blockers do
+		if got := book.Resolve(t.Context(), "blocked.test"); got != nil || checkPlaces(book.places()) != nil {
+			t.Errorf("a blocked host is at %v", got)
 		}
 		book.lookup = unanswering
 		began := time.Now()
