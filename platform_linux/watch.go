@@ -97,9 +97,8 @@ func (r *retry) due(failing bool) bool {
 }
 
 func (w *watchLoop) run(ctx context.Context) {
-	clock := time.NewTicker(clockInterval)
+	clock, audit := time.NewTicker(clockInterval), time.NewTicker(auditInterval)
 	defer clock.Stop()
-	audit := time.NewTicker(auditInterval)
 	defer audit.Stop()
 	var foreign, own <-chan time.Time // nil while nothing is pending
 	limit := rate.NewLimiter(rate.Every(repairEvery), repairBurst)
@@ -121,10 +120,8 @@ func (w *watchLoop) run(ctx context.Context) {
 				if foreign == nil {
 					foreign = time.After(settleForeign)
 				}
-			case noticeResolver:
-				force = true
-				repairSoon(settleOwn)
-			case noticeOwn:
+			case noticeResolver, noticeOwn:
+				force = force || n == noticeResolver
 				repairSoon(settleOwn)
 			}
 		case <-foreign:
@@ -146,14 +143,14 @@ func (w *watchLoop) run(ctx context.Context) {
 			repairSoon(0)
 		case <-clock.C:
 			now := w.clocks()
-			if wakeBetween(last, now, clockInterval) {
+			woke := wakeBetween(last, now, clockInterval)
+			if woke {
 				w.changed(netcfg.Woke)
 				force = true
-				repairSoon(0)
 			}
 			last = now
 			// What made it fail may end without a message.
-			if again.due(w.failing()) {
+			if again.due(w.failing()) || woke {
 				repairSoon(0)
 			}
 		}
