@@ -75,7 +75,7 @@ type Server struct {
 
 // New makes the API. Close ends it.
 func New(config Config) *Server {
-	s := &Server{config: config, mux: http.NewServeMux(), live: newLive()}
+	s := &Server{config: config, mux: http.NewServeMux(), live: newLive(config.Coordinator.Lingers)}
 	s.storm = newAdmission(time.Now())
 	s.holders = newBuckets[uuid.UUID](holderRate, holderBurst)
 	s.failures = newBuckets[netip.Prefix](failureRate, failureBurst)
@@ -270,6 +270,7 @@ func (s *Server) changed() {
 }
 
 func (s *Server) endStale(ctx context.Context) {
+	asked := time.Now()
 	tokens, err := s.config.Store.LiveTokens(ctx)
 	if err != nil {
 		if !errors.Is(err, context.Canceled) {
@@ -277,7 +278,7 @@ func (s *Server) endStale(ctx context.Context) {
 		}
 		return
 	}
-	for _, peer := range s.live.retain(tokens, time.Now()) {
+	for _, peer := range s.live.retain(tokens, asked) {
 		// One that is connected is told by its connection.
 		s.config.Coordinator.Forget(peer, errTokenEnded.Text)
 	}

@@ -49,7 +49,10 @@ type live struct {
 	peers       map[uuid.UUID]int // connections of each peer
 	// lost are peers without a connection, whose partners may still serve them
 	// until their token ends.
-	lost     map[uuid.UUID]lostPeer
+	lost map[uuid.UUID]lostPeer
+	// lingers says whether they may: most peers that leave are gone for good,
+	// and must not take the places of those that are lost.
+	lingers  func(peer uuid.UUID) bool
 	handlers sync.WaitGroup
 }
 
@@ -57,6 +60,7 @@ type live struct {
 type connection struct {
 	token  store.Token
 	peer   uuid.UUID
+	since  time.Time
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	leave  context.Context
@@ -64,12 +68,13 @@ type connection struct {
 }
 
 type lostPeer struct {
-	token store.Token
-	since time.Time
+	token       store.Token
+	from, since time.Time // its last connection's beginning and end
 }
 
-func newLive() *live {
+func newLive(lingers func(peer uuid.UUID) bool) *live {
 	return &live{
+		lingers:     lingers,
 		connections: map[*connection]struct{}{}, holders: map[uuid.UUID]int{}, peers: map[uuid.UUID]int{}, lost: map[uuid.UUID]lostPeer{},
 	}
 }
@@ -94,7 +99,7 @@ func (l *live) enter(ctx context.Context, token store.Token, peer uuid.UUID) (*c
 	case l.holders[holder(token)] >= connectionLimit:
 		return nil, reject(http.StatusTooManyRequests, "Too many connections.", fmt.Sprintf("This account has %d open, which is the limit. Close some, or look for a client that does not.", connectionLimit))
 	}
-	entry := &connection{token: token, peer: peer}
+	entry := &connection{token: token, peer: peer, since: time.Now()}
 	entry.ctx, entry.cancel = context.WithCancelCause(ctx)
 	entry.leave, entry.part = context.WithCancelCause(ctx)
 	l.connections[entry] = struct{}{}
@@ -112,8 +117,8 @@ func (l *live) exit(entry *connection) {
 	defer l.mu.Unlock()
 	delete(l.connections, entry)
 	decrement(l.holders, holder(entry.token))
-	if decrement(l.peers, entry.peer); l.peers[entry.peer] == 0 && len(l.lost) < lostLimit {
-		l.lost[entry.peer] = lostPeer{entry.token, time.Now()}
+	if decrement(l.peers, entry.peer); l.peers[entry.peer] == 0 && len(l.lost) < lostLimit && l.lingers(entry.peer) {
+		l.lost[entry.peer] = lostPeer{entry.token, entry.since, time.Now()}
 	}
 	l.handlers.Done()
 }
@@ -133,26 +138,28 @@ func (c *connection) cause() error {
 }
 
 // retain ends every connection whose token is not in the set or has expired,
-// and gives the peers that such tokens were good for.
+// and gives the peers that such tokens were good for. The set was read no sooner
+// than at: a connection that is younger may have a token that is younger still.
 func (l *live) retain(tokens map[string]struct{}, at time.Time) (ended []uuid.UUID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	stale := func(token store.Token) bool {
+	stale := func(token store.Token, since time.Time) bool {
 		_, found := tokens[token.ID]
-		return !found || token.Check(at) != nil
+		return !since.After(at) && (!found || token.Check(at) != nil)
 	}
 	for entry := range l.connections {
-		if stale(entry.token) {
+		if stale(entry.token, entry.since) {
 			entry.part(errTokenEnded)
 			ended = append(ended, entry.peer)
 		}
 	}
 	for peer, lost := range l.lost {
-		if stale(lost.token) {
+		ends := stale(lost.token, lost.from)
+		if ends {
 			ended = append(ended, peer)
 		}
 		// Nothing is relayed for longer to a peer that is lost.
-		if stale(lost.token) || at.Sub(lost.since) > tailnetsvc.ResumeLife {
+		if ends || at.Sub(lost.since) > tailnetsvc.ResumeLife || !l.lingers(peer) {
 			delete(l.lost, peer)
 		}
 	}

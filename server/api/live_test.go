@@ -21,8 +21,54 @@ import (
 	tailnetsvc "github.com/causewayhq/causeway/server/tailnet"
 )
 
+func always(uuid.UUID) bool { return true }
+
+// TestRetainSparesTheYoung: a token may have been made and used after the set of
+// good ones was read.
+func TestRetainSparesTheYoung(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLive(always)
+		read := time.Now()
+		time.Sleep(time.Millisecond)
+		stays, err := l.enter(t.Context(), store.Token{ID: "new"}, uuid.New())
+		left, err2 := l.enter(t.Context(), store.Token{ID: "newer"}, uuid.New())
+		if err != nil || err2 != nil {
+			t.Fatal(err, err2)
+		}
+		defer l.exit(stays)
+		l.exit(left)
+		if ended := l.retain(nil, read); len(ended) != 0 || stays.leave.Err() != nil || len(l.lost) != 1 {
+			t.Errorf("ended %v, %v", ended, stays.cause())
+		}
+		if ended := l.retain(nil, time.Now()); len(ended) != 2 || stays.leave.Err() == nil {
+			t.Errorf("later ended %v", ended)
+		}
+	})
+}
+
+// TestWhoeverLeavesForGoodIsForgotten: they would take the places of the lost.
+func TestWhoeverLeavesForGoodIsForgotten(t *testing.T) {
+	lost := map[uuid.UUID]bool{}
+	l := newLive(func(peer uuid.UUID) bool { return lost[peer] })
+	for _, lingers := range []bool{true, false} {
+		entry, err := l.enter(t.Context(), store.Token{ID: "a"}, uuid.New())
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost[entry.peer] = lingers
+		l.exit(entry)
+	}
+	if len(l.lost) != 1 {
+		t.Errorf("%d remembered, want the lost one", len(l.lost))
+	}
+	clear(lost)
+	if ended := l.retain(map[string]struct{}{"a": {}}, time.Now()); len(ended) != 0 || len(l.lost) != 0 {
+		t.Errorf("ended %v; %d remembered that nobody serves", ended, len(l.lost))
+	}
+}
+
 func TestRetainEndsExpired(t *testing.T) {
-	l := newLive()
+	l := newLive(always)
 	at := time.Now()
 	enter := func(id string, expires time.Time) *connection {
 		entry, err := l.enter(t.Context(), store.Token{ID: id, ExpiresAt: expires}, uuid.New())
@@ -51,7 +97,7 @@ func TestRetainEndsExpired(t *testing.T) {
 
 // TestLostPeersAreRemembered with their token, until they come back or a day is over.
 func TestLostPeersAreRemembered(t *testing.T) {
-	l := newLive()
+	l := newLive(always)
 	first, second, peer := store.Token{ID: "first"}, store.Token{ID: "second"}, uuid.New()
 	connect := func(token store.Token) *connection {
 		entry, err := l.enter(t.Context(), token, peer)
@@ -78,7 +124,7 @@ func TestLostPeersAreRemembered(t *testing.T) {
 }
 
 func TestConnectionsOfOneHolderAreLimited(t *testing.T) {
-	l := newLive()
+	l := newLive(always)
 	greedy, other := store.Token{ID: "a", UserID: uuid.New()}, store.Token{ID: "b", UserID: uuid.New()}
 	var open []*connection
 	for range connectionLimit {
@@ -117,7 +163,7 @@ func TestDrainSpreadsTheReturn(t *testing.T) {
 	for count, want := range map[int]time.Duration{1: 0, 100: 500 * time.Millisecond, 1000: 5 * time.Second, 4000: returnLimit} {
 		t.Run(strconv.Itoa(count), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newLive()
+				l := newLive(always)
 				entries := make([]*connection, count)
 				for i := range entries {
 					var err error

@@ -214,3 +214,11 @@ func (c *Coordinator) KnowsKey(k key.NodePublic) bool {
 	holder := c.permits.holder(k)
 	return holder != nil && !holder.expired(time.Now())
 }
+
+// Lingers says whether a peer that is not connected may still be served by its
+// partners: whether Forget would change anything.
+func (c *Coordinator) Lingers(id uuid.UUID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.peers[id] == nil && c.permits.byID[id] != nil
+}
