@@ -2,6 +2,7 @@ package dns
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
 	"testing"
@@ -37,7 +38,7 @@ func testHosts() map[string]netip.Addr {
 
 func published() *Resolver {
 	r := New([]string{"coder"})
-	r.Publish(NewTable([]string{"coder"}, testHosts(), []netip.Prefix{servicePrefix}))
+	r.Publish(NewTable([]string{"coder"}, 8, maps.All(testHosts()), []netip.Prefix{servicePrefix}))
 	return r
 }
 
@@ -261,7 +262,7 @@ func TestLongestNames(t *testing.T) {
 		t.Fatalf("the name has %d bytes", len(name)+2)
 	}
 	r := New(nil)
-	r.Publish(NewTable([]string{"coder"}, map[string]netip.Addr{name: agentAddr}, []netip.Prefix{servicePrefix}))
+	r.Publish(NewTable([]string{"coder"}, 1, maps.All(map[string]netip.Addr{name: agentAddr}), []netip.Prefix{servicePrefix}))
 	for _, q := range []struct {
 		name  string
 		qtype uint16
@@ -314,7 +315,7 @@ func TestBeforeTheFirstPublish(t *testing.T) {
 	r.SetSuffixes([]string{"corp.example"})
 	check("myws.coder", "REFUSED")
 	check("myws.corp.example", "SERVFAIL")
-	r.Publish(NewTable([]string{"coder"}, testHosts(), nil))
+	r.Publish(NewTable([]string{"coder"}, 8, maps.All(testHosts()), nil))
 	check("myws.coder", "NOERROR")
 	check("nobody.coder", "NXDOMAIN")
 	check("myws.corp.example", "SERVFAIL")

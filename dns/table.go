@@ -2,6 +2,7 @@ package dns
 
 import (
 	"bytes"
+	"iter"
 	"net/netip"
 	"strings"
 )
@@ -26,25 +27,19 @@ type Change struct {
 }
 
 // NewTable builds a table from nothing, in time proportional to the number of
-// hosts; for the next one use [Table.With]. Suffixes and names are in lower
-// case without a trailing dot. What cannot be answered is left out: a name that
+// hosts, which is about size; for the next one use [Table.With]. Suffixes and
+// names are in lower case without a trailing dot, each name once. What cannot be answered is left out: a name that
 // is outside the suffixes or too long for DNS, and an address that is not IPv6.
 // [Table.Len] tells how many names stayed.
-func NewTable(suffixes []string, hosts map[string]netip.Addr, ptrPrefixes []netip.Prefix) *Table {
+func NewTable(suffixes []string, size int, hosts iter.Seq2[string, netip.Addr], ptrPrefixes []netip.Prefix) *Table {
 	t := &Table{zones: newZones(suffixes)}
 	for _, prefix := range ptrPrefixes {
 		if prefix.IsValid() && prefix.Addr().Is6() {
 			t.prefixes = append(t.prefixes, prefix.Masked())
 		}
 	}
-	// All names share one string: a single allocation instead of one per name.
-	wires := strings.Builder{}
-	total := 0
-	for name := range hosts {
-		total += len(name) + 2
-	}
-	wires.Grow(total)
-	entries := make([]entry, 0, len(hosts))
+	var wires joint
+	entries := make([]entry, 0, size)
 	var scratch [maxName + 1]byte
 	odd := false // some name was not as it should be given
 	for name, addr := range hosts {
@@ -53,9 +48,7 @@ func NewTable(suffixes []string, hosts map[string]netip.Addr, ptrPrefixes []neti
 			continue
 		}
 		odd = odd || len(wire) != len(name)+2 || strings.ToLower(name) != name
-		start := wires.Len()
-		wires.Write(wire)
-		stored := wires.String()[start:]
+		stored := wires.keep(wire)
 		entries = append(entries, entry{hash: hashString(stored), name: stored, addr: addr.As16()})
 	}
 	if odd {
@@ -68,6 +61,22 @@ func NewTable(suffixes []string, hosts map[string]netip.Addr, ptrPrefixes []neti
 	}
 	t.addrs = buildIndex(entries)
 	return t
+}
+
+// joint makes strings that share what is allocated: one allocation for many,
+// and a string that stays alive keeps no more than jointSize.
+type joint struct{ strings.Builder }
+
+const jointSize = 8 << 10
+
+func (j *joint) keep(text []byte) string {
+	if j.Cap()-j.Len() < len(text) {
+		j.Reset() // what was handed out stays
+		j.Grow(jointSize)
+	}
+	start := j.Len()
+	j.Write(text)
+	return j.String()[start:]
 }
 
 // dropDoubles settles names that were given twice in different spellings: the

@@ -32,7 +32,7 @@ func addrOf(i int) netip.Addr {
 }
 
 func TestTableLeavesOutWhatItCannotAnswer(t *testing.T) {
-	table := NewTable([]string{"Coder.", "", "..", ".corp.example"}, map[string]netip.Addr{
+	table := NewTable([]string{"Coder.", "", "..", ".corp.example"}, 8, maps.All(map[string]netip.Addr{
 		"Upper.CODER.":                      agentAddr,
 		"upper.coder":                       otherAddr,
 		"a.corp.example":                    agentAddr,
@@ -45,7 +45,7 @@ func TestTableLeavesOutWhatItCannotAnswer(t *testing.T) {
 		"mapped.coder":                      netip.MustParseAddr("::ffff:192.0.2.1"),
 		"zone.coder":                        netip.MustParseAddr("fe80::1%eth0"),
 		"zero.coder":                        {},
-	}, []netip.Prefix{{}, netip.MustParsePrefix("10.0.0.0/8")})
+	}), []netip.Prefix{{}, netip.MustParsePrefix("10.0.0.0/8")})
 	if table.Len() != 2 {
 		t.Errorf("%d names, want 2", table.Len())
 	}
@@ -61,7 +61,7 @@ func TestTableLeavesOutWhatItCannotAnswer(t *testing.T) {
 func TestWithEqualsNewTable(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	model := map[string]netip.Addr{}
-	table := NewTable([]string{"coder"}, model, []netip.Prefix{servicePrefix})
+	table := NewTable([]string{"coder"}, len(model), maps.All(model), []netip.Prefix{servicePrefix})
 	for range 300 {
 		before, beforeTable := maps.Clone(model), table
 		for range random.IntN(8) {
@@ -110,7 +110,7 @@ func equal(t *testing.T, table *Table, model map[string]netip.Addr) {
 func TestNeverNXDOMAINForANameInBothTables(t *testing.T) {
 	r := New([]string{"coder"})
 	hosts := hostsOf(200)
-	table := NewTable([]string{"coder"}, hosts, []netip.Prefix{servicePrefix})
+	table := NewTable([]string{"coder"}, len(hosts), maps.All(hosts), []netip.Prefix{servicePrefix})
 	r.Publish(table)
 	stop := make(chan struct{})
 	var asking sync.WaitGroup
@@ -135,7 +135,7 @@ func TestNeverNXDOMAINForANameInBothTables(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	for i := range 2000 {
 		if i%20 == 0 {
-			table = NewTable([]string{"coder"}, hosts, []netip.Prefix{servicePrefix})
+			table = NewTable([]string{"coder"}, len(hosts), maps.All(hosts), []netip.Prefix{servicePrefix})
 		} else {
 			// The four names keep being there, with other addresses too.
 			table = table.With([]Change{
@@ -174,7 +174,7 @@ func TestNoAllocations(t *testing.T) {
 func BenchmarkAnswer(b *testing.B) {
 	for _, size := range []int{100, 10_000} {
 		r := New(nil)
-		r.Publish(NewTable([]string{"coder"}, hostsOf(size), []netip.Prefix{servicePrefix}))
+		r.Publish(NewTable([]string{"coder"}, size, maps.All(hostsOf(size)), []netip.Prefix{servicePrefix}))
 		for _, c := range []struct{ title, name string }{{"hit", "main.ws%d.me.coder"}, {"miss", "main.no%d.me.coder"}} {
 			queries := make([][]byte, 64)
 			for i := range queries {
@@ -202,11 +202,11 @@ func BenchmarkAnswer(b *testing.B) {
 func BenchmarkTable(b *testing.B) {
 	for _, size := range []int{100, 10_000} {
 		hosts := hostsOf(size)
-		table := NewTable([]string{"coder"}, hosts, []netip.Prefix{servicePrefix})
+		table := NewTable([]string{"coder"}, len(hosts), maps.All(hosts), []netip.Prefix{servicePrefix})
 		b.Run(fmt.Sprintf("new/%d", size), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				NewTable([]string{"coder"}, hosts, []netip.Prefix{servicePrefix})
+				NewTable([]string{"coder"}, len(hosts), maps.All(hosts), []netip.Prefix{servicePrefix})
 			}
 		})
 		b.Run(fmt.Sprintf("one-agent/%d", size), func(b *testing.B) {

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"fmt"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -17,8 +18,8 @@ import (
 
 // answers is the resolver, as far as the tunnel needs it.
 type answers interface {
-	// replace sets all names anew; change goes on from there.
-	replace(suffix string, names map[string]netip.Addr)
+	// replace sets all names anew, which are about size; change goes on from there.
+	replace(suffix string, size int, names iter.Seq2[string, netip.Addr])
 	change(names []workspace.NameChange)
 	query(message []byte) []byte
 	close()
@@ -121,9 +122,9 @@ func (r *resolver) send(packet []byte) error {
 var reverse = []netip.Prefix{proto.ServicePrefix, proto.TailscalePrefix}
 
 // replace makes a new table. Until it is there the old one is answered from.
-func (r *resolver) replace(suffix string, names map[string]netip.Addr) {
+func (r *resolver) replace(suffix string, size int, names iter.Seq2[string, netip.Addr]) {
 	r.dns.SetSuffixes([]string{suffix})
-	r.dns.Publish(dns.NewTable([]string{suffix}, names, reverse))
+	r.dns.Publish(dns.NewTable([]string{suffix}, size, names, reverse))
 }
 
 // change makes the next table from the last, so that one workspace among

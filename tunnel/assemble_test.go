@@ -59,8 +59,7 @@ func TestRealPartsAnswerThroughTheDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { answers.close(); _ = engine.Close() })
-	names, _ := newBook(kept.Workspaces, "alice", "coder").names()
-	answers.replace("coder", names)
+	answers.replace("coder", kept.Workspaces.MaxNames(), kept.Workspaces.Names("alice", "coder"))
 	deadline := time.After(10 * time.Second)
 	for {
 		dev.in <- queryPacket(t, kept, "main.myws.me.coder.")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -34,8 +35,8 @@ type watched struct {
 	look func(*dns.Table)
 }
 
-func (w watched) replace(suffix string, names map[string]netip.Addr) {
-	w.resolver.replace(suffix, names)
+func (w watched) replace(suffix string, size int, names iter.Seq2[string, netip.Addr]) {
+	w.resolver.replace(suffix, size, names)
 	w.look(w.dns.Table())
 }
 
@@ -89,7 +90,7 @@ func TestPublishedNamesAgainstScratch(t *testing.T) {
 		real := tunnel.live.answers.(*resolver)
 		old := map[string]netip.Addr{}
 		tunnel.live.answers = watched{real, func(table *dns.Table) {
-			next, _ := tunnel.saved.Workspaces.Names(tunnel.saved.User.Username, tunnel.saved.Suffix)
+			next := maps.Collect(tunnel.saved.Workspaces.Names(tunnel.saved.User.Username, tunnel.saved.Suffix))
 			for name := range old {
 				if got, found := table.Lookup(name); next[name].IsValid() && (!found || got != old[name] && got != next[name]) {
 					t.Errorf("%s is %v on the way from %v to %v", name, got, old[name], next[name])
@@ -127,7 +128,7 @@ func TestPublishedNamesAgainstScratch(t *testing.T) {
 func checkPublished(t *testing.T, w *way) map[string]netip.Addr {
 	t.Helper()
 	tunnel, state := w.s.tunnel, w.state
-	names, leftOut := state.Names(tunnel.saved.User.Username, tunnel.saved.Suffix)
+	names, leftOut := maps.Collect(state.Names(tunnel.saved.User.Username, tunnel.saved.Suffix)), state.AllLeftOut(tunnel.saved.User.Username, tunnel.saved.Suffix)
 	answers, b := tunnel.live.answers.(watched), tunnel.live.book
 	if answers.dns.Table().Len() != len(names) {
 		t.Errorf("%d names, want %d", answers.dns.Table().Len(), len(names))

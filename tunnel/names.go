@@ -32,11 +32,6 @@ func newBook(state *workspace.State, owner, suffix string) book {
 	return b
 }
 
-// names are all of them, made from nothing, and the agents that lack some.
-func (b book) names() (names map[string]netip.Addr, leftOut map[uuid.UUID]error) {
-	return b.state.Names(b.owner, b.suffix)
-}
-
 // since is what turns the names of the old book into those of b; false when
 // they are not of the same owner and suffix.
 func (b book) since(old book) (workspace.Diff, bool) {
@@ -48,9 +43,8 @@ func (b book) since(old book) (workspace.Diff, bool) {
 
 // entries are the names for a hosts file, sorted.
 func (b book) entries() []netcfg.Host {
-	names, _ := b.names()
-	list := make([]netcfg.Host, 0, len(names))
-	for name, addr := range names {
+	list := make([]netcfg.Host, 0, b.state.MaxNames())
+	for name, addr := range b.state.Names(b.owner, b.suffix) {
 		list = append(list, netcfg.Host{Name: name, Addr: addr})
 	}
 	slices.SortFunc(list, func(a, b netcfg.Host) int { return cmp.Compare(a.Name, b.Name) })
@@ -111,9 +105,8 @@ func (t *Tunnel) publish() {
 	next := newBook(t.saved.Workspaces, t.saved.User.Username, t.saved.Suffix)
 	diff, follows := next.since(t.live.book)
 	if !follows {
-		names, leftOut := next.names()
-		t.live.answers.replace(next.suffix, names)
-		t.live.leftOut = leftOut
+		t.live.answers.replace(next.suffix, next.state.MaxNames(), next.state.Names(next.owner, next.suffix))
+		t.live.leftOut = next.state.AllLeftOut(next.owner, next.suffix)
 		t.tellLeftOut()
 	} else {
 		changes := diff.Names(next.owner, next.suffix)

@@ -3,6 +3,7 @@ package tunnel
 import (
 	"bytes"
 	"errors"
+	"iter"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -56,5 +57,5 @@ func TestResolveBeforeTheFirstSnapshot(t *testing.T) {
 // silent takes the names and answers nothing.
 type silent struct{ answers }
 
-func (silent) replace(string, map[string]netip.Addr) {}
-func (silent) change([]workspace.NameChange)         {}
+func (silent) replace(string, int, iter.Seq2[string, netip.Addr]) {}
+func (silent) change([]workspace.NameChange)                      {}

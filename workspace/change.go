@@ -19,6 +19,10 @@ type change struct {
 	// itself, as most of a snapshot is.
 	workspaces map[uuid.UUID]*Workspace
 	agents     map[uuid.UUID]*Agent
+	// What is new is kept here.
+	newWorkspaces slab[Workspace]
+	newAgents     slab[Agent]
+	newEntries    slab[entry]
 }
 
 func newChange(old *State, snapshot bool, workspaces, agents int) *change {
@@ -78,7 +82,7 @@ func (c *change) upsertWorkspace(message *tailnetv2.Workspace) error {
 		c.workspaces[id] = &before.Workspace
 		return nil
 	}
-	c.workspaces[id] = &said
+	c.workspaces[id] = c.newWorkspaces.keep(said)
 	return nil
 }
 
@@ -99,7 +103,7 @@ func (c *change) upsertAgent(message *tailnetv2.Agent) error {
 		c.agents[id] = before
 		return nil
 	}
-	c.agents[id] = &said
+	c.agents[id] = c.newAgents.keep(said)
 	return nil
 }
 
@@ -141,11 +145,11 @@ func (c *change) finish() *State {
 	if len(c.workspaces)+len(c.agents) == 0 {
 		return c.old
 	}
-	agents := c.old.agents.edit()
+	agents := c.old.agents.edit(len(c.agents))
 	joined := make(map[uuid.UUID][]*Agent, len(c.workspaces)) // of each workspace that is touched
 	join := func(workspace uuid.UUID, list ...*Agent) { joined[workspace] = append(joined[workspace], list...) }
 	for id := range c.workspaces {
-		join(id)
+		joined[id] = nil
 	}
 	for id, agent := range c.agents {
 		if before := c.old.agents.get(id); before != nil {
@@ -156,7 +160,7 @@ func (c *change) finish() *State {
 		}
 		agents.put(id, agent)
 	}
-	workspaces := c.old.workspaces.edit()
+	workspaces := c.old.workspaces.edit(len(joined))
 	for id, joining := range joined {
 		workspaces.put(id, c.entry(id, joining))
 	}
@@ -200,7 +204,7 @@ func (c *change) entry(id uuid.UUID, joining []*Agent) *entry {
 	if said && head == nil {
 		return nil
 	}
-	next := &entry{}
+	next := entry{agents: joining}
 	if before := c.old.workspaces.get(id); before != nil {
 		next.Workspace = before.Workspace
 		next.agents = make([]*Agent, 0, len(before.agents)+len(joining))
@@ -209,19 +213,20 @@ func (c *change) entry(id uuid.UUID, joining []*Agent) *entry {
 				next.agents = append(next.agents, agent)
 			}
 		}
+		next.agents = append(next.agents, joining...)
 	}
 	if head != nil {
 		next.Workspace = *head
 	}
-	next.agents = append(next.agents, joining...)
 	slices.SortFunc(next.agents, func(a, b *Agent) int { return compareAgents(*a, *b) })
-	return next
+	return c.newEntries.keep(next)
 }
 
 // rename settles the names of the workspaces that were touched: what was given
 // up first, then what is claimed.
 func (c *change) rename(next *State, touched map[uuid.UUID][]*Agent) shared[string, claim] {
-	r := renaming{edit: c.old.names.edit(), crowds: map[string]*crowd{}}
+	const each = 2 // the alias and the pair
+	r := renaming{edit: c.old.names.edit(each * len(c.agents)), crowds: map[string]*crowd{}}
 	for id := range touched {
 		c.moved(c.old.workspaces.get(id), next.workspaces.get(id), r.lose)
 	}
@@ -257,19 +262,20 @@ func (c *change) moved(e, other *entry, found func(key string, agent *Agent)) {
 type renaming struct {
 	*edit[string, claim]
 	crowds map[string]*crowd
+	claims slab[claim]
 }
 
 // crowd is who no longer claims a name, and who does in addition.
 type crowd struct{ lost, got []*Agent }
 
-func (r renaming) crowd(key string) *crowd {
+func (r *renaming) crowd(key string) *crowd {
 	if r.crowds[key] == nil {
 		r.crowds[key] = &crowd{}
 	}
 	return r.crowds[key]
 }
 
-func (r renaming) lose(key string, agent *Agent) {
+func (r *renaming) lose(key string, agent *Agent) {
 	if len(r.get(key).rest) == 0 {
 		r.put(key, nil)
 		return
@@ -278,16 +284,16 @@ func (r renaming) lose(key string, agent *Agent) {
 	crowd.lost = append(crowd.lost, agent)
 }
 
-func (r renaming) gain(key string, agent *Agent) {
+func (r *renaming) gain(key string, agent *Agent) {
 	if r.get(key) == nil {
-		r.put(key, &claim{first: agent})
+		r.put(key, r.claims.keep(claim{first: agent}))
 		return
 	}
 	crowd := r.crowd(key)
 	crowd.got = append(crowd.got, agent)
 }
 
-func (r renaming) settle(key string, crowd *crowd, order func(a, b *Agent) int) {
+func (r *renaming) settle(key string, crowd *crowd, order func(a, b *Agent) int) {
 	lost := make(map[*Agent]bool, len(crowd.lost))
 	for _, agent := range crowd.lost {
 		lost[agent] = true

@@ -2,12 +2,11 @@ package workspace
 
 import (
 	"net/netip"
-	"slices"
 
 	"github.com/google/uuid"
 )
 
-// Diff is what differs between two states. An agent that is itself unchanged
+// Diff is what differs between two states, in no order. An agent that is itself unchanged
 // counts as upserted when its workspace was renamed, or when it gained or lost
 // a name: the short alias that came or went with another agent, or a name that
 // another one gave up or took first.
@@ -38,8 +37,12 @@ func (s *State) Since(older *State) Diff {
 	}
 	renamed := map[uuid.UUID]struct{}{}
 	rename := func(agent *Agent) { // counts agents that did not change themselves
-		before, after := older.agents.get(agent.ID), s.agents.get(agent.ID)
-		if before == nil || after == nil || *before != *after {
+		before := older.agents.get(agent.ID)
+		if before == nil {
+			return
+		}
+		after := s.agents.get(agent.ID)
+		if after == nil || *before != *after {
 			return
 		}
 		if _, done := renamed[agent.ID]; !done {
@@ -77,15 +80,7 @@ func (s *State) Since(older *State) Diff {
 			rename(after)
 		}
 	})
-	d.sort()
 	return d
-}
-
-func (d *Diff) sort() {
-	slices.SortFunc(d.UpsertedWorkspaces, compareWorkspaces)
-	slices.SortFunc(d.DeletedWorkspaces, compareWorkspaces)
-	slices.SortFunc(d.UpsertedAgents, compareAgents)
-	slices.SortFunc(d.DeletedAgents, compareAgents)
 }
 
 // handovers goes through the keys of names that came, went, or went over to

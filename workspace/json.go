@@ -58,12 +58,12 @@ func (s *State) UnmarshalJSON(data []byte) error {
 		if c.workspaceKnown(w.ID) {
 			return fmt.Errorf("decode workspace state: workspace %s twice", w.ID)
 		}
-		c.workspaces[w.ID] = &Workspace{ID: w.ID, Name: w.Name, Status: tailnetv2.Workspace_Status(w.Status)}
+		c.workspaces[w.ID] = c.newWorkspaces.keep(Workspace{ID: w.ID, Name: w.Name, Status: tailnetv2.Workspace_Status(w.Status)})
 		for _, a := range w.Agents {
 			if c.agentKnown(a.ID) {
 				return fmt.Errorf("decode workspace state: agent %s twice", a.ID)
 			}
-			c.agents[a.ID] = &Agent{ID: a.ID, Name: a.Name, WorkspaceID: w.ID}
+			c.agents[a.ID] = c.newAgents.keep(Agent{ID: a.ID, Name: a.Name, WorkspaceID: w.ID})
 		}
 	}
 	*s = *c.finish()

@@ -224,7 +224,7 @@ func TestAgainstModel(t *testing.T) {
 	for range 40 {
 		state, m := &State{}, emptyModel()
 		owner, suffix := pick(c, owners), pick(c, suffixes)
-		published, _ := state.Names(owner, suffix)
+		published := maps.Collect(state.Names(owner, suffix))
 		var sent []*update
 		for step := range 60 {
 			reconnect := step == 0 || c.IntN(8) == 0
@@ -309,7 +309,14 @@ func checkState(t *testing.T, s *State, m model, published map[string]netip.Addr
 			t.Fatalf("%s is found to be %v, want %v", name, agent, m.agents[id])
 		}
 	}
-	made, leftOut := s.Names(owner, "."+suffix+".")
+	made, leftOut := maps.Collect(s.Names(owner, "."+suffix+".")), s.AllLeftOut(owner, "."+suffix+".")
+	times := 0
+	for range s.Names(owner, suffix) {
+		times++
+	}
+	if times != len(made) || times > s.MaxNames() {
+		t.Fatalf("%d names are told as %d, with a limit of %d", len(made), times, s.MaxNames())
+	}
 	if !maps.Equal(made, addrs) || !maps.Equal(published, addrs) {
 		t.Fatalf("names\n%v, published\n%v, want\n%v", made, published, addrs)
 	}

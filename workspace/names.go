@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -121,23 +122,36 @@ func (z zone) leftOut(of Workspace, agent *Agent) error {
 	return nil
 }
 
-// Names are all names under the suffix with their addresses, made from
-// nothing: lower case, no trailing dot, the sentinel among them. Of agents
-// that claim the same name the first by workspace and then by agent, each by
-// name and id, has it; when it goes the next one gets it. Names that DNS
-// cannot carry are left out, and the reasons given by agent, under the zero
-// id for the owner's; the others go on.
-func (s *State) Names(owner, suffix string) (map[string]netip.Addr, map[uuid.UUID]error) {
+// Names goes through all names under the suffix with their addresses, each
+// once and in no order: lower case, no trailing dot, the sentinel among them.
+// Of agents that claim the same name the first by workspace and then by agent,
+// each by name and id, has it; when it goes the next one gets it. Names that
+// DNS cannot carry are left out; the others go on.
+func (s *State) Names(owner, suffix string) iter.Seq2[string, netip.Addr] {
+	return func(yield func(string, netip.Addr) bool) {
+		zone, _ := newZone(owner, suffix)
+		proceed := yield(Sentinel+zone.alias, proto.DNSAddr)
+		for key, c := range s.names.all() {
+			if !proceed {
+				return
+			}
+			addr := c.holder().addr()
+			zone.each(key, func(name string) { proceed = proceed && yield(name, addr) })
+		}
+	}
+}
+
+// MaxNames is at least how many names there are: the sentinel, and of each agent
+// the alias and one under "me" and under the owner.
+func (s *State) MaxNames() int { return 1 + 3*s.agents.size }
+
+// AllLeftOut gives the reasons why agents lack some of their names, by agent,
+// and under the zero id why nothing is named after the owner.
+func (s *State) AllLeftOut(owner, suffix string) map[uuid.UUID]error {
 	zone, err := newZone(owner, suffix)
 	leftOut := map[uuid.UUID]error{}
 	if err != nil {
 		leftOut[uuid.Nil] = err
-	}
-	names := make(map[string]netip.Addr, 2*s.names.size+1)
-	names[Sentinel+zone.alias] = proto.DNSAddr
-	for key, c := range s.names.all() {
-		addr := c.holder().addr()
-		zone.each(key, func(name string) { names[name] = addr })
 	}
 	for _, e := range s.workspaces.all() {
 		for _, agent := range e.agents {
@@ -146,7 +160,7 @@ func (s *State) Names(owner, suffix string) (map[string]netip.Addr, map[uuid.UUI
 			}
 		}
 	}
-	return names, leftOut
+	return leftOut
 }
 
 // LeftOut says why an agent lacks some of its names, apart from those with the
@@ -212,6 +226,10 @@ func cutLast(name string) (before, last string, dotted bool) {
 	return name[:at], name[at+1:], true
 }
 
+// labelBytes has a bit for each byte that may be in a label: digits, letters,
+// '-' and '_'.
+var labelBytes = [4]uint64{1<<'-' | 1<<('9'+1) - 1<<'0', 1<<('Z'-63) - 1<<('A'-64) | 1<<('_'-64) | 1<<('z'-63) - 1<<('a'-64)}
+
 var errEmptyLabel = errors.New("empty label")
 
 // checkLabel refuses what DNS cannot carry as one label, and every character
@@ -223,10 +241,8 @@ func checkLabel(label string) error {
 	if len(label) > maxLabel {
 		return fmt.Errorf("label of %d bytes is over %d", len(label), maxLabel)
 	}
-	for _, c := range []byte(label) {
-		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-		digit := '0' <= c && c <= '9'
-		if !letter && !digit && c != '-' && c != '_' {
+	for i := range len(label) {
+		if c := label[i]; labelBytes[c>>6&3]&(1<<(c&63)) == 0 {
 			return fmt.Errorf("label %q holds the character %q", label, rune(c))
 		}
 	}

@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/google/uuid"
@@ -12,7 +13,7 @@ func TestNamesAreInLowerCase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names, leftOut := s.Names("ALICE", "Corp.Example")
+	names, leftOut := maps.Collect(s.Names("ALICE", "Corp.Example")), s.AllLeftOut("ALICE", "Corp.Example")
 	if len(leftOut) != 0 || len(names) != 4 {
 		t.Errorf("names %v, left out %v", names, leftOut)
 	}

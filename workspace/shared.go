@@ -3,6 +3,7 @@ package workspace
 import (
 	"hash/maphash"
 	"iter"
+	"slices"
 	"sync/atomic"
 )
 
@@ -40,6 +41,18 @@ type leaf[K comparable, T any] struct {
 type pair[K comparable, T any] struct {
 	key   K
 	value *T
+}
+
+// slab hands out values from arrays of up to 64: one allocation for many, and
+// a value that stays alive keeps no more than 63 others.
+type slab[T any] struct{ array []T }
+
+func (s *slab[T]) keep(value T) *T {
+	if len(s.array) == cap(s.array) {
+		s.array = make([]T, 0, min(2*cap(s.array)+1, 64))
+	}
+	s.array = append(s.array, value)
+	return &s.array[len(s.array)-1]
 }
 
 func (s shared[K, T]) bucket(hash uint64) []pair[K, T] {
@@ -134,19 +147,23 @@ func compare[K comparable, T any](before, after []pair[K, T], changed func(key K
 }
 
 // edit is a table in the making. Branches and leaves are copied when they are
-// first touched, buckets at each change. The table that comes out is its shared
+// first touched, buckets when they are and have no room: a bucket that is longer
+// than it says belongs to this edit. The table that comes out is its shared
 // part, after which the edit must not be used again.
 type edit[K comparable, T any] struct {
 	shared[K, T]
 	number uint64
+	room   int // for how many keys a new leaf gives room to each bucket
 }
 
 // edits numbers them, from 1.
 var edits atomic.Uint64
 
-// edit starts from the table, which stays as it is.
-func (s shared[K, T]) edit() *edit[K, T] {
-	e := &edit[K, T]{shared: s, number: edits.Add(1)}
+// edit starts from the table, which stays as it is. It is quickest when as many
+// keys are put as expected.
+func (s shared[K, T]) edit(expected int) *edit[K, T] {
+	const buckets = fan * fan * fan
+	e := &edit[K, T]{shared: s, number: edits.Add(1), room: 3 * expected / (2 * buckets)}
 	own := *or(s.root)
 	e.root = &own
 	return e
@@ -156,21 +173,28 @@ func (s shared[K, T]) edit() *edit[K, T] {
 func (e *edit[K, T]) put(key K, value *T) {
 	hash := maphash.Comparable(seed, key)
 	old := e.bucket(hash)
-	if find(old, key) == value {
+	was := find(old, key)
+	if was == value {
 		return
 	}
-	next := make([]pair[K, T], 0, len(old)+1)
+	slot := e.slot(hash)
+	if was == nil {
+		*slot = append(*slot, pair[K, T]{key, value})
+		e.size++
+		return
+	}
+	next := make([]pair[K, T], 0, len(old))
 	for _, p := range old {
 		if p.key != key {
 			next = append(next, p)
 		}
 	}
-	e.size += len(next) - len(old)
+	e.size--
 	if value != nil {
 		next = append(next, pair[K, T]{key, value})
 		e.size++
 	}
-	*e.slot(hash) = next
+	*slot = next
 }
 
 func (e *edit[K, T]) slot(hash uint64) *[]pair[K, T] {
@@ -179,8 +203,26 @@ func (e *edit[K, T]) slot(hash uint64) *[]pair[K, T] {
 		*b = &branch[K, T]{leaves: or(*b).leaves, edit: e.number}
 	}
 	l := &(*b).leaves[hash/fan%fan]
-	if *l == nil || (*l).edit != e.number {
-		*l = &leaf[K, T]{buckets: or(*l).buckets, edit: e.number}
+	switch {
+	case *l == nil:
+		*l = e.leaf()
+	case (*l).edit != e.number:
+		*l = &leaf[K, T]{buckets: (*l).buckets, edit: e.number}
+		for i := range (*l).buckets {
+			(*l).buckets[i] = slices.Clip((*l).buckets[i])
+		}
 	}
 	return &(*l).buckets[hash/(fan*fan)%fan]
+}
+
+// leaf is a new one, with room for what is expected cut from one array.
+func (e *edit[K, T]) leaf() *leaf[K, T] {
+	l := &leaf[K, T]{edit: e.number}
+	if e.room > 0 {
+		array := make([]pair[K, T], fan*e.room)
+		for i := range l.buckets {
+			l.buckets[i] = array[i*e.room : i*e.room : (i+1)*e.room]
+		}
+	}
+	return l
 }

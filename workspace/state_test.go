@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -57,6 +58,10 @@ func render(s *State) string {
 
 func renderDiff(d Diff) string {
 	var parts []string
+	slices.SortFunc(d.UpsertedWorkspaces, compareWorkspaces)
+	slices.SortFunc(d.DeletedWorkspaces, compareWorkspaces)
+	slices.SortFunc(d.UpsertedAgents, compareAgents)
+	slices.SortFunc(d.DeletedAgents, compareAgents)
 	for _, w := range d.UpsertedWorkspaces {
 		parts = append(parts, "+"+w.Name)
 	}
@@ -160,7 +165,7 @@ func TestApply(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	s := start(t)
-	names, omitted := s.Names("Alice", ".CODER.")
+	names, omitted := maps.Collect(s.Names("Alice", ".CODER.")), s.AllLeftOut("Alice", ".CODER.")
 	if len(omitted) != 0 {
 		t.Errorf("left out: %v", omitted)
 	}
@@ -215,7 +220,7 @@ func TestNamesThatDNSCannotCarry(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			names, omitted := s.Names(test.owner, test.suffix)
+			names, omitted := maps.Collect(s.Names(test.owner, test.suffix)), s.AllLeftOut(test.owner, test.suffix)
 			mine := 0
 			for name, addr := range names {
 				if addr == proto.AddrFromUUID(proto.ServicePrefix, uuid.UUID(id("a1"))) {
@@ -271,7 +276,7 @@ func FuzzJSON(f *testing.F) {
 		if json.Unmarshal(data, &s) != nil {
 			return
 		}
-		s.Names("alice", "coder")
+		_ = maps.Collect(s.Names("alice", "coder")) // it does not panic
 		form, err := json.Marshal(&s)
 		var back State
 		if err != nil || json.Unmarshal(form, &back) != nil || !back.Equal(&s) {
@@ -301,7 +306,7 @@ func FuzzApply(f *testing.F) {
 			return
 		}
 		s, m := start(t), emptyModel()
-		published, _ := s.Names("alice", "coder")
+		published := maps.Collect(s.Names("alice", "coder"))
 		for _, w := range s.Workspaces() {
 			m.workspaces[w.ID] = w
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"sync"
@@ -46,7 +47,7 @@ type client struct {
 func start(t *testing.T, idle time.Duration) *client {
 	t.Helper()
 	resolver := dns.New([]string{"coder"})
-	resolver.Publish(dns.NewTable([]string{"coder"}, map[string]netip.Addr{"myws.coder": agentAddr}, nil))
+	resolver.Publish(dns.NewTable([]string{"coder"}, 1, maps.All(map[string]netip.Addr{"myws.coder": agentAddr}), nil))
 	c := &client{link: channel.New(512, mtu, "")}
 	c.stack = stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv6.NewProtocol},

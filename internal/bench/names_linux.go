@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -172,7 +173,7 @@ func allocations() (float64, error) {
 	}
 	addr := netip.MustParseAddr("fd60:627a:a42b::7")
 	resolver := dns.New([]string{"coder"})
-	resolver.Publish(dns.NewTable([]string{"coder"}, map[string]netip.Addr{name: addr}, []netip.Prefix{proto.ServicePrefix}))
+	resolver.Publish(dns.NewTable([]string{"coder"}, 1, maps.All(map[string]netip.Addr{name: addr}), []netip.Prefix{proto.ServicePrefix}))
 	answer := make([]byte, 0, 2048)
 	if answer = resolver.Answer(answer, query, 1232); len(answer) <= len(query) {
 		return 0, fmt.Errorf("count allocations: %s has no answer", name)

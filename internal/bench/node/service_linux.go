@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"strconv"
@@ -32,7 +33,7 @@ func hosts() map[string]netip.Addr {
 
 func newResolver() *dns.Resolver {
 	resolver := dns.New([]string{suffix})
-	resolver.Publish(dns.NewTable([]string{suffix}, hosts(), []netip.Prefix{cwproto.ServicePrefix}))
+	resolver.Publish(dns.NewTable([]string{suffix}, agents, maps.All(hosts()), []netip.Prefix{cwproto.ServicePrefix}))
 	return resolver
 }
 

@@ -61,8 +61,7 @@ func newBusyResolver() (*dns.Resolver, error) {
 			return err
 		}
 		if state.Len() == 0 {
-			names, _ := next.Names("owner", suffix)
-			resolver.Publish(dns.NewTable([]string{suffix}, names, []netip.Prefix{cwproto.ServicePrefix}))
+			resolver.Publish(dns.NewTable([]string{suffix}, next.MaxNames(), next.Names("owner", suffix), []netip.Prefix{cwproto.ServicePrefix}))
 		} else {
 			var changes []dns.Change
 			for _, change := range diff.Names("owner", suffix) {
