@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,21 +56,21 @@ func TestPresence(t *testing.T) {
 }
 
 func TestKeepAlive(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancelCause(t.Context())
-		started, pings := time.Now(), 0
-		keepAlive(ctx, func(ctx context.Context) error {
-			if pings++; pings <= 3 {
-				return nil
-			}
-			<-ctx.Done() // silent from now on
-			return ctx.Err()
-		}, cancel)
-		if cause := context.Cause(ctx); !errors.Is(cause, errPingTimeout) {
-			t.Errorf("ended by %v", cause)
-		}
-		if took := time.Since(started); took != 5*pingInterval {
-			t.Errorf("a peer that fell silent after %s was dropped after %s", 3*pingInterval, took)
-		}
-	})
+	for name, limit := range map[string]time.Duration{"streams": pingInterval, "old relay maps": mapPingLimit} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				started, pings, failed := time.Now(), 0, false
+				keepAlive(t.Context(), func(ctx context.Context) error {
+					if pings++; pings <= 3 {
+						return nil
+					}
+					<-ctx.Done() // silent from now on
+					return ctx.Err()
+				}, limit, func() { failed = true })
+				if took := time.Since(started); !failed || took != 4*pingInterval+limit {
+					t.Errorf("a peer that fell silent after %s was dropped after %s: %v", 3*pingInterval, took, failed)
+				}
+			})
+		})
+	}
 }

@@ -50,7 +50,7 @@ func (s *Server) serveRelayMaps(w http.ResponseWriter, r *http.Request) {
 	var pings sync.WaitGroup
 	defer pings.Wait()
 	defer entry.cancel(nil)
-	pings.Go(func() { s.pingMaps(entry, conn) })
+	pings.Go(func() { keepAlive(entry.ctx, conn.Ping, mapPingLimit, func() { entry.part(errMapPing) }) })
 	err = s.writeRelayMaps(ctx, entry.leave, conn)
 	if entry.leave.Err() != nil {
 		err = entry.cause()
@@ -60,26 +60,6 @@ func (s *Server) serveRelayMaps(w http.ResponseWriter, r *http.Request) {
 		code = websocket.StatusGoingAway
 	}
 	_ = conn.Close(code, reason) // the peer may be gone already
-}
-
-// pingMaps ends the connection when a ping is not answered.
-func (s *Server) pingMaps(entry *connection, conn *websocket.Conn) {
-	ticker := time.NewTicker(pingInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-entry.ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		limited, cancel := context.WithTimeout(entry.ctx, mapPingLimit)
-		err := conn.Ping(limited)
-		cancel()
-		if err != nil {
-			entry.part(errMapPing)
-			return
-		}
-	}
 }
 
 // writeRelayMaps returns nil when there is no map any more, the client has gone,

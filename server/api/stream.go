@@ -157,9 +157,9 @@ func closeCode(err error) (websocket.StatusCode, string) {
 	return websocket.StatusInternalError, reason[:min(len(reason), closeReasonLimit)]
 }
 
-// keepAlive pings until the context ends, and cancels it with errPingTimeout
-// when an answer does not come in time.
-func keepAlive(ctx context.Context, ping func(context.Context) error, cancel context.CancelCauseFunc) {
+// keepAlive pings until the context ends, and calls failed when an answer does
+// not come within the limit.
+func keepAlive(ctx context.Context, ping func(context.Context) error, limit time.Duration, failed func()) {
 	ticker := time.NewTicker(pingInterval)
 	defer ticker.Stop()
 	for {
@@ -168,11 +168,11 @@ func keepAlive(ctx context.Context, ping func(context.Context) error, cancel con
 			return
 		case <-ticker.C:
 		}
-		limited, stop := context.WithTimeout(ctx, pingInterval)
+		limited, stop := context.WithTimeout(ctx, limit)
 		err := ping(limited)
 		stop()
 		if err != nil {
-			cancel(errPingTimeout)
+			failed()
 			return
 		}
 	}

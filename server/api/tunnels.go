@@ -135,7 +135,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, token store.Tok
 		return
 	}
 	var pings sync.WaitGroup
-	pings.Go(func() { keepAlive(entry.ctx, conn.Ping, entry.part) })
+	pings.Go(func() { keepAlive(entry.ctx, conn.Ping, pingInterval, func() { entry.part(errPingTimeout) }) })
 	defer pings.Wait()
 	defer entry.cancel(nil)
 
