@@ -100,10 +100,15 @@ func (s *Store) rotate(ctx context.Context, plan func([]ResumeKey, time.Time) (b
 		}
 	}
 	if add {
+		// The newest signs, also when the clock was set back since the last one.
+		created := millis(now())
+		if len(keys) > 0 {
+			created = max(created, millis(keys[0].CreatedAt)+1)
+		}
 		id, secret := make([]byte, idBytes), make([]byte, resumeSecretSize)
 		rand.Read(id)
 		rand.Read(secret)
-		_, err := tx.ExecContext(ctx, "INSERT INTO resume_keys (id, secret, created_at) VALUES ($1, $2, $3)", tokenEncoding.EncodeToString(id), secret, millis(now()))
+		_, err := tx.ExecContext(ctx, "INSERT INTO resume_keys (id, secret, created_at) VALUES ($1, $2, $3)", tokenEncoding.EncodeToString(id), secret, created)
 		if err != nil {
 			return nil, fmt.Errorf("create resume key: %w", storageCause(err))
 		}

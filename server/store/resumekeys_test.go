@@ -102,6 +102,25 @@ func TestResumeKeysRotate(t *testing.T) {
 	}
 }
 
+// TestNewestResumeKeySigns: also after a clock that was set back, and twice in a moment.
+func TestNewestResumeKeySigns(t *testing.T) {
+	s := open(t, t.TempDir())
+	if _, err := s.ResumeKeys(t.Context(), testRotation); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, s, fmt.Sprintf("UPDATE resume_keys SET created_at = created_at + %d", time.Hour.Milliseconds()))
+	known := map[string]bool{}
+	for range 5 {
+		keys, err := s.RotateResumeKeys(t.Context(), testRotation, false)
+		if err != nil || known[keys[0].ID] {
+			t.Fatalf("an old key signs: %v, %v", keys, err)
+		}
+		for _, key := range keys {
+			known[key.ID] = true
+		}
+	}
+}
+
 // TestOldResumeKeyIsKept migrates a database of the first schema: clients keep their peers.
 func TestOldResumeKeyIsKept(t *testing.T) {
 	dir := t.TempDir()
