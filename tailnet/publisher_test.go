@@ -2,9 +2,14 @@ package tailnet
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
+	"os"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -205,20 +210,76 @@ func TestEqualRelayMapDoesNothing(t *testing.T) {
 	}
 }
 
-// TestRebind: the sockets are new, the port and the peers are the same.
+// TestRebind: the socket is new and the STUN server is asked again; the port and
+// the peers are the same.
 func TestRebind(t *testing.T) {
 	e := newDeviceEngine(t, nil)
 	id := uuid.New()
 	e.announce(t, id, testNode(id))
 	e.Handshake([]uuid.UUID{id})
-	port, session := e.Identity().Port, e.directory.peer(id).session
+	asked, at := stunSink(t)
+	e.SetRelayMap(proto.RelayMap{DERPMap: &tailcfg.DERPMap{OmitDefaultRegions: true, Regions: map[int]*tailcfg.DERPRegion{
+		7: {RegionID: 7, RegionCode: "t", Nodes: []*tailcfg.DERPNode{{Name: "7a", RegionID: 7, HostName: "127.0.0.1", IPv4: "127.0.0.1", IPv6: "none", DERPPort: 1, STUNPort: at}}},
+	}}})
+	soon(t, "a first question to STUN", func() bool { return asked.Load() > 0 })
+	before := int32(-1)
+	soon(t, "no more questions", func() bool { // it repeats them, as nobody answers
+		now := asked.Load()
+		quiet := now == before
+		before = now
+		time.Sleep(time.Second)
+		return quiet
+	})
+	port, session, socket := e.Identity().Port, e.directory.peer(id).session, socketOf(t, e.Identity().Port)
 	e.Rebind()
+	soon(t, "a question to STUN after the rebind", func() bool { return asked.Load() > before })
 	if got := e.Identity().Port; port == 0 || got != port {
 		t.Errorf("port %d, was %d", got, port)
+	}
+	if now := socketOf(t, port); now == socket {
+		t.Errorf("the socket is still %s", socket)
 	}
 	if e.directory.peer(id).session != session {
 		t.Error("the peer is another")
 	}
+}
+
+// stunSink counts what comes to a UDP port that never answers.
+func stunSink(t *testing.T) (count *atomic.Int32, port int) {
+	t.Helper()
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	count = &atomic.Int32{}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for buf := make([]byte, 1500); ; count.Add(1) {
+			if _, err := conn.Read(buf); err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() { conn.Close(); <-done })
+	return count, conn.LocalAddr().(*net.UDPAddr).Port
+}
+
+// socketOf is the kernel's number of the socket of a UDP port over IPv4.
+func socketOf(t *testing.T, port uint16) string {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/net/udp")
+	if err != nil {
+		t.Skip("only Linux shows its sockets")
+	}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if len(fields) > 9 && strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", port)) {
+			return fields[9]
+		}
+	}
+	t.Fatalf("no socket has port %d", port)
+	return ""
 }
 
 // TestRelayPseudoAddress: a peer is reached through its home relay by upstream's

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -148,6 +149,13 @@ func TestResumeTokenRejection(t *testing.T) {
 			validations[0].(map[string]any)["field"] != "resume_token" || body["detail"] == "" {
 			t.Errorf("%s: %d %v", name, status, body)
 		}
+	}
+	// One without a key id is from before keys had ids: its holder gets a fresh peer,
+	// and the request goes on to the upgrade, which it does not ask for.
+	part := base64.RawURLEncoding.EncodeToString
+	old := part([]byte(`{"alg":"HS512"}`)) + "." + part([]byte(`{"sub":"x"}`)) + "." + part(make([]byte, 64))
+	if status, body := r.call("GET", "/api/v2/tailnet?version=2.3&resume_token="+old, alice.token, ""); status != http.StatusBadRequest || body["message"] != "Failed to accept websocket." {
+		t.Errorf("no key id: %d %v", status, body)
 	}
 }
 
