@@ -54,7 +54,7 @@ func (e *Engine) handshakeAgain(id uuid.UUID) bool {
 	if now-last < int64(repeatAfter) || !peer.session.repeated.CompareAndSwap(last, now) {
 		return false
 	}
-	e.upstream.ResetDevicePeer(peer.node.Key)
+	e.stopPeers(func() { e.upstream.ResetDevicePeer(peer.node.Key) })
 	e.nudge(peer)
 	return true
 }

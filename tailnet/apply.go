@@ -50,17 +50,22 @@ func (e *Engine) apply(changes []change) {
 			a.program(made, former)
 		}
 	}
-	for _, public := range a.touched {
-		if a.restarted[public] {
-			e.upstream.ResetDevicePeer(public)
-			delete(a.restarted, public)
-		}
-		e.upstream.SyncDevicePeer(public)
-	}
+	e.stopPeers(a.sync)
 	for _, made := range changes {
 		if made.shake {
 			e.shake(made.id)
 		}
+	}
+}
+
+// sync tells WireGuard.
+func (a *application) sync() {
+	for _, public := range a.touched {
+		if a.restarted[public] {
+			a.engine.upstream.ResetDevicePeer(public)
+			delete(a.restarted, public)
+		}
+		a.engine.upstream.SyncDevicePeer(public)
 	}
 }
 
