@@ -61,7 +61,7 @@ func New(logger *slog.Logger) *Coordinator {
 		links:   map[uuid.UUID]map[uuid.UUID]*link{},
 		agents:  map[[10]byte]int{},
 		clients: map[[10]byte]int{},
-		permits: permits{byKey: map[key.NodePublic][]*claim{}, byID: map[uuid.UUID]*claim{}},
+		permits: permits{byKey: map[key.NodePublic][]*claim{}, byID: map[uuid.UUID]*claim{}, former: map[uuid.UUID]*claim{}},
 	}
 }
 
@@ -196,7 +196,7 @@ func (c *Coordinator) Disconnect(id uuid.UUID, reason string) {
 func (c *Coordinator) Forget(id uuid.UUID, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	lost := c.permits.byID[id]
+	lost := c.permits.remains(id)
 	if c.peers[id] != nil || lost == nil {
 		return
 	}

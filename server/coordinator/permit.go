@@ -29,6 +29,11 @@ type permits struct {
 	byKey map[key.NodePublic][]*claim
 	byID  map[uuid.UUID]*claim // newest claim of each peer
 	lost  []*claim             // about in the order of loss; may hold claims that came back
+	// former are lost peers that have not used the relay for permitIdle. Over a
+	// direct path their partners serve them for as long as they are used, so those
+	// are remembered until permitLife, for Forget alone. faded is their order.
+	former map[uuid.UUID]*claim
+	faded  []*claim
 }
 
 // claim is a peer's word that a key is its own. The relay sees the proof. Of
@@ -89,6 +94,7 @@ func (p *permits) drop(old *claim) {
 
 // revoke ends what a peer that is not connected any more was left with.
 func (p *permits) revoke(id uuid.UUID) {
+	delete(p.former, id)
 	if old := p.byID[id]; old != nil && !old.live {
 		p.drop(old)
 	} else if old != nil {
@@ -118,6 +124,7 @@ func (c *Coordinator) claimKey(s *Stream, raw []byte) {
 		current = nil
 	}
 	s.key = announced
+	delete(p.former, s.id) // it has partners of its own again
 	if announced.IsZero() {
 		return
 	}
@@ -167,6 +174,7 @@ func (p *permits) sweep(now time.Time) {
 			// Came back, or was replaced and dropped.
 		case overdue:
 			p.drop(first)
+			p.fade(first, now)
 		case now.Sub(first.lostAt) > permitIdle:
 			stays = true
 		default:
@@ -177,6 +185,26 @@ func (p *permits) sweep(now time.Time) {
 			p.lost = append(p.lost, first)
 		}
 	}
+}
+
+// fade remembers the partners of a claim that was dropped, and forgets those of
+// the oldest.
+func (p *permits) fade(old *claim, now time.Time) {
+	if len(old.grace) > 0 {
+		p.former[old.id] = old
+		p.faded = append(p.faded, old)
+	}
+	for len(p.faded) > 0 && (len(p.faded) > lostLimit || now.Sub(p.faded[0].lostAt) > permitLife) {
+		if first := p.faded[0]; p.former[first.id] == first {
+			delete(p.former, first.id)
+		}
+		p.faded = p.faded[1:]
+	}
+}
+
+// remains is what a peer that is not connected was left with; nil: nothing.
+func (p *permits) remains(id uuid.UUID) *claim {
+	return cmp.Or(p.byID[id], p.former[id])
 }
 
 // MayRelay says whether the relay may carry frames from the holder of one key
@@ -220,5 +248,5 @@ func (c *Coordinator) KnowsKey(k key.NodePublic) bool {
 func (c *Coordinator) Lingers(id uuid.UUID) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.peers[id] == nil && c.permits.byID[id] != nil
+	return c.peers[id] == nil && c.permits.remains(id) != nil
 }
