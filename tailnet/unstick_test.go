@@ -38,5 +38,13 @@ func TestPeerThatPingsAndLeaves(t *testing.T) {
 	// Whoever read in between is gone, and the reader is not.
 	id := uuid.New()
 	e.announce(t, id, testNode(id))
-	soon(t, "a packet that arrives", func() bool { e.send(proto.AgentAddrs(id)[1]); return e.programmed(id) })
+	soon(t, "a packet that makes a session begin", func() bool {
+		e.send(proto.AgentAddrs(id)[1])
+		peer := e.directory.peer(id)
+		if peer == nil {
+			return false
+		}
+		_, tried := e.upstream.PeerByKey(peer.node.Key)
+		return tried
+	})
 }
