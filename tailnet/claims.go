@@ -1,8 +1,10 @@
 package tailnet
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/google/uuid"
 	"tailscale.com/tailcfg"
@@ -67,6 +69,11 @@ func (c *claims) owner(addr netip.Addr) *entry {
 	return first
 }
 
+// derived says that a node id is the one that follows from a peer's id, as with
+// every agent. Such a peer never gives way to one that took the node id while
+// it was away.
+func derived(node tailcfg.NodeID, id uuid.UUID) bool { return int64(node) == proto.NodeIDFromUUID(id) }
+
 // rivals are the peers that a node has to take the place of. It is an error if
 // one of them does not give way: a peer gives way when it is lost, or is the
 // same machine under another id, but never to a peer that matters less, as one
@@ -82,20 +89,22 @@ func (r *roster) rivals(id uuid.UUID, next *record) ([]*entry, error) {
 		if theirs && !ours || ours == theirs && !gives {
 			return fmt.Errorf("%s belongs to peer %s", what, rival.id)
 		}
-		for _, known := range found {
-			if known == rival {
-				return nil
-			}
+		if !slices.Contains(found, rival) {
+			found = append(found, rival)
 		}
-		found = append(found, rival)
 		return nil
 	}
 	if err := check(r.claims.byKey[next.key], "the node key"); err != nil {
 		return nil, err
 	}
 	if rival := r.claims.byNode[next.node]; rival != nil && rival.id != id {
-		if err := check(rival, fmt.Sprintf("node id %d", next.node)); err != nil {
-			return nil, err
+		ours, theirs := derived(next.node, id), derived(next.node, rival.id)
+		if ours && !theirs {
+			if !slices.Contains(found, rival) {
+				found = append(found, rival)
+			}
+		} else if err := check(rival, fmt.Sprintf("node id %d", next.node)); err != nil || theirs && !ours {
+			return nil, cmp.Or(err, fmt.Errorf("node id %d follows from the id of peer %s", next.node, rival.id))
 		}
 	}
 	for _, addr := range next.addrs {

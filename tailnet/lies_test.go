@@ -334,3 +334,26 @@ func TestThousandsOfEndpoints(t *testing.T) {
 		t.Errorf("the record takes %d bytes", len(made.wire))
 	}
 }
+
+// TestNodeIDOfTheAbsent: while the control connection is down all peers count as
+// lost, but none of them loses its node id to one that announces itself first.
+func TestNodeIDOfTheAbsent(t *testing.T) {
+	for _, absent := range []func(e deviceEngine, id uuid.UUID){
+		func(e deviceEngine, _ uuid.UUID) { e.SetAllPeersLost() },
+		func(e deviceEngine, id uuid.UUID) {
+			e.tell(t, &tailnetv2.CoordinateResponse_PeerUpdate{Id: id[:], Kind: tailnetv2.CoordinateResponse_PeerUpdate_DISCONNECTED})
+		},
+	} {
+		e := newDeviceEngine(t, nil)
+		good, bad := uuid.New(), uuid.New()
+		node, lie := testNode(good), testNode(bad)
+		e.announce(t, good, node)
+		e.announce(t, bad, testNode(bad))
+		absent(e, good)
+		lie.Id = node.GetId()
+		e.tell(t, nodeUpdate(bad, lie), nodeUpdate(good, node), nodeUpdate(bad, lie))
+		if known, found := e.peers.look(good); !found || known.record == nil {
+			t.Error("another peer has its place")
+		}
+	}
+}
