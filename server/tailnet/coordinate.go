@@ -81,6 +81,7 @@ func (p *session) endCoordination() {
 
 // sendOff ends a stream because its connection is to leave.
 func (p *session) sendOff(stream *coordinator.Stream) {
+	p.sentOff.Store(true)
 	cause := context.Cause(p.leave)
 	how := coordinator.Lost
 	var parting *PartingError

@@ -92,7 +92,8 @@ func (p *session) serve(ctx, leave context.Context, conn io.ReadWriteCloser, han
 		cancel()
 	}
 	stay := context.AfterFunc(leave, func() {
-		if p.coordinating.Load() == 0 {
+		// A stream that was told may have ended already.
+		if p.coordinating.Load() == 0 && !p.sentOff.Load() {
 			p.hangUp(context.Cause(leave)) // there is no stream to tell it on
 		}
 	})
@@ -143,6 +144,7 @@ type session struct {
 	hangUp  func(reason error)
 
 	coordinating atomic.Int32 // coordination streams that are open
+	sentOff      atomic.Bool  // one was told to leave
 }
 
 func unimplemented(what string) error {
