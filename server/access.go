@@ -18,7 +18,8 @@ import (
 )
 
 func accessPort(access *url.URL) int {
-	if port, err := strconv.Atoi(access.Port()); err == nil {
+	if text := access.Port(); text != "" {
+		port, _ := strconv.Atoi(text) // digits, as url.Parse saw to; too many give the highest number
 		return port
 	}
 	if access.Scheme == "http" {
@@ -43,6 +44,8 @@ func accessURL(set string, listening net.Addr, withTLS bool) (*url.URL, error) {
 		problem = "the host is missing"
 	case parsed.Path != "" && parsed.Path != "/" || parsed.RawQuery != "" || parsed.Fragment != "" || parsed.User != nil:
 		problem = "want scheme, host and port only"
+	case accessPort(parsed) < 1 || accessPort(parsed) > 65535:
+		problem = "want a port from 1 to 65535"
 	}
 	if problem != "" {
 		return nil, &SettingError{"access-url", fmt.Errorf("%q: %s", set, problem)}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -72,17 +73,41 @@ func addRelay(to proto.RelayMap, id int, relay *url.URL) {
 	}
 }
 
-// ParseRelays reads the URLs of relays.
+// ParseRelays reads the URLs of relays. Two that lead to the same host and port
+// are one relay, whatever their scheme.
 func ParseRelays(texts []string) ([]*url.URL, error) {
 	var relays []*url.URL
+	seen := map[string]bool{}
 	for _, text := range texts {
-		relay, err := url.Parse(text)
-		if err != nil || relay.Scheme != "http" && relay.Scheme != "https" || relay.Host == "" || strings.Trim(relay.Path, "/") != "" {
-			return nil, &SettingError{"relays", fmt.Errorf("parse %q: want a URL without a path, such as https://relay.example.com", text)}
+		relay, err := parseRelay(text)
+		if err != nil {
+			return nil, &SettingError{"relays", err}
 		}
+		place := net.JoinHostPort(strings.ToLower(relay.Hostname()), strconv.Itoa(accessPort(relay)))
+		if seen[place] {
+			return nil, &SettingError{"relays", fmt.Errorf("%s leads to %s, which is named already; name each relay once", relay.Redacted(), place)}
+		}
+		seen[place] = true
 		relays = append(relays, relay)
 	}
 	return relays, nil
+}
+
+// parseRelay does not repeat a text with a password in it.
+func parseRelay(text string) (*url.URL, error) {
+	const want = "want scheme, host and port only, such as https://relay.example.com"
+	relay, err := url.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("parse URL: %w; %s", errors.Unwrap(err), want)
+	}
+	if relay.Scheme != "http" && relay.Scheme != "https" || relay.Hostname() == "" || strings.Trim(relay.Path, "/") != "" ||
+		relay.RawQuery != "" || relay.Fragment != "" || relay.User != nil {
+		return nil, fmt.Errorf("parse %q: %s", relay.Redacted(), want)
+	}
+	if port := accessPort(relay); port < 1 || port > 65535 {
+		return nil, fmt.Errorf("parse %q: port %s does not exist; want 1 to 65535", relay.Redacted(), relay.Port())
+	}
+	return relay, nil
 }
 
 // stunRegion is a region with nothing but a STUN server, named as the protocol

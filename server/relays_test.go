@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 )
 
@@ -27,10 +28,33 @@ func TestRelaysElsewhere(t *testing.T) {
 	if secure.HostName != "relay.example.com" || secure.DERPPort != 443 || told.PlainHTTP[secure.Name] {
 		t.Errorf("relay with TLS: %+v, plain %v", secure, told.PlainHTTP)
 	}
-	for _, text := range []string{"192.0.2.12:3340", "ftp://relay.example.com", "https://", "https://relay.example.com/derp"} {
+}
+
+func TestRelaysThatCannotBe(t *testing.T) {
+	tests := []struct{ texts, want string }{
+		{"192.0.2.12:3340", "want scheme, host and port only"},
+		{"ftp://relay.example.com", "want scheme, host and port only"},
+		{"https://", "want scheme, host and port only"},
+		{"https://:443", "want scheme, host and port only"},
+		{"https://relay.example.com/derp", "want scheme, host and port only"},
+		{"https://relay.example.com?x=1", "want scheme, host and port only"},
+		{"https://me:hidden@relay.example.com", "want scheme, host and port only"},
+		{"https://relay.example.com:99999", "port 99999 does not exist; want 1 to 65535"},
+		{"https://relay.example.com:0", "want 1 to 65535"},
+		{"https://relay.example.com:9999999999999999999999", "want 1 to 65535"},
+		{"https://relay.example.com:port", "want scheme, host and port only"},
+		{"https://relay.example.com,https://relay.example.com", "relay.example.com:443, which is named already; name each relay once"},
+		{"https://relay.example.com,https://b.example.com,https://RELAY.example.com:443/", "named already"},
+		{"http://192.0.2.12:3340,https://192.0.2.12:3340", "192.0.2.12:3340, which is named already"},
+	}
+	for _, test := range tests {
 		var setting *SettingError
-		if _, err := ParseRelays([]string{text}); !errors.As(err, &setting) || setting.Setting != "relays" {
-			t.Errorf("ParseRelays(%q): %v", text, err)
+		relays, err := ParseRelays(strings.Split(test.texts, ","))
+		if !errors.As(err, &setting) || setting.Setting != "relays" || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("ParseRelays(%q): %v, %v", test.texts, relays, err)
 		}
+	}
+	if relays, err := ParseRelays([]string{"https://192.0.2.12", "http://192.0.2.12", "https://[2001:db8::1]:65535"}); err != nil || len(relays) != 3 {
+		t.Errorf("three relays: %v, %v", relays, err)
 	}
 }

@@ -197,6 +197,7 @@ func TestAccessURL(t *testing.T) {
 		{"causeway.example.com:7080", false, ""},
 		{"https://", false, ""},
 		{"https://a b", false, ""},
+		{"https://causeway.example.com:99999", false, ""},
 		{"::", false, ""},
 	}
 	for _, test := range tests {

@@ -32,7 +32,7 @@ func (a *app) debugPeers() *cobra.Command {
 		Long: `List the peers that are connected, and how often one took over another's place.
 
 It asks the running server, as an administrator: whoever may write the database
-may do that.`,
+may do that. The token that it makes for this is deleted when the answer is there.`,
 		RunE: func(command *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(command.Context(), healthLimit)
 			defer cancel()
@@ -87,7 +87,11 @@ func askAsAdmin(ctx context.Context, opened *store.Store, url string, into any) 
 		if err != nil {
 			return err
 		}
-		return errors.Join(askJSON(ctx, url, secret, into), opened.RevokeToken(ctx, token.ID))
+		err = askJSON(ctx, url, secret, into)
+		// Also when the command was interrupted or took too long.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), debugTokenLife)
+		defer cancel()
+		return errors.Join(err, opened.DeleteToken(ctx, token.ID))
 	}
 	return fmt.Errorf("ask %s: there is no administrator: %w", url, store.ErrNotFound)
 }
@@ -100,11 +104,11 @@ func askJSON(ctx context.Context, url string, token store.Secret, into any) erro
 	request.Header.Set("Coder-Session-Token", token.Reveal())
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return &healthError{exitNotRunning, fmt.Errorf("ask the server: %w", err)}
+		return unreachable("ask the server", err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("ask %s: HTTP %d", url, response.StatusCode)
+		return fmt.Errorf("ask %s: HTTP %d; is that the server of this --data-dir?", url, response.StatusCode)
 	}
 	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
 		return fmt.Errorf("read answer of %s: %w", url, err)

@@ -76,7 +76,15 @@ func TestFailures(t *testing.T) {
 		{"data directory is a file", runArgs + "--data-dir " + file, exitDatabase, []string{file, "not a directory"}},
 		{"corrupt database", runArgs + "--data-dir " + corrupt, exitDatabase, []string{filepath.Join(corrupt, "server.db"), "causeway-server restore FILE"}},
 		{"data directory in use", runArgs + "--data-dir " + served, exitDatabase, []string{served, "in use by another causeway-server (pid ", "--data-dir"}},
-		{"health of no server", "health --url http://" + deadAddress(t), exitNotRunning, []string{"connection refused"}},
+		{"access URL with no such port", runArgs + "--access-url https://causeway.example.com:99999", exitSetting, []string{"--access-url", "a port from 1 to 65535"}},
+		{"relay with no such port", runArgs + "--relays https://relay.example.com:99999", exitSetting, []string{"--relays", "https://relay.example.com:99999", "port 99999 does not exist; want 1 to 65535"}},
+		{"a relay twice", runArgs + "--relays https://relay.example.com,https://relay.example.com/", exitSetting, []string{"--relays", "relay.example.com:443, which is named already; name each relay once"}},
+		{"health of no server", "health --url http://" + deadAddress(t), exitNotRunning, []string{"connection refused", "causeway-server run, or give its URL with --url"}},
+		{"peers of no server", "debug peers --url http://" + deadAddress(t), exitNotRunning, []string{"connection refused", "causeway-server run, or give its URL with --url"}},
+		{"health of no URL", "health --url foo", exitUsage, []string{`--url "foo"`, "want http:// or https:// and a host"}},
+		{"peers of no URL", "debug peers --url foo", exitUsage, []string{`--url "foo"`, "want http:// or https:// and a host"}},
+		{"peers of a URL without host", "debug peers --url http://", exitUsage, []string{"want http:// or https:// and a host"}},
+		{"no such token", "token revoke nope", exitNotFound, []string{`"nope"`, "not found", "token list USER"}},
 		{"health never ran", "health", exitNotRunning, []string{"never run"}},
 	}
 	for _, test := range tests {

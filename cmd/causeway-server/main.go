@@ -35,12 +35,12 @@ func main() {
 
 // run is main without the process: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	app := &app{stdout: stdout, stderr: stderr, environment: os.LookupEnv}
+	app := &app{stdout: stdout, stderr: stderr, environment: os.LookupEnv, fromVariable: map[string]bool{}}
 	root := app.root()
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	err := app.blame(root.ExecuteContext(ctx))
 	if err == nil {
 		return exitOK
 	}

@@ -343,6 +343,24 @@ func TestEnvironment(t *testing.T) {
 	if got := cli(t, bad, "token", "create", "env"); got.code != exitUsage || !strings.Contains(got.stderr, "CAUSEWAY_SERVER_LIFETIME") {
 		t.Errorf("bad value: %+v", got)
 	}
+	for _, test := range []struct {
+		variable, say string
+		code          int
+	}{
+		{"CAUSEWAY_SERVER_RELAYS=https://relay.example.com:99999", "use setting CAUSEWAY_SERVER_RELAYS: parse", exitSetting},
+		{"CAUSEWAY_SERVER_STUN_SERVERS=nowhere", "use setting CAUSEWAY_SERVER_STUN_SERVERS: parse", exitSetting},
+		{"CAUSEWAY_SERVER_ACCESS_URL=nowhere", "use setting CAUSEWAY_SERVER_ACCESS_URL: ", exitSetting},
+		{"CAUSEWAY_SERVER_LOG_LEVEL=loud", "use setting CAUSEWAY_SERVER_LOG_LEVEL: ", exitSetting},
+		{"CAUSEWAY_SERVER_STUN_LISTEN=nowhere", "choose another with CAUSEWAY_SERVER_STUN_LISTEN", exitListen},
+	} {
+		got := cli(t, append(env, test.variable), "run", "--listen", "127.0.0.1:0")
+		if got.code != test.code || !strings.Contains(got.stderr, test.say) || strings.Contains(got.stderr, "--") {
+			t.Errorf("%s: %+v", test.variable, got)
+		}
+	}
+	if got := cli(t, append(env, "CAUSEWAY_SERVER_RELAYS=https://relay.example.com"), "run", "--relays", "nowhere"); !strings.Contains(got.stderr, "use setting --relays: ") {
+		t.Errorf("a flag before its variable: %+v", got)
+	}
 }
 
 func TestHelp(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/causewayhq/causeway/server"
 	"github.com/causewayhq/causeway/server/store"
 )
 
@@ -23,6 +24,7 @@ type app struct {
 	environment    func(string) (string, bool)
 	dataDir        string
 	asJSON         bool
+	fromVariable   map[string]bool // flags that the environment set
 }
 
 const envPrefix = "CAUSEWAY_SERVER_"
@@ -76,9 +78,33 @@ func (a *app) readEnvironment(command *cobra.Command) (err error) {
 		if failure := command.Flags().Set(flag.Name, value); failure != nil {
 			err = &usageError{fmt.Errorf("read environment %s: %w", envName(flag.Name), failure)}
 		}
+		a.fromVariable[flag.Name] = true
 	})
 	return err
 }
+
+// blame names the variable of a setting that cannot be used, where it came
+// from one: nobody would look for it on the command line.
+func (a *app) blame(err error) error {
+	var setting *server.SettingError
+	var listen *server.ListenError
+	if errors.As(err, &setting) && a.fromVariable[setting.Setting] {
+		return &variableError{fmt.Sprintf("use setting %s: %s", envName(setting.Setting), setting.Cause), err}
+	}
+	if errors.As(err, &listen) && a.fromVariable[listen.Setting] {
+		return &variableError{fmt.Sprintf("listen on %s: %s; choose another with %s", listen.Address, listen.Cause, envName(listen.Setting)), err}
+	}
+	return err
+}
+
+// variableError words an error for a setting that came from a variable.
+type variableError struct {
+	text  string
+	cause error
+}
+
+func (e *variableError) Error() string { return e.text }
+func (e *variableError) Unwrap() error { return e.cause }
 
 // defaultDataDir is the system's place for root and the user's own for others.
 func defaultDataDir() string {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -31,7 +32,13 @@ func (a *app) runCommand() *cobra.Command {
 
 It listens on this machine only unless told otherwise, because without TLS
 tokens travel in clear. To let others in, give it a certificate, or put a
-reverse proxy with TLS in front and name its URL with --access-url.`,
+reverse proxy with TLS in front and name its URL with --access-url.
+
+Each of --relays must be a DERP server that forwards between any two keys, such
+as Tailscale's derper. Another causeway-server is none: its relay forwards only
+between keys of its own tunnels. Whoever runs such a relay sees the addresses of
+desktops and workspaces and who talks to whom, when and how much, and never what:
+the packets are sealed end to end. Who may use it is for its owner to restrict.`,
 		Example: `  causeway-server run
   causeway-server run --listen :7080 --access-url http://192.0.2.7:7080
   causeway-server run --listen :443 --tls-cert server.pem --tls-key server.key --access-url https://causeway.example.com
@@ -48,7 +55,7 @@ reverse proxy with TLS in front and name its URL with --access-url.`,
 	set.StringVar(&flags.tlsKey, "tls-key", "", "private key of --tls-cert, PEM")
 	set.StringVar(&flags.stunListen, "stun-listen", server.DefaultSTUNListen, "UDP address for STUN, or off")
 	set.StringSliceVar(&flags.stunServers, "stun-servers", nil, "more STUN servers, ADDRESS:PORT,... (needed when --access-url is a proxy: it carries no UDP)")
-	set.StringSliceVar(&flags.relays, "relays", nil, "relays (DERP servers) for clients to use instead of the one inside this server, URL,...")
+	set.StringSliceVar(&flags.relays, "relays", nil, "DERP servers for clients to use instead of the relay inside this server, URL,... (see above)")
 	set.StringVar(&flags.logLevel, "log-level", "warn", "debug, info, warn or error")
 	set.StringVar(&flags.logFormat, "log-format", "text", "text or json; logs go to stderr")
 	return command
@@ -117,7 +124,7 @@ func (a *app) logger(flags runFlags) (*slog.Logger, error) {
 const healthLimit = 10 * time.Second
 
 func (a *app) healthCommand() *cobra.Command {
-	var url string
+	var given string
 	command := &cobra.Command{
 		Use: "health", Aliases: []string{"check"}, Short: "Ask the server whether it is ready",
 		Long: `Ask the server whether it is ready: exit 0 when it is, 3 when it cannot be
@@ -127,7 +134,7 @@ reached, 8 when it runs but is not ready.`,
 		RunE: func(command *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(command.Context(), healthLimit)
 			defer cancel()
-			target, err := a.serverURL(ctx, url)
+			target, err := a.serverURL(ctx, given)
 			if err != nil {
 				return err
 			}
@@ -138,27 +145,36 @@ reached, 8 when it runs but is not ready.`,
 			return err
 		},
 	}
-	command.Flags().StringVar(&url, "url", "", "URL of the server (default: where it last ran)")
+	command.Flags().StringVar(&given, "url", "", "URL of the server (default: where it last ran)")
 	return command
 }
 
 // serverURL is the one given, or where the server of this data directory last ran.
 func (a *app) serverURL(ctx context.Context, given string) (string, error) {
 	if given != "" {
+		parsed, err := url.Parse(given)
+		if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Hostname() == "" {
+			return "", &usageError{fmt.Errorf("use --url %q: want http:// or https:// and a host, such as https://causeway.example.com", given)}
+		}
 		return strings.TrimSuffix(given, "/"), nil
 	}
 	opened, err := store.OpenExisting(ctx, a.dataDir)
 	if err != nil {
 		return "", err
 	}
-	url, err := opened.Setting(ctx, store.SettingAccessURL)
+	known, err := opened.Setting(ctx, store.SettingAccessURL)
 	if err := errors.Join(err, opened.Close()); err != nil {
 		return "", err
 	}
-	if url == "" {
-		return "", &healthError{exitNotRunning, errors.New("check health: the server has never run here; start it or give --url")}
+	if known == "" {
+		return "", &healthError{exitNotRunning, errors.New("find server: it has never run here; start it or give --url")}
 	}
-	return url, nil
+	return known, nil
+}
+
+// unreachable is a server that does not answer, which no more is known of.
+func unreachable(doing string, err error) error {
+	return &healthError{exitNotRunning, fmt.Errorf("%s: %w; start the server with causeway-server run, or give its URL with --url", doing, err)}
 }
 
 func askReady(ctx context.Context, url string) error {
@@ -168,7 +184,7 @@ func askReady(ctx context.Context, url string) error {
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return &healthError{exitNotRunning, fmt.Errorf("check health: %w", err)}
+		return unreachable("check health", err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode == http.StatusOK {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -222,7 +223,11 @@ func (a *app) tokenRevoke() *cobra.Command {
 		Use: "revoke ID", Short: "Revoke a token of a user or an agent; its connections end", Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			return a.withStore(command.Context(), func(opened *store.Store) error {
-				if err := opened.RevokeToken(command.Context(), args[0]); err != nil {
+				err := opened.RevokeToken(command.Context(), args[0])
+				if errors.Is(err, store.ErrNotFound) {
+					return fmt.Errorf("%w; the ids of tokens that can be revoked: %s token list USER", err, a.self())
+				}
+				if err != nil {
 					return err
 				}
 				return a.print("Revoked token " + args[0] + ".")

@@ -203,6 +203,12 @@ func TestTokens(t *testing.T) {
 	if err := s.RevokeToken(t.Context(), revokedToken.ID); !errors.Is(err, ErrNotFound) {
 		t.Errorf("second revocation: %v", err)
 	}
+	if err := s.DeleteToken(t.Context(), revokedToken.ID); err != nil {
+		t.Error(err)
+	}
+	if err := s.DeleteToken(t.Context(), revokedToken.ID); !errors.Is(err, ErrNotFound) {
+		t.Errorf("deleted again: %v", err)
+	}
 	live, err := s.LiveTokens(t.Context())
 	if _, found := live[good.ID]; err != nil || !found || len(live) != 3 {
 		t.Errorf("live tokens %v, %v", live, err)

@@ -268,6 +268,16 @@ func (s *Store) RevokeToken(ctx context.Context, id string) error {
 	return nil
 }
 
+// DeleteToken drops a token's row, for one that nobody was given to keep. Its
+// holder hears that it is unknown.
+func (s *Store) DeleteToken(ctx context.Context, id string) error {
+	result, err := s.db.ExecContext(ctx, "DELETE FROM tokens WHERE id = $1", id)
+	if err := affected(result, err); err != nil {
+		return fmt.Errorf("delete token %q: %w", id, err)
+	}
+	return nil
+}
+
 // PruneTokens drops the rows of tokens that were revoked or have expired before
 // a time. Their holders hear that they are unknown from then on.
 func (s *Store) PruneTokens(ctx context.Context, before time.Time) error {
