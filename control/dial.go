@@ -111,7 +111,7 @@ func (d *Dialer) dialError(response *http.Response, body []byte, err error) erro
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
-	return fmt.Errorf("dial %s: %w", d.URL.Redacted(), err)
+	return fmt.Errorf("dial %s: %w", d.URL.Redacted(), plainly(err))
 }
 
 // answer keeps the body of a rejection, of which the websocket library leaves

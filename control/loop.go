@@ -76,6 +76,9 @@ type Loop struct {
 	// control plane has answered, false with the reason. A reason that
 	// matches ErrSignedOut needs the user.
 	Connected func(bool, error)
+	// Retry hears when the next dial will be, just before Connected hears of
+	// what ended the last; the zero time when it begins.
+	Retry func(time.Time)
 
 	once    sync.Once
 	dialer  Dialer // with the version that is asked for
@@ -97,6 +100,7 @@ func (l *Loop) Run(ctx context.Context) error {
 			break
 		}
 		l.pause(ctx, wait)
+		l.retry(time.Time{})
 	}
 	return ctx.Err()
 }
@@ -144,8 +148,7 @@ func (l *Loop) attempt(ctx context.Context) time.Duration {
 		}
 		l.first.settle(err)
 		l.Logger.Warn("control plane not reached", slog.String("error", err.Error()))
-		l.report(false, err)
-		return l.wait(err, time.Since(began))
+		return l.failed(err, l.wait(err, time.Since(began)))
 	}
 	s := &session{loop: l, conn: conn, log: l.Logger}
 	err = s.run(ctx)
@@ -162,8 +165,20 @@ func (l *Loop) attempt(ctx context.Context) time.Duration {
 		level = LevelCritical
 	}
 	l.Logger.LogAttrs(ctx, level, "control connection ended", slog.String("error", err.Error()))
+	return l.failed(err, l.wait(err, 0))
+}
+
+// failed tells of an attempt that ended, and gives back the wait for the next.
+func (l *Loop) failed(err error, wait time.Duration) time.Duration {
+	l.retry(time.Now().Add(wait))
 	l.report(false, err)
-	return l.wait(err, 0)
+	return wait
+}
+
+func (l *Loop) retry(at time.Time) {
+	if l.Retry != nil {
+		l.Retry(at)
+	}
 }
 
 // wait is how long to pause after an attempt that ended so: as long as the

@@ -272,7 +272,7 @@ type AgentStatus struct {
 	WorkspaceStatus string                 `protobuf:"bytes,4,opt,name=workspace_status,json=workspaceStatus,proto3" json:"workspace_status,omitempty"`
 	Names           []string               `protobuf:"bytes,5,rep,name=names,proto3" json:"names,omitempty"` // fully qualified, no trailing dot, shortest first
 	Addresses       []string               `protobuf:"bytes,6,rep,name=addresses,proto3" json:"addresses,omitempty"`
-	Reachable       bool                   `protobuf:"varint,7,opt,name=reachable,proto3" json:"reachable,omitempty"` // a packet came back in the last minutes
+	Reachable       bool                   `protobuf:"varint,7,opt,name=reachable,proto3" json:"reachable,omitempty"` // something came back in the last minutes, and no two pings in a row went unanswered since
 	Path            AgentStatus_Path       `protobuf:"varint,8,opt,name=path,proto3,enum=causeway.local.v1.AgentStatus_Path" json:"path,omitempty"`
 	Endpoint        string                 `protobuf:"bytes,9,opt,name=endpoint,proto3" json:"endpoint,omitempty"` // ip:port of a direct path
 	Relay           *Relay                 `protobuf:"bytes,10,opt,name=relay,proto3" json:"relay,omitempty"`      // the relay of a relayed path
@@ -280,6 +280,8 @@ type AgentStatus struct {
 	LastHandshake   *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=last_handshake,json=lastHandshake,proto3" json:"last_handshake,omitempty"`
 	RxBytes         uint64                 `protobuf:"varint,13,opt,name=rx_bytes,json=rxBytes,proto3" json:"rx_bytes,omitempty"`
 	TxBytes         uint64                 `protobuf:"varint,14,opt,name=tx_bytes,json=txBytes,proto3" json:"tx_bytes,omitempty"`
+	LastAnswer      *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=last_answer,json=lastAnswer,proto3" json:"last_answer,omitempty"` // when something last came back from it
+	MeasuredAt      *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=measured_at,json=measuredAt,proto3" json:"measured_at,omitempty"` // when path and latency were measured
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -412,6 +414,20 @@ func (x *AgentStatus) GetTxBytes() uint64 {
 	return 0
 }
 
+func (x *AgentStatus) GetLastAnswer() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastAnswer
+	}
+	return nil
+}
+
+func (x *AgentStatus) GetMeasuredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.MeasuredAt
+	}
+	return nil
+}
+
 type Status struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	State            State                  `protobuf:"varint,1,opt,name=state,proto3,enum=causeway.local.v1.State" json:"state,omitempty"`
@@ -430,6 +446,11 @@ type Status struct {
 	Agents           []*AgentStatus         `protobuf:"bytes,14,rep,name=agents,proto3" json:"agents,omitempty"`
 	Version          string                 `protobuf:"bytes,15,opt,name=version,proto3" json:"version,omitempty"`
 	OwnerUid         *uint32                `protobuf:"varint,16,opt,name=owner_uid,json=ownerUid,proto3,oneof" json:"owner_uid,omitempty"` // who may operate the tunnel besides root
+	// While the control plane is not connected: since when, how often it was
+	// tried since, and when it is tried again (absent: now).
+	ControlSince     *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=control_since,json=controlSince,proto3" json:"control_since,omitempty"`
+	ControlAttempts  uint32                 `protobuf:"varint,18,opt,name=control_attempts,json=controlAttempts,proto3" json:"control_attempts,omitempty"`
+	ControlNextRetry *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=control_next_retry,json=controlNextRetry,proto3" json:"control_next_retry,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -574,6 +595,27 @@ func (x *Status) GetOwnerUid() uint32 {
 		return *x.OwnerUid
 	}
 	return 0
+}
+
+func (x *Status) GetControlSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ControlSince
+	}
+	return nil
+}
+
+func (x *Status) GetControlAttempts() uint32 {
+	if x != nil {
+		return x.ControlAttempts
+	}
+	return 0
+}
+
+func (x *Status) GetControlNextRetry() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ControlNextRetry
+	}
+	return nil
 }
 
 type GetStatusRequest struct {
@@ -1251,7 +1293,7 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\tregion_id\x18\x01 \x01(\x05R\bregionId\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x123\n" +
-	"\alatency\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\alatency\"\xb6\x04\n" +
+	"\alatency\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\alatency\"\xb0\x05\n" +
 	"\vAgentStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
@@ -1267,12 +1309,16 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\alatency\x18\v \x01(\v2\x19.google.protobuf.DurationR\alatency\x12A\n" +
 	"\x0elast_handshake\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\rlastHandshake\x12\x19\n" +
 	"\brx_bytes\x18\r \x01(\x04R\arxBytes\x12\x19\n" +
-	"\btx_bytes\x18\x0e \x01(\x04R\atxBytes\"5\n" +
+	"\btx_bytes\x18\x0e \x01(\x04R\atxBytes\x12;\n" +
+	"\vlast_answer\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"lastAnswer\x12;\n" +
+	"\vmeasured_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"measuredAt\"5\n" +
 	"\x04Path\x12\x14\n" +
 	"\x10PATH_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
 	"\x06DIRECT\x10\x01\x12\v\n" +
-	"\aRELAYED\x10\x02\"\xe9\x04\n" +
+	"\aRELAYED\x10\x02\"\x9f\x06\n" +
 	"\x06Status\x12.\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x18.causeway.local.v1.StateR\x05state\x126\n" +
 	"\bproblems\x18\x02 \x03(\v2\x1a.causeway.local.v1.ProblemR\bproblems\x12\x10\n" +
@@ -1291,7 +1337,10 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\bdns_mode\x18\r \x01(\tR\adnsMode\x126\n" +
 	"\x06agents\x18\x0e \x03(\v2\x1e.causeway.local.v1.AgentStatusR\x06agents\x12\x18\n" +
 	"\aversion\x18\x0f \x01(\tR\aversion\x12 \n" +
-	"\towner_uid\x18\x10 \x01(\rH\x00R\bownerUid\x88\x01\x01B\f\n" +
+	"\towner_uid\x18\x10 \x01(\rH\x00R\bownerUid\x88\x01\x01\x12?\n" +
+	"\rcontrol_since\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\fcontrolSince\x12)\n" +
+	"\x10control_attempts\x18\x12 \x01(\rR\x0fcontrolAttempts\x12H\n" +
+	"\x12control_next_retry\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\x10controlNextRetryB\f\n" +
 	"\n" +
 	"_owner_uid\"\x12\n" +
 	"\x10GetStatusRequest\"f\n" +
@@ -1394,37 +1443,41 @@ var file_proto_localv1_local_proto_depIdxs = []int32{
 	3,  // 2: causeway.local.v1.AgentStatus.relay:type_name -> causeway.local.v1.Relay
 	21, // 3: causeway.local.v1.AgentStatus.latency:type_name -> google.protobuf.Duration
 	22, // 4: causeway.local.v1.AgentStatus.last_handshake:type_name -> google.protobuf.Timestamp
-	0,  // 5: causeway.local.v1.Status.state:type_name -> causeway.local.v1.State
-	2,  // 6: causeway.local.v1.Status.problems:type_name -> causeway.local.v1.Problem
-	22, // 7: causeway.local.v1.Status.workspaces_as_of:type_name -> google.protobuf.Timestamp
-	3,  // 8: causeway.local.v1.Status.home_relay:type_name -> causeway.local.v1.Relay
-	4,  // 9: causeway.local.v1.Status.agents:type_name -> causeway.local.v1.AgentStatus
-	21, // 10: causeway.local.v1.PingReply.latency:type_name -> google.protobuf.Duration
-	1,  // 11: causeway.local.v1.PingReply.path:type_name -> causeway.local.v1.AgentStatus.Path
-	3,  // 12: causeway.local.v1.PingReply.relay:type_name -> causeway.local.v1.Relay
-	6,  // 13: causeway.local.v1.Local.GetStatus:input_type -> causeway.local.v1.GetStatusRequest
-	6,  // 14: causeway.local.v1.Local.WatchStatus:input_type -> causeway.local.v1.GetStatusRequest
-	7,  // 15: causeway.local.v1.Local.Login:input_type -> causeway.local.v1.LoginRequest
-	9,  // 16: causeway.local.v1.Local.Logout:input_type -> causeway.local.v1.LogoutRequest
-	11, // 17: causeway.local.v1.Local.Up:input_type -> causeway.local.v1.UpRequest
-	13, // 18: causeway.local.v1.Local.Down:input_type -> causeway.local.v1.DownRequest
-	15, // 19: causeway.local.v1.Local.Ping:input_type -> causeway.local.v1.PingRequest
-	17, // 20: causeway.local.v1.Local.QueryDNS:input_type -> causeway.local.v1.QueryDNSRequest
-	19, // 21: causeway.local.v1.Local.GetVersion:input_type -> causeway.local.v1.GetVersionRequest
-	5,  // 22: causeway.local.v1.Local.GetStatus:output_type -> causeway.local.v1.Status
-	5,  // 23: causeway.local.v1.Local.WatchStatus:output_type -> causeway.local.v1.Status
-	8,  // 24: causeway.local.v1.Local.Login:output_type -> causeway.local.v1.LoginResponse
-	10, // 25: causeway.local.v1.Local.Logout:output_type -> causeway.local.v1.LogoutResponse
-	12, // 26: causeway.local.v1.Local.Up:output_type -> causeway.local.v1.UpResponse
-	14, // 27: causeway.local.v1.Local.Down:output_type -> causeway.local.v1.DownResponse
-	16, // 28: causeway.local.v1.Local.Ping:output_type -> causeway.local.v1.PingReply
-	18, // 29: causeway.local.v1.Local.QueryDNS:output_type -> causeway.local.v1.QueryDNSResponse
-	20, // 30: causeway.local.v1.Local.GetVersion:output_type -> causeway.local.v1.GetVersionResponse
-	22, // [22:31] is the sub-list for method output_type
-	13, // [13:22] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	22, // 5: causeway.local.v1.AgentStatus.last_answer:type_name -> google.protobuf.Timestamp
+	22, // 6: causeway.local.v1.AgentStatus.measured_at:type_name -> google.protobuf.Timestamp
+	0,  // 7: causeway.local.v1.Status.state:type_name -> causeway.local.v1.State
+	2,  // 8: causeway.local.v1.Status.problems:type_name -> causeway.local.v1.Problem
+	22, // 9: causeway.local.v1.Status.workspaces_as_of:type_name -> google.protobuf.Timestamp
+	3,  // 10: causeway.local.v1.Status.home_relay:type_name -> causeway.local.v1.Relay
+	4,  // 11: causeway.local.v1.Status.agents:type_name -> causeway.local.v1.AgentStatus
+	22, // 12: causeway.local.v1.Status.control_since:type_name -> google.protobuf.Timestamp
+	22, // 13: causeway.local.v1.Status.control_next_retry:type_name -> google.protobuf.Timestamp
+	21, // 14: causeway.local.v1.PingReply.latency:type_name -> google.protobuf.Duration
+	1,  // 15: causeway.local.v1.PingReply.path:type_name -> causeway.local.v1.AgentStatus.Path
+	3,  // 16: causeway.local.v1.PingReply.relay:type_name -> causeway.local.v1.Relay
+	6,  // 17: causeway.local.v1.Local.GetStatus:input_type -> causeway.local.v1.GetStatusRequest
+	6,  // 18: causeway.local.v1.Local.WatchStatus:input_type -> causeway.local.v1.GetStatusRequest
+	7,  // 19: causeway.local.v1.Local.Login:input_type -> causeway.local.v1.LoginRequest
+	9,  // 20: causeway.local.v1.Local.Logout:input_type -> causeway.local.v1.LogoutRequest
+	11, // 21: causeway.local.v1.Local.Up:input_type -> causeway.local.v1.UpRequest
+	13, // 22: causeway.local.v1.Local.Down:input_type -> causeway.local.v1.DownRequest
+	15, // 23: causeway.local.v1.Local.Ping:input_type -> causeway.local.v1.PingRequest
+	17, // 24: causeway.local.v1.Local.QueryDNS:input_type -> causeway.local.v1.QueryDNSRequest
+	19, // 25: causeway.local.v1.Local.GetVersion:input_type -> causeway.local.v1.GetVersionRequest
+	5,  // 26: causeway.local.v1.Local.GetStatus:output_type -> causeway.local.v1.Status
+	5,  // 27: causeway.local.v1.Local.WatchStatus:output_type -> causeway.local.v1.Status
+	8,  // 28: causeway.local.v1.Local.Login:output_type -> causeway.local.v1.LoginResponse
+	10, // 29: causeway.local.v1.Local.Logout:output_type -> causeway.local.v1.LogoutResponse
+	12, // 30: causeway.local.v1.Local.Up:output_type -> causeway.local.v1.UpResponse
+	14, // 31: causeway.local.v1.Local.Down:output_type -> causeway.local.v1.DownResponse
+	16, // 32: causeway.local.v1.Local.Ping:output_type -> causeway.local.v1.PingReply
+	18, // 33: causeway.local.v1.Local.QueryDNS:output_type -> causeway.local.v1.QueryDNSResponse
+	20, // 34: causeway.local.v1.Local.GetVersion:output_type -> causeway.local.v1.GetVersionResponse
+	26, // [26:35] is the sub-list for method output_type
+	17, // [17:26] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_proto_localv1_local_proto_init() }
