@@ -1,7 +1,6 @@
 package tailnet
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -70,8 +69,7 @@ func (c *claims) owner(addr netip.Addr) *entry {
 }
 
 // derived says that a node id is the one that follows from a peer's id, as with
-// every agent. Such a peer never gives way to one that took the node id while
-// it was away.
+// every agent. Such a peer gets it back from one that took it while it was away.
 func derived(node tailcfg.NodeID, id uuid.UUID) bool { return int64(node) == proto.NodeIDFromUUID(id) }
 
 // rivals are the peers that a node has to take the place of. It is an error if
@@ -98,13 +96,12 @@ func (r *roster) rivals(id uuid.UUID, next *record) ([]*entry, error) {
 		return nil, err
 	}
 	if rival := r.claims.byNode[next.node]; rival != nil && rival.id != id {
-		ours, theirs := derived(next.node, id), derived(next.node, rival.id)
-		if ours && !theirs {
+		if derived(next.node, id) && !derived(next.node, rival.id) {
 			if !slices.Contains(found, rival) {
 				found = append(found, rival)
 			}
-		} else if err := check(rival, fmt.Sprintf("node id %d", next.node)); err != nil || theirs && !ours {
-			return nil, cmp.Or(err, fmt.Errorf("node id %d follows from the id of peer %s", next.node, rival.id))
+		} else if err := check(rival, fmt.Sprintf("node id %d", next.node)); err != nil {
+			return nil, err
 		}
 	}
 	for _, addr := range next.addrs {
