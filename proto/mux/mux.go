@@ -131,6 +131,11 @@ const streamLimit = 64
 // far side goes on sending, for as long as StreamCloseTimeout.
 const halfOpenLimit = 64
 
+// serverBuffer is what a server gathers of one call before it writes: each of its
+// messages is flushed anyway, and a server has thousands of calls open. The
+// buffer grows with a longer message.
+const serverBuffer = 512
+
 var errStreams = errors.New("too many streams at once")
 
 // Serve starts the yamux server on conn and serves each stream with handler
@@ -157,7 +162,9 @@ func Serve(ctx context.Context, conn io.ReadWriteCloser, handler drpc.Handler) e
 	defer end()
 
 	places := make(chan struct{}, streamLimit)
-	server := drpcserver.NewWithOptions(handler, drpcserver.Options{Manager: managerOptions()})
+	options := managerOptions()
+	options.WriterBufferSize = serverBuffer
+	server := drpcserver.NewWithOptions(handler, drpcserver.Options{Manager: options})
 	for {
 		stream, err := session.AcceptStream()
 		switch {

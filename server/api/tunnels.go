@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"sync"
 
+	"github.com/coder/websocket"
 	"github.com/google/uuid"
 
 	"github.com/causewayhq/causeway/proto"
@@ -122,27 +124,41 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, token store.Tok
 	err := s.admit(holder(token))
 	var entry *connection
 	if err == nil {
-		entry, err = s.live.enter(r.Context(), token, peer)
+		entry, err = s.live.enter(context.WithoutCancel(r.Context()), token, peer)
 	}
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	defer s.live.exit(entry)
 	conn, err := accept(w, r)
 	if err != nil {
+		s.live.exit(entry)
 		s.fail(w, r, err)
 		return
 	}
+	// Not on the stack that the request has grown: one that has asked the database
+	// never shrinks far again, and held 18 KB for each connection.
+	go s.carry(entry, conn, r.URL.Path, serve)
+}
+
+// carry serves a connection until its end. A panic ends this one alone, as in
+// any handler.
+func (s *Server) carry(entry *connection, conn *websocket.Conn, path string, serve func(ctx, leave context.Context, conn *stream) error) {
+	defer s.live.exit(entry)
+	defer func() {
+		if cause := recover(); cause != nil {
+			s.config.Logger.Error("serve connection: panic", slog.String("path", path), slog.Any("cause", cause), slog.String("stack", string(debug.Stack())))
+		}
+	}()
 	var pings sync.WaitGroup
 	pings.Go(func() { keepAlive(entry.ctx, conn.Ping, pingInterval, func() { entry.part(errPingTimeout) }) })
 	defer pings.Wait()
 	defer entry.cancel(nil)
 
 	bytes := &stream{conn: conn, cause: entry.cause, hangUp: entry.cancel}
-	err = serve(entry.ctx, entry.leave, bytes)
+	err := serve(entry.ctx, entry.leave, bytes)
 	if err != nil && entry.ctx.Err() == nil {
-		s.config.Logger.Info("connection ended", slog.String("path", r.URL.Path), slog.Any("error", err))
+		s.config.Logger.Info("connection ended", slog.String("path", path), slog.Any("error", err))
 		entry.cancel(err)
 	}
 	bytes.Close()

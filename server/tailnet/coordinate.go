@@ -37,7 +37,8 @@ var errDeaf = errors.New("peer does not read")
 // the stream, the call ends without an error of its own: the last response says
 // why. The connection ends soon after it.
 func (p *session) Coordinate(call tailnetv2.DRPCTailnet_CoordinateStream) error {
-	stream, err := p.service.Coordinator.Connect(call.Context(), p.id, p.name, p.auth)
+	// The end of the call ends the reader, and that the stream.
+	stream, err := p.service.Coordinator.Connect(p.ctx, p.id, p.name, p.auth)
 	if err != nil {
 		if sendErr := call.MsgSend(coordinator.ErrorResponse(err.Error()), rawEncoding{}); sendErr != nil {
 			return fmt.Errorf("send refusal: %w", sendErr)

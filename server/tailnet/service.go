@@ -84,7 +84,7 @@ func (s *Service) ServeAgent(ctx, leave context.Context, conn io.ReadWriteCloser
 func (p *session) serve(ctx, leave context.Context, conn io.ReadWriteCloser, handler drpc.Handler) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	p.leave = leave
+	p.ctx, p.leave = ctx, leave
 	p.hangUp = func(reason error) {
 		if teller, ok := conn.(interface{ HangUp(reason error) }); ok {
 			teller.HangUp(reason)
@@ -139,9 +139,13 @@ type session struct {
 	id      uuid.UUID
 	name    string
 	auth    coordinator.Auth
-	user    *UserStream     // nil for an agent
-	leave   context.Context // ends when the connection is to end with a word
-	hangUp  func(reason error)
+	user    *UserStream // nil for an agent
+	// ctx ends with the connection. The context of a call is of a kind of its
+	// own, and each context made from it costs a goroutine; one made from this
+	// does not.
+	ctx    context.Context
+	leave  context.Context // ends when the connection is to end with a word
+	hangUp func(reason error)
 
 	coordinating atomic.Int32 // coordination streams that are open
 	sentOff      atomic.Bool  // one was told to leave
@@ -211,14 +215,23 @@ func (p *session) WorkspaceUpdates(req *tailnetv2.WorkspaceUpdatesRequest, strea
 		// The same for an owner that does not exist.
 		return errors.New("subscribe to workspaces: owner not found or you do not have permission")
 	}
-	updates, err := p.service.Updates.Subscribe(stream.Context(), owner)
+	ctx, cancel := context.WithCancel(p.ctx)
+	defer cancel()
+	updates, err := p.service.Updates.Subscribe(ctx, owner)
 	if err != nil {
 		return fmt.Errorf("subscribe to workspaces: %w", err)
 	}
-	for update := range updates {
-		if err := stream.Send(update); err != nil {
-			return fmt.Errorf("send workspace update: %w", err)
+	for {
+		select {
+		case update, more := <-updates:
+			if !more {
+				return nil
+			}
+			if err := stream.Send(update); err != nil {
+				return fmt.Errorf("send workspace update: %w", err)
+			}
+		case <-stream.Context().Done():
+			return nil
 		}
 	}
-	return nil
 }
