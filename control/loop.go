@@ -86,6 +86,7 @@ type Loop struct {
 	kicked  chan struct{}
 	resume  resumeStore
 	backoff backoff
+	rivals  rivals
 	state   *workspace.State
 }
 
@@ -194,6 +195,8 @@ func (l *Loop) wait(err error, attempt time.Duration) time.Duration {
 		return refused.hint + rand.N(time.Second)
 	case errors.As(err, &told) && told.hint > 0:
 		return told.hint
+	case errors.Is(err, ErrReplaced):
+		return max(l.backoff.next(attempt), l.rivals.replaced(time.Now()))
 	}
 	return l.backoff.next(attempt)
 }

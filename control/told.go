@@ -29,14 +29,23 @@ func told(text string) *toldError {
 	return &toldError{text: printable(text), hint: hintOf(text)}
 }
 
-func (e *toldError) Error() string { return "control plane says: " + e.text }
+func (e *toldError) Error() string {
+	text := "control plane says: " + e.text
+	if e.text == replacedText {
+		text += "; another client or agent uses this identity"
+	}
+	return text
+}
 
 // ErrTold is matched by errors in the control plane's own words on why it ended
 // the connection, other than that it will be back soon.
 var ErrTold = errors.New("told by the control plane")
 
-// Is makes an error that is no mere hint match ErrTold.
-func (e *toldError) Is(target error) bool { return target == ErrTold && e.hint == 0 }
+// Is makes an error that is no mere hint match ErrTold, and ErrReplaced too if
+// it is that one.
+func (e *toldError) Is(target error) bool {
+	return target == ErrTold && e.hint == 0 || target == ErrReplaced && e.text == replacedText
+}
 
 // hintMark stands before the time in a close reason such as "server is
 // shutting down; retry after 1.7s".

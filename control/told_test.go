@@ -237,7 +237,7 @@ func TestCoordinationErrorsAreTold(t *testing.T) {
 		stop()
 		list := heard.all()
 		var said *toldError
-		if len(list) != 4 || !errors.As(list[1].err, &said) || said.Error() != "control plane says: "+fatal {
+		if len(list) != 4 || !errors.As(list[1].err, &said) || said.Error() != "control plane says: "+fatal+"; another client or agent uses this identity" || !errors.Is(said, ErrReplaced) {
 			t.Errorf("heard %+v", list)
 		}
 		if n := lines.count(slog.LevelDebug, fatal); n != 1 {
