@@ -67,9 +67,9 @@ type agent struct {
 	network   network
 	forwards  *forwarder // of the network
 	shape     shape
-	connected bool // now
-	once      bool // since the start
-	warned    bool // about the outage that lasts
+	connected bool   // now
+	once      bool   // since the start
+	warned    string // what was last said of the outage that lasts
 }
 
 // Run serves until the context ends, and nil is the answer then. It gives up
@@ -174,11 +174,17 @@ func (a *agent) setConnected(connected bool, cause error) {
 	a.mu.Lock()
 	first := connected && !a.once
 	again := connected && a.once && !a.connected
-	warn := !connected && cause != nil && !a.warned && !a.closing
+	words := outage(cause)
+	warn := !connected && cause != nil && a.warned != words && !a.closing
 	final := refusal(cause)
 	a.connected = connected
 	a.once = a.once || connected
-	a.warned = !connected && (a.warned || cause != nil)
+	switch {
+	case connected:
+		a.warned = ""
+	case cause != nil:
+		a.warned = words
+	}
 	network, names := a.network, a.manifest.names()
 	fatal := final != nil && !a.once
 	a.mu.Unlock()
@@ -193,7 +199,7 @@ func (a *agent) setConnected(connected bool, cause error) {
 		default:
 		}
 	case warn:
-		a.log.Warn("no control plane; trying again until it answers", slog.String("url", a.config.URL.Redacted()), slog.String("error", cause.Error()))
+		a.log.Warn(words, slog.String("url", a.config.URL.Redacted()), slog.String("error", cause.Error()))
 	case first:
 		a.reporter.add(agentv2.Lifecycle_STARTING)
 		a.reporter.add(agentv2.Lifecycle_READY)

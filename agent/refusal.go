@@ -41,6 +41,24 @@ func refusal(err error) error {
 	return nil
 }
 
+// What is said of an outage, once, and again when it becomes another.
+const (
+	outageAway    = "no control plane; trying again until it answers"
+	outageRefused = "this agent was deleted or its token revoked or expired; start it with a new token (causeway-server agent create or agent token prints one) or stop it; trying again twice a minute"
+	outageRival   = "another agent uses this identity; one token is for one running agent: stop one of them, or make an agent and a token for each (causeway-server agent create)"
+)
+
+// outage is how to say why there is no connection.
+func outage(cause error) string {
+	switch {
+	case errors.Is(cause, control.ErrSignedOut):
+		return outageRefused
+	case errors.Is(cause, control.ErrReplaced):
+		return outageRival
+	}
+	return outageAway
+}
+
 // quiet lets through at debug level only: the agent reports outages itself,
 // once each, where the control loop would report every failed dial.
 func quiet(logger *slog.Logger) *slog.Logger { return slog.New(quietHandler{logger.Handler()}) }

@@ -1,15 +1,20 @@
 package agent
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/causewayhq/causeway/control"
 )
 
 func TestRefusals(t *testing.T) {
@@ -65,6 +70,75 @@ func TestLaterRefusalIsAnOutage(t *testing.T) {
 	if err := r.stop(); err != nil {
 		t.Error(err)
 	}
+}
+
+// lines keeps what an agent logs.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *lines) count(part string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), part)
+}
+
+// An outage that the agent's keeper has to mend is told as such, also when it
+// began as another one, and once.
+func TestDeletedAgentSaysSo(t *testing.T) {
+	p, said := newPlane(t), &lines{}
+	r := p.startAgentWith("", slog.New(slog.NewTextHandler(said, nil)))
+	r.wait()
+	p.down()
+	eventually(t, "the outage", func() bool { return said.count(outageAway) == 1 })
+	p.mu.Lock()
+	p.refuse = http.StatusUnauthorized
+	p.mu.Unlock()
+	p.up()
+	eventually(t, "why", func() bool { return said.count("this agent was deleted or its token revoked") == 1 })
+	if said.count(outageAway) != 1 || said.count("agent token prints one") != 1 {
+		t.Errorf("said %s", said.text.String())
+	}
+	if err := r.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOutagesAreToldOnce(t *testing.T) {
+	said := &lines{}
+	a := &agent{log: slog.New(slog.NewTextHandler(said, nil)), config: Config{URL: &url.URL{}}, once: true}
+	away, refused := errors.New("away"), control.ErrSignedOut
+	for _, step := range []struct {
+		connected      bool
+		cause          error
+		aways, refuses int
+	}{
+		{false, away, 1, 0}, {false, away, 1, 0}, {false, refused, 1, 1}, {false, refused, 1, 1}, {false, nil, 1, 1}, {false, refused, 1, 1},
+		{false, away, 2, 1}, {true, nil, 2, 1}, {false, away, 3, 1}, {true, nil, 3, 1}, {false, refused, 3, 2},
+	} {
+		a.setConnected(step.connected, step.cause)
+		if aways, refuses := said.count(outageAway), said.count("this agent was deleted"); aways != step.aways || refuses != step.refuses {
+			t.Fatalf("%v, %v: told %d and %d times, want %d and %d", step.connected, step.cause, aways, refuses, step.aways, step.refuses)
+		}
+	}
+}
+
+// Two agents with one token say so.
+func TestSecondAgentWithOneTokenIsTold(t *testing.T) {
+	p, said := newPlane(t), &lines{}
+	r := p.startAgentWith("", slog.New(slog.NewTextHandler(said, nil)))
+	r.wait()
+	p.startAgent("").wait()
+	eventually(t, "what is wrong", func() bool {
+		return said.count(outageRival) > 0 && said.count("another client or agent uses this identity") > 0
+	})
 }
 
 func TestAbsentControlPlaneIsWaitedFor(t *testing.T) {

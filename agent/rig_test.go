@@ -257,13 +257,18 @@ type running struct {
 // startAgent runs an agent until the test ends.
 func (p *plane) startAgent(stateDir string) *running {
 	p.t.Helper()
+	return p.startAgentWith(stateDir, testLogger())
+}
+
+func (p *plane) startAgentWith(stateDir string, logger *slog.Logger) *running {
+	p.t.Helper()
 	if stateDir == "" {
 		stateDir = filepath.Join(p.t.TempDir(), "state")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{t: p.t, cancel: cancel, ended: make(chan error, 1), connected: make(chan []string, 16), stateDir: stateDir}
 	config := Config{
-		Logger: testLogger(), URL: p.url, Token: testToken, StateDir: stateDir, Version: "v-test",
+		Logger: logger, URL: p.url, Token: testToken, StateDir: stateDir, Version: "v-test",
 		Connected: func(names []string) { r.connected <- names },
 	}
 	go func() { r.ended <- Run(ctx, config) }()
