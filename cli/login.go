@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/causewayhq/causeway/localapi"
 	"github.com/causewayhq/causeway/proto/localv1"
 )
 
@@ -92,7 +93,7 @@ func (a *app) readToken(access, file string) (string, error) {
 	case file != "":
 		opened, err := os.Open(file)
 		if err != nil {
-			return "", fmt.Errorf("read token: %w", err)
+			return "", unreadable(err)
 		}
 		defer opened.Close()
 		input = opened
@@ -109,7 +110,7 @@ func (a *app) readToken(access, file string) (string, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(input, maxToken+1))
 	if err != nil {
-		return "", fmt.Errorf("read token: %w", err)
+		return "", unreadable(err)
 	}
 	token := strings.TrimSpace(string(data))
 	if len(data) > maxToken || strings.ContainsAny(token, " \t\r\n\x00") {
@@ -119,6 +120,14 @@ func (a *app) readToken(access, file string) (string, error) {
 		return "", &usageError{cause: "read token: it is empty", remedy: whereTokens(access)}
 	}
 	return token, nil
+}
+
+// unreadable is a token that the user has, but that we did not get.
+func unreadable(err error) error {
+	return &localapi.Error{
+		Code: localapi.CodeGeneric, Cause: "read token: " + err.Error(),
+		Remedy: "give --token-file a file that this user can read, or - for standard input; or leave it out and paste the token",
+	}
 }
 
 // whereTokens tells how to come by a token: which of the two servers it is, is
