@@ -106,7 +106,13 @@ func (f *fakeDaemon) Login(_ context.Context, in *localv1.LoginRequest) (*localv
 	if in.GetToken() != "good" {
 		return nil, &localapi.Error{Code: localapi.CodeNotSignedIn, Cause: "sign in to " + in.GetUrl() + ": the deployment refuses the token", Remedy: "get a new token"}
 	}
-	f.set(fakeStatus("down"))
+	switch status := f.get(); {
+	case !status.GetWantedUp():
+		f.set(fakeStatus("down"))
+	case status.GetState() == localv1.State_FAILED:
+		status.State, status.Problems = localv1.State_STARTING, nil
+		f.set(status)
+	}
 	return &localv1.LoginResponse{User: "alice"}, nil
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/netip"
@@ -30,7 +31,10 @@ is kept; the daemon keeps it readable for root only.
 
 The first time needs root, because the daemon belongs to the machine. Signing
 in with sudo makes the user who ran sudo the owner of the tunnel: that user
-needs no sudo afterwards.`,
+needs no sudo afterwards.
+
+A new token for the same deployment and user is taken over by the running
+tunnel: names and open sessions stay.`,
 		Example: `  sudo causeway login https://coder.example.com
   sudo causeway login https://coder.example.com --up    # and connect at once
   causeway login https://coder.example.com --token-file ~/token
@@ -70,10 +74,26 @@ needs no sudo afterwards.`,
 		if connect {
 			return a.bringUp(cmd.Context(), client, defaultWait)
 		}
-		fmt.Fprintln(a.env.Stdout, "next: causeway up --wait")
-		return nil
+		return a.sayNext(cmd.Context(), client)
 	}
 	return command
+}
+
+// sayNext says what is left to do after a sign-in, which may be nothing.
+func (a *app) sayNext(ctx context.Context, client *localapi.Client) error {
+	status, err := client.GetStatus(ctx, &localv1.GetStatusRequest{})
+	if err != nil {
+		return err
+	}
+	next := "the tunnel connects with the new token; causeway status shows how it goes"
+	switch state := status.GetState(); {
+	case !status.GetWantedUp():
+		next = "next: causeway up --wait"
+	case state == localv1.State_CONNECTED, state == localv1.State_DEGRADED:
+		next = "the tunnel is up and goes on with the new token"
+	}
+	fmt.Fprintln(a.env.Stdout, next)
+	return nil
 }
 
 // display is a URL without what may be secret in it.
