@@ -30,12 +30,15 @@ type fakeTunnel struct {
 	residue error // what Run returns after its context has ended
 	changes broadcast
 	kicks   atomic.Int32
+	tokens  chan client.Token // that it was given while it ran
+	ended   chan struct{}     // closed when Run returns
 
 	mu     sync.Mutex
 	status *localv1.Status
 }
 
 func (t *fakeTunnel) Run(ctx context.Context) error {
+	defer close(t.ended)
 	select {
 	case <-ctx.Done():
 		return t.residue
@@ -60,6 +63,8 @@ func (t *fakeTunnel) set(status *localv1.Status) {
 func (t *fakeTunnel) Changed() <-chan struct{} { return t.changes.next() }
 
 func (t *fakeTunnel) Kick() { t.kicks.Add(1) }
+
+func (t *fakeTunnel) SetToken(token client.Token) { t.tokens <- token }
 
 func (t *fakeTunnel) Ping(_ context.Context, name string) (*localv1.PingReply, error) {
 	return &localv1.PingReply{Name: name}, nil
@@ -117,7 +122,12 @@ func (r *rig) failAll(err error) (stop func()) {
 	return func() { cancel(); failing.Wait() }
 }
 
-const goodToken = "good-token-9f2c"
+// The tokens that the deployment takes: two of alice's and one of bob's.
+const (
+	goodToken = "good-token-9f2c"
+	nextToken = "next-token-51d0"
+	bobsToken = "bobs-token-77aa"
+)
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
@@ -132,16 +142,20 @@ func newRig(t *testing.T) *rig {
 		NewTunnel: func(profile Profile, _ netcfg.OS) Tunnel {
 			tunnel := &fakeTunnel{
 				profile: profile, failure: make(chan error), residue: r.residue,
+				tokens: make(chan client.Token, 8), ended: make(chan struct{}),
 				status: &localv1.Status{State: localv1.State_STARTING},
 			}
 			r.tunnels <- tunnel
 			return tunnel
 		},
 		Verify: func(_ context.Context, _ *url.URL, token client.Token) (client.User, error) {
-			if string(token) != goodToken {
-				return client.User{}, &client.Error{Status: 401, Message: "no"}
+			switch token {
+			case goodToken, nextToken:
+				return client.User{ID: uuid.MustParse("00000000-0000-0000-0000-00000000000a"), Username: "alice"}, nil
+			case bobsToken:
+				return client.User{ID: uuid.MustParse("00000000-0000-0000-0000-00000000000b"), Username: "bob"}, nil
 			}
-			return client.User{ID: uuid.MustParse("00000000-0000-0000-0000-00000000000a"), Username: "alice"}, nil
+			return client.User{}, &client.Error{Status: 401, Message: "no"}
 		},
 		LookupEnv: func(string) (string, bool) { return "", false },
 	}

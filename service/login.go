@@ -45,10 +45,16 @@ func (s *Service) Login(ctx context.Context, in *localv1.LoginRequest) (*localv1
 		return nil, explainLogin(access, err)
 	}
 	profile := &Profile{URL: access, Token: token, User: user.Username, UserID: user.ID.String()}
-	if _, err := s.change(func(next *state) { next.profile, next.owner = profile, &owner }); err != nil {
+	number, err := s.change(func(next *state) { next.profile, next.owner = profile, &owner })
+	if err != nil {
 		return nil, err
 	}
 	s.logOwner(user.Username, owner)
+	// A status that is asked for next is about this sign-in: a tunnel of the same
+	// user goes on with the new token, and one of another user has gone.
+	if err := s.settle(ctx, number); err != nil {
+		return nil, fmt.Errorf("wait for the tunnel to take the token: %w", err)
+	}
 	return &localv1.LoginResponse{User: user.Username}, nil
 }
 

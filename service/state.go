@@ -29,6 +29,12 @@ type Profile struct {
 	UserID string // user id at the deployment
 }
 
+// sameUser says whether a tunnel of one profile can go on as the other's: they
+// differ in nothing but the token and what the user is called.
+func (p Profile) sameUser(other Profile) bool {
+	return p.URL.String() == other.URL.String() && p.UserID == other.UserID
+}
+
 // state is what the user wants. Profile and owner are nil before the first
 // sign-in; the owner stays after signing out, so that it can sign in again
 // without root.

@@ -62,7 +62,16 @@ func (s *Service) wanted() (*Profile, uint64) {
 // settleAt notes that no tunnel runs, as of that request, and why.
 func (s *Service) settleAt(number uint64, trouble *localv1.Problem) {
 	s.mu.Lock()
-	s.tunnel, s.settled, s.trouble = nil, number, trouble
+	// A tunnel that went on as asked later has settled more than it began with.
+	s.tunnel, s.settled, s.trouble = nil, max(s.settled, number), trouble
+	s.mu.Unlock()
+	s.changed.wake()
+}
+
+// goesOn notes that the running tunnel is what that request wants.
+func (s *Service) goesOn(number uint64) {
+	s.mu.Lock()
+	s.settled = number
 	s.mu.Unlock()
 	s.changed.wake()
 }
@@ -106,7 +115,14 @@ func (s *Service) runTunnel(ctx context.Context, profile Profile, number uint64,
 			// A request wakes after it is written down, so this may be the very
 			// one that the tunnel was started for.
 			wants = s.wants.next()
-			if _, now := s.wanted(); now == number {
+			now, asked := s.wanted()
+			if asked == number {
+				continue
+			}
+			if now != nil && now.sameUser(profile) {
+				profile, number = *now, asked
+				tunnel.SetToken(now.Token)
+				s.goesOn(number)
 				continue
 			}
 		case <-ctx.Done():

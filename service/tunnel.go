@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 
+	"github.com/causewayhq/causeway/client"
 	"github.com/causewayhq/causeway/netcfg"
 	"github.com/causewayhq/causeway/proto/localv1"
 )
@@ -21,6 +22,9 @@ type Tunnel interface {
 	Changed() <-chan struct{}
 	// Kick makes the tunnel try at once whatever it waits with.
 	Kick()
+	// SetToken goes on with another token of the same user. What runs stays as
+	// it is, and a dial comes at once.
+	SetToken(token client.Token)
 	// Ping reaches an agent by name, short name or address.
 	Ping(ctx context.Context, name string) (*localv1.PingReply, error)
 	// Query answers one packed DNS message; nil for one that gets no answer.

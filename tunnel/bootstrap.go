@@ -35,7 +35,7 @@ type reassembly struct{ got about }
 func (*reassembly) Error() string { return "the control plane changed what the tunnel is made of" }
 
 func (t *Tunnel) ask(ctx context.Context, http *http.Client) (about, error) {
-	api := client.New(t.config.Profile.URL, t.config.Profile.Token, client.Options{HTTP: http, Header: t.config.Profile.Headers})
+	api := client.New(t.config.Profile.URL, t.presentToken(), client.Options{HTTP: http, Header: t.config.Profile.Headers})
 	user, err := api.Me(ctx)
 	if err != nil {
 		return about{}, err
@@ -90,11 +90,11 @@ func (t *Tunnel) bootstrap(ctx context.Context, http *http.Client) error {
 func (t *Tunnel) adopt(got about) {
 	if t.saved.ofAnother(got.user) {
 		// Nothing that was kept is theirs.
-		t.saved = fresh(t.config.Profile)
+		t.saved = fresh(t.profile())
 		t.addresses.restore(nil)
 		t.facts.names, t.facts.leftOut = false, nil
 	}
-	t.saved.TokenSum, t.saved.User = tokenSum(t.config.Profile.Token), got.user
+	t.saved.TokenSum, t.saved.User = tokenSum(t.token), got.user
 	t.saved.Suffix, t.saved.DisableDirect, t.saved.ForceWebsockets = got.info.HostnameSuffix, got.info.DisableDirect, got.info.ForceWebsockets
 	t.saved.Relays.RelayMap = got.info.RelayMap
 }

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 	"storj.io/drpc/drpcmux"
 
+	"github.com/causewayhq/causeway/control"
 	"github.com/causewayhq/causeway/dns"
 	"github.com/causewayhq/causeway/dns/tcp53"
 	"github.com/causewayhq/causeway/proto"
@@ -38,7 +39,9 @@ type plane struct {
 	user       uuid.UUID
 	username   string
 	connection string
-	status     int // 0: serve; else refuse everything with it
+	status     int    // 0: serve; else refuse everything with it
+	token      string // the only good one; empty: every one is
+	refused    func() // called before another is refused
 	snapshot   *tailnetv2.WorkspaceUpdate
 	updates    chan *tailnetv2.WorkspaceUpdate
 	peers      []*tailnetv2.CoordinateResponse_PeerUpdate
@@ -92,8 +95,15 @@ func (p *plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.active.Add(1)
 	defer p.active.Done()
 	p.mu.Lock()
-	status, user, username, connection := p.status, p.user, p.username, p.connection
+	status, user, username, connection, refused := p.status, p.user, p.username, p.connection, p.refused
+	stranger := p.token != "" && r.Header.Get(control.TokenHeader) != p.token
 	p.mu.Unlock()
+	if stranger {
+		status = http.StatusUnauthorized
+		if refused != nil {
+			refused()
+		}
+	}
 	w.Header().Set("Content-Type", "application/json")
 	switch {
 	case status != 0:

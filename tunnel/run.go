@@ -70,20 +70,21 @@ func (t *Tunnel) open() (store, error) {
 		return store{}, err
 	}
 	kept, found, err := disk.load()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	profile := t.profile()
 	switch {
 	case errors.Is(err, errCorrupt):
 		t.log.Warn("kept state is ignored", slog.String("error", err.Error()))
 	case err != nil:
 		return store{}, err
-	case found && !kept.belongs(t.config.Profile):
+	case found && !kept.belongs(profile):
 		t.log.Info("kept state is of another deployment or user, and is ignored", slog.String("url", kept.URL))
 		found = false
 	}
 	if !found {
-		kept = fresh(t.config.Profile)
+		kept = fresh(profile)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.saved = kept
 	t.addresses.restore(kept.Places)
 	return disk, nil
@@ -138,6 +139,7 @@ type session struct {
 	teller  *teller // nil: telemetry is off
 	device  string  // name of the interface
 	asked   bool    // the control plane has just said who we are
+	dialed  Token   // of the last dial; under the tunnel's lock
 
 	// One-slot signals: bring the host up to date, look with the canary, save
 	// soon, save now, the control connection is up, try again what failed, a
@@ -158,7 +160,7 @@ func (s *session) run(ctx context.Context, device tun.Device, kept saved) error 
 	s.teller = newTeller(t.config.Telemetry, t.log, t.config.Version, kept.ClientID)
 	s.loop = s.newLoop(kept)
 	t.mu.Lock()
-	t.live = &live{engine: s.engine, answers: s.answers, loop: s.loop, teller: s.teller, pings: map[uuid.UUID]pong{}}
+	t.live = &live{engine: s.engine, answers: s.answers, loop: s.loop, teller: s.teller, pings: map[uuid.UUID]pong{}, saveSoon: func() { s.signal(s.dirty) }}
 	t.publish()
 	t.mu.Unlock()
 	t.setKick(s.kick)
@@ -240,10 +242,10 @@ func (s *session) newLoop(kept saved) *control.Loop {
 	return &control.Loop{
 		Dialer: &control.Dialer{
 			URL: profile.URL, Path: control.UserPath, Header: profile.Headers, HTTP: s.http, Logger: s.tunnel.log,
-			Token: func() string { return string(profile.Token) },
+			Token: s.dialToken,
 		},
 		Logger: s.tunnel.log, Coordinatee: s.engine, OwnerID: kept.User.ID, Known: kept.Workspaces,
-		RelayMap: s.relays, Workspaces: s.workspaces, Connected: s.controlChanged,
+		RelayMap: s.relays, Workspaces: s.workspaces, Connected: s.heard,
 		Resume: kept.Resume, ResumeChanged: s.resumeChanged, Telemetry: s.teller.on(),
 	}
 }

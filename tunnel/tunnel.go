@@ -5,6 +5,7 @@
 //	tunnel.go    what a tunnel is given, and its face to the service
 //	run.go       boot order and shutdown, top to bottom
 //	assemble.go  the only file that knows the concrete data plane and resolver
+//	token.go     the token of the present, and its exchange
 //	bootstrap.go who we are and how agents are reached, from the control plane
 //	addresses.go where the control plane and the relays were reached before
 //	web.go       the HTTP client that dials by those addresses
@@ -57,7 +58,7 @@ type Token = client.Token
 type Profile struct {
 	// URL is the access URL of the deployment.
 	URL *url.URL
-	// Token of the user's session.
+	// Token of the user's session, until SetToken replaces it.
 	Token Token
 	// User may be left empty. When it is known, what an earlier process kept is
 	// used for this user only, even if the token is a new one; when it is not,
@@ -118,6 +119,7 @@ type Tunnel struct {
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced at each change
+	token   Token         // of the present; its one place
 	facts   facts
 	live    *live // nil while there is no data plane
 	saved   saved
@@ -133,6 +135,8 @@ type live struct {
 	book    book                // names and addresses of agents
 	leftOut map[uuid.UUID]error // agents that lack names, and why
 	pings   map[uuid.UUID]pong
+	// saveSoon has what is kept written.
+	saveSoon func()
 }
 
 // Engine is the data plane, as far as the tunnel needs it.
@@ -160,7 +164,12 @@ func New(config Config) *Tunnel {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Tunnel{config: config, log: config.Logger, parts: realParts, addresses: newAddressBook(), changed: make(chan struct{})}
+	t := &Tunnel{
+		config: config, log: config.Logger, parts: realParts, addresses: newAddressBook(),
+		changed: make(chan struct{}), token: config.Profile.Token,
+	}
+	t.config.Profile.Token = "" // it would be the wrong one after an exchange
+	return t
 }
 
 // Changed is closed at the next change of Status. Take it before Status, so

@@ -122,6 +122,52 @@ func expectSignedOut(t *testing.T, stack *rig.Stack) {
 	}
 }
 
+// namesNeverDark looks the name up without a pause until the function that it
+// returns is called, and by both ways: each time it has to be there. The status
+// never says that the tunnel is down or starting, and the interface stays.
+func namesNeverDark(t *testing.T, stack *rig.Stack) (stop func()) {
+	t.Helper()
+	device := interfaceIndex(t, stack)
+	ctx, cancel := context.WithCancel(t.Context())
+	var looking sync.WaitGroup
+	lookups := 0
+	looking.Go(func() {
+		for ctx.Err() == nil {
+			// Not under the context: one that is cut off proves nothing.
+			host, err := stack.Client(t.Context(), "getent", "ahosts", rig.Name)
+			if err != nil || !strings.Contains(host, "fd60:627a:a42b:") {
+				t.Errorf("look-up %d: %v %s", lookups, err, host)
+			}
+			own, err := stack.Causeway(t.Context(), "dns", "query", rig.Name)
+			if err != nil || !strings.Contains(own, "fd60:627a:a42b:") {
+				t.Errorf("our own resolver, look-up %d: %v %s", lookups, err, own)
+			}
+			// Its exit code tells of the revoked token; the state is what counts.
+			status, _ := stack.Causeway(t.Context(), "status")
+			if !strings.HasPrefix(status, "connected") && !strings.HasPrefix(status, "degraded") {
+				t.Errorf("status says %s", status)
+			}
+			lookups++
+		}
+	})
+	return func() {
+		cancel()
+		looking.Wait()
+		if after := interfaceIndex(t, stack); after != device {
+			t.Errorf("the interface was made anew: index %s, then %s", device, after)
+		}
+		figure(t, "%d look-ups by both ways during the sign-in, none failed: %v", lookups, !t.Failed())
+	}
+}
+
+func interfaceIndex(t *testing.T, stack *rig.Stack) string {
+	t.Helper()
+	output, err := stack.Client(t.Context(), "ip", "-o", "link", "show", "dev", "causeway0")
+	must(t, err)
+	index, _, _ := strings.Cut(output, ":")
+	return index
+}
+
 // restore signs in again, which is all that it takes.
 func restore(t *testing.T, stack *rig.Stack) {
 	t.Helper()
@@ -131,6 +177,8 @@ func restore(t *testing.T, stack *rig.Stack) {
 	output, err := stack.Admin(t.Context(), "token", "create", rig.Owner, "--json")
 	must(t, err)
 	must(t, json.Unmarshal([]byte(output), &answer))
+	// A session of before may have ended with the token; the names have not.
+	defer namesNeverDark(t, stack)()
 	began := time.Now()
 	must(t, stack.Login(within(t, 30*time.Second), answer.Token))
 	must(t, rig.Eventually(within(t, 40*time.Second), func() error {
