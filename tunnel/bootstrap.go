@@ -67,7 +67,7 @@ func (t *Tunnel) bootstrap(ctx context.Context, http *http.Client) error {
 			return ctx.Err()
 		}
 		t.log.Warn("control plane not asked who we are", slog.String("error", err.Error()))
-		t.note(func(f *facts) { f.control.err = err; f.control.failures++ })
+		t.note(func(f *facts) { f.control.reported(false, err, time.Now()) })
 		pause := wait
 		if hopeless(err) {
 			pause = signedOutWait

@@ -34,6 +34,9 @@ type engine struct {
 	peers     map[uuid.UUID]tailnet.PeerStatus
 	pings     int
 	rebinds   int
+	homeless  error       // why the home relay is not there
+	silent    bool        // pings get no answer
+	asked     []time.Time // when pings began
 	closed    bool
 }
 
@@ -56,6 +59,10 @@ func (e *engine) Handshake(ids []uuid.UUID) {
 }
 func (e *engine) Home() (int, map[int]time.Duration) {
 	return 999, map[int]time.Duration{999: time.Millisecond}
+}
+func (e *engine) HomeRelay(context.Context, bool) (err error) {
+	e.do(func() { err = e.homeless })
+	return err
 }
 func (e *engine) Identity() tailnet.Identity { id := e.kept.Identity; id.Port = 4242; return id }
 func (e *engine) Rebind()                    { e.do(func() { e.rebinds++ }) }
@@ -88,7 +95,12 @@ func (e *engine) NodeWires(ids []uuid.UUID) map[uuid.UUID][]byte {
 	return nodes
 }
 func (e *engine) Ping(ctx context.Context, addr netip.Addr) (tailnet.PingResult, error) {
-	e.do(func() { e.pings++ })
+	silent := false
+	e.do(func() { e.pings++; e.asked = append(e.asked, time.Now()); silent = e.silent })
+	if silent {
+		<-ctx.Done()
+		return tailnet.PingResult{}, ctx.Err()
+	}
 	if addr == addrOf("gone") {
 		return tailnet.PingResult{}, errors.New("no matching peer")
 	}

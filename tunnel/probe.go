@@ -3,6 +3,7 @@ package tunnel
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -22,6 +23,9 @@ const (
 	// pingEvery is how often each of them is pinged.
 	pingEvery   = 15 * time.Second
 	pingTimeout = 3 * time.Second
+	// pingAgain is the wait before a ping that was not answered is repeated: two
+	// in a row are believed.
+	pingAgain = 2 * time.Second
 	// pingsAtOnce bounds the pings of one look.
 	pingsAtOnce = 8
 	// sessionLife is how long WireGuard uses a session: a peer with an older
@@ -34,12 +38,20 @@ const (
 
 // pong is the last answer to a ping of one agent.
 type pong struct {
-	tried    time.Time
+	probing  bool      // the probe is at it
+	tried    time.Time // when the last began
+	failed   time.Time // when the one before began, if both got no answer, or else the last
+	missed   int       // got no answer, in a row
 	answered time.Time
 	latency  time.Duration
 	direct   bool
 	endpoint netip.AddrPort
 	region   int
+}
+
+// refutes says that a sign of life is outdated by pings without an answer.
+func (p pong) refutes(alive time.Time) bool {
+	return p.failed.After(alive) && (p.missed > 1 || p.missed == 1 && p.answered.IsZero())
 }
 
 // look is what of a peer shows in the status.
@@ -49,13 +61,19 @@ type look struct {
 	region               int
 }
 
+// traffic is what WireGuard has counted of a peer.
+type traffic struct{ rx, tx uint64 }
+
 // probe looks at the peers in use: it pings them now and then, keeps the list
 // of them for the next process, and tells watchers when a path changed.
 func (s *session) probe(ctx context.Context) {
 	ticker := time.NewTicker(probeEvery)
 	defer ticker.Stop()
-	looks := map[uuid.UUID]look{}
+	looks, moved := map[uuid.UUID]look{}, map[uuid.UUID]traffic{}
+	var group sync.WaitGroup
+	defer group.Wait()
 	for {
+		doubt := false
 		select {
 		case <-ctx.Done():
 			return
@@ -63,9 +81,11 @@ func (s *session) probe(ctx context.Context) {
 			s.tell(s.collect()) // the state file must know it before anything can happen to us
 			s.signal(s.urgent)
 			continue
+		case <-s.doubt:
+			doubt = true
 		case <-ticker.C:
 		}
-		s.tunnel.note(func(f *facts) { f.settled(time.Now()) })
+		s.tunnel.note(func(f *facts) { f.control.settled(time.Now()) })
 		active := s.collect()
 		next := make(map[uuid.UUID]look, len(active))
 		changed := len(active) != len(looks)
@@ -77,10 +97,15 @@ func (s *session) probe(ctx context.Context) {
 			}
 			next[id] = look{peer.Direct, peer.Active, peer.Lost, peer.Endpoint, peer.RelayRegion}
 			changed = changed || looks[id] != next[id]
-			if peer.Active && time.Since(peer.LastHandshake) < sessionLife && s.due(id) {
+			now := traffic{peer.RxBytes, peer.TxBytes}
+			// What it does not answer is a reason to ask it before its time.
+			unanswered := now.tx > moved[id].tx && now.rx == moved[id].rx && !doubt
+			moved[id] = now
+			if peer.Active && time.Since(peer.LastHandshake) < sessionLife && s.due(id, doubt || unanswered) {
 				due = append(due, id)
 			}
 		}
+		maps.DeleteFunc(moved, func(id uuid.UUID, _ traffic) bool { _, still := next[id]; return !still })
 		looks = next
 		s.tell(active)
 		if changed {
@@ -88,7 +113,9 @@ func (s *session) probe(ctx context.Context) {
 			s.tunnel.notify()
 			s.tunnel.mu.Unlock()
 		}
-		s.pingAll(ctx, due)
+		for _, id := range due {
+			group.Go(func() { s.probePeer(ctx, id) })
+		}
 	}
 }
 
@@ -106,47 +133,84 @@ func (s *session) collect() []uuid.UUID {
 	return active
 }
 
-func (s *session) due(id uuid.UUID) bool {
+// due says whether to ping a peer now, and then takes it that this is done.
+func (s *session) due(id uuid.UUID, hurry bool) bool {
 	s.tunnel.mu.Lock()
 	defer s.tunnel.mu.Unlock()
-	return time.Since(s.tunnel.live.pings[id].tried) >= pingEvery
-}
-
-func (s *session) pingAll(ctx context.Context, ids []uuid.UUID) {
-	var group sync.WaitGroup
-	places := make(chan struct{}, pingsAtOnce)
-	for _, id := range ids {
-		places <- struct{}{}
-		group.Go(func() {
-			defer func() { <-places }()
-			pingCtx, cancel := context.WithTimeout(ctx, pingTimeout)
-			defer cancel()
-			result, err := s.engine.Ping(pingCtx, proto.AddrFromUUID(proto.ServicePrefix, id))
-			if ctx.Err() != nil {
-				return
-			}
-			if err != nil {
-				s.tunnel.log.Debug("agent did not answer a ping", slog.String("agent", id.String()), slog.String("error", err.Error()))
-			}
-			s.tunnel.mu.Lock()
-			running := s.tunnel.live
-			s.tunnel.mu.Unlock()
-			s.tunnel.pinged(running, id, result, err)
-		})
+	last := s.tunnel.live.pings[id]
+	pause := pingEvery
+	if hurry {
+		pause = probeEvery
 	}
-	group.Wait()
+	if last.probing || time.Since(last.tried) < pause {
+		return false
+	}
+	last.probing = true
+	s.tunnel.live.pings[id] = last
+	return true
 }
 
-// pinged notes the outcome of a ping.
-func (t *Tunnel) pinged(running *live, id uuid.UUID, result tailnet.PingResult, err error) {
+// probePeer pings a peer, and once more if there is no answer.
+func (s *session) probePeer(ctx context.Context, id uuid.UUID) {
+	t := s.tunnel
+	t.mu.Lock()
+	running := t.live
+	t.mu.Unlock()
+	for range 2 {
+		answered := s.pingOnce(ctx, running, id)
+		if answered || !pause(ctx, pingAgain) {
+			break
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if last, known := running.pings[id]; known {
+		last.probing = false
+		running.pings[id] = last
+	}
+}
+
+func (s *session) pingOnce(ctx context.Context, running *live, id uuid.UUID) (answered bool) {
+	select {
+	case s.places <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	}
+	defer func() { <-s.places }()
+	limited, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	began := time.Now()
+	result, err := s.engine.Ping(limited, proto.AddrFromUUID(proto.ServicePrefix, id))
+	if ctx.Err() != nil {
+		return false
+	}
+	if err != nil {
+		s.tunnel.log.Debug("agent did not answer a ping", slog.String("agent", id.String()), slog.String("error", err.Error()))
+	}
+	s.tunnel.pinged(running, id, began, result, err)
+	return err == nil
+}
+
+// pinged notes the outcome of a ping. One that the user cut short says nothing.
+func (t *Tunnel) pinged(running *live, id uuid.UUID, began time.Time, result tailnet.PingResult, err error) {
+	now := time.Now()
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) && now.Sub(began) < pingTimeout {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	last := running.pings[id]
-	last.tried = time.Now()
 	if err == nil {
-		last.answered, last.latency = last.tried, result.Latency
+		last.answered, last.latency, last.missed = now, result.Latency, 0
 		last.direct, last.endpoint, last.region = result.Direct, result.Endpoint, result.RelayRegion
+	} else {
+		last.failed = began
+		if last.missed > 0 {
+			last.failed = last.tried
+		}
+		last.missed++
 	}
+	last.tried = began
 	if _, _, exists := t.state().Agent(id); exists {
 		running.pings[id] = last
 	}

@@ -31,7 +31,7 @@ const hostTimeout = 15 * time.Second
 // something could not be taken away. An error of Run is one of those of this
 // package.
 func (t *Tunnel) Run(ctx context.Context) (err error) {
-	t.note(func(f *facts) { *f = facts{phase: phaseRunning} })
+	t.note(func(f *facts) { *f = begun() })
 	defer func() {
 		t.setKick(nil)
 		t.note(func(f *facts) { *f = facts{phase: phaseStopped, fatal: err} })
@@ -114,6 +114,7 @@ func (t *Tunnel) assemble(ctx context.Context, disk store, web *http.Client) err
 		tunnel: t, disk: disk, http: web, device: name, asked: asked,
 		host: make(chan struct{}, 1), look: make(chan struct{}, 1), dirty: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
 		connected: make(chan struct{}, 1), kicked: make(chan struct{}, 1), began: make(chan struct{}, 1), woke: make(chan struct{}, 1),
+		parted: make(chan struct{}, 1), doubt: make(chan struct{}, 1), places: make(chan struct{}, pingsAtOnce),
 	}
 	engine, answers, err := t.parts(ingredients{
 		log: t.log, profile: t.config.Profile, name: name, device: device, kept: kept, addresses: t.addresses,
@@ -143,8 +144,11 @@ type session struct {
 
 	// One-slot signals: bring the host up to date, look with the canary, save
 	// soon, save now, the control connection is up, try again what failed, a
-	// peer has a session for the first time, the host woke.
-	host, look, dirty, urgent, connected, kicked, began, woke chan struct{}
+	// peer has a session for the first time, the host woke, the control
+	// connection ended, look whether the peers in use still answer.
+	host, look, dirty, urgent, connected, kicked, began, woke, parted, doubt chan struct{}
+	// places bounds the pings under way.
+	places chan struct{}
 }
 
 func (s *session) signal(to chan struct{}) {
@@ -179,6 +183,8 @@ func (s *session) run(ctx context.Context, device tun.Device, kept saved) error 
 	group.Go(func() { s.keepHost(ctx) })
 	group.Go(func() { s.canary(ctx) })
 	group.Go(func() { s.probe(ctx) })
+	group.Go(func() { s.overdue(ctx) })
+	group.Go(func() { s.watchRelay(ctx) })
 	group.Go(func() { s.keepSaved(ctx) })
 	group.Go(func() {
 		if err := s.refresh(ctx); err != nil {
@@ -195,7 +201,7 @@ func (s *session) run(ctx context.Context, device tun.Device, kept saved) error 
 	left := s.shutdown()
 	select {
 	case err := <-failed:
-		t.note(func(f *facts) { *f = facts{phase: phaseRunning} })
+		t.note(func(f *facts) { *f = begun() })
 		return errors.Join(err, left)
 	default:
 		return left
@@ -245,7 +251,7 @@ func (s *session) newLoop(kept saved) *control.Loop {
 			Token: s.dialToken,
 		},
 		Logger: s.tunnel.log, Coordinatee: s.engine, OwnerID: kept.User.ID, Known: kept.Workspaces,
-		RelayMap: s.relays, Workspaces: s.workspaces, Connected: s.heard,
+		RelayMap: s.relays, Workspaces: s.workspaces, Connected: s.heard, Retry: s.retrying,
 		Resume: kept.Resume, ResumeChanged: s.resumeChanged, Telemetry: s.teller.on(),
 	}
 }
@@ -274,21 +280,6 @@ func (s *session) workspaces(state *workspace.State, diff workspace.Diff) error 
 	s.signal(s.host)
 	s.signal(s.dirty)
 	return nil
-}
-
-// controlChanged hears of each connection, its end, and each failed dial.
-func (s *session) controlChanged(connected bool, err error) {
-	t := s.tunnel
-	s.engine.SetControlConnected(connected)
-	t.note(func(f *facts) {
-		if f.control.connected && !connected {
-			t.saved.AsOf = time.Now()
-		}
-		f.reported(connected, err, time.Now())
-	})
-	if connected {
-		s.signal(s.connected)
-	}
 }
 
 // kick makes everything that waits try at once.

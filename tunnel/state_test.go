@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/causewayhq/causeway/client"
 	"github.com/causewayhq/causeway/control"
@@ -31,14 +32,16 @@ func TestDecide(t *testing.T) {
 		{"no names, signed out", func(f *facts) { f.phase = phaseRunning; f.control.err = &client.Error{Status: 401} }, Failed, CodeSignedOut},
 		{"names from disk, nothing measured", func(f *facts) { f.phase = phaseRunning; f.names = true }, Starting, ""},
 		{"names from disk, control plane away", func(f *facts) { well(f); f.control.connected, f.control.ever = false, false; f.control.err = no }, Degraded, CodeUnreachable},
-		{"one connection ended", func(f *facts) { well(f); f.control.connected = false; f.control.err = no; f.control.failures = 1 }, Connected, ""},
-		{"and the next dial failed", func(f *facts) { well(f); f.control.connected = false; f.control.err = no; f.control.failures = 2 }, Degraded, CodeUnreachable},
+		{"one connection ended", func(f *facts) { well(f); f.control.connected = false; f.control.err = no; f.control.attempts = 3 }, Connected, ""},
+		{"and the grace is over", func(f *facts) { well(f); f.control.connected = false; f.control.err = no; f.control.late = true }, Degraded, CodeUnreachable},
 		{"token refused later", func(f *facts) {
 			well(f)
-			f.control.connected, f.control.failures = false, 2
+			f.control.connected = false
 			f.control.err = fmt.Errorf("x: %w", control.ErrSignedOut)
 		}, Degraded, CodeSignedOut},
 		{"the control plane said why it went", func(f *facts) { well(f); f.control.told = no }, Connected, CodeUnreachable},
+		{"names from disk, still trying", func(f *facts) { well(f); f.control.connected, f.control.ever, f.control.late = false, false, true }, Degraded, CodeUnreachable},
+		{"home relay away", func(f *facts) { well(f); f.relay.away = true }, Degraded, CodeRelay},
 		{"host refuses", func(f *facts) { well(f); f.applied.err = no }, Degraded, CodeHost},
 		{"host in trouble", func(f *facts) { well(f); f.trouble = no }, Degraded, CodeHost},
 		{"canary not yet", func(f *facts) { well(f); f.canary.done, f.canary.ok = false, false }, Starting, ""},
@@ -52,7 +55,7 @@ func TestDecide(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var f facts
 			test.facts(&f)
-			state, problems := f.decide()
+			state, problems := f.decide(time.Now())
 			code := ""
 			if len(problems) > 0 {
 				code = problems[0].Code

@@ -18,6 +18,8 @@ type Status struct {
 	User             string
 	Suffix           string
 	ControlConnected bool
+	// Outage is there while the control plane is not connected.
+	Outage *Outage
 	// WorkspacesAsOf is up to when the list of agents is known to be right;
 	// zero before anything was heard.
 	WorkspacesAsOf time.Time
@@ -27,6 +29,13 @@ type Status struct {
 	CanaryOK       bool
 	DNSMode        string
 	Agents         []AgentStatus // by workspace and name
+}
+
+// Outage is a time without a control plane.
+type Outage struct {
+	Since     time.Time // the connection ended, or the first try began
+	Attempts  int       // that failed since
+	NextRetry time.Time // zero: it is being tried
 }
 
 // Relay is one region of relays.
@@ -44,14 +53,19 @@ type AgentStatus struct {
 	Workspace workspace.Workspace
 	Names     []string // fully qualified, no trailing dot, the shortest first
 	Addresses []netip.Addr
-	// Reachable: something came back from it within the last three minutes.
+	// Reachable: something came back from it within the last three minutes, and
+	// since then no two pings in a row went unanswered, nor one if none was ever
+	// answered.
 	Reachable bool
+	// LastAnswer is when something last came back: a pong or a handshake.
+	LastAnswer time.Time
 	// Direct or relayed, when Measured; an agent that is not in use is neither.
 	Measured      bool
 	Direct        bool
 	Endpoint      netip.AddrPort // of a direct path
 	Relay         *Relay         // of a relayed path
 	Latency       time.Duration  // of the last ping; 0: none
+	MeasuredAt    time.Time      // when the latency was measured
 	LastHandshake time.Time
 	RxBytes       uint64
 	TxBytes       uint64
@@ -63,14 +77,16 @@ func (t *Tunnel) Status() Status {
 	mode := t.config.OS.DNSMode()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	state, problems := t.facts.decide()
+	state, problems := t.facts.decide(time.Now())
 	status := Status{
 		State: state, Problems: problems, URL: t.config.Profile.URL.Redacted(), User: t.saved.User.Username, Suffix: t.saved.Suffix,
 		ControlConnected: t.facts.control.connected, WorkspacesAsOf: t.saved.AsOf, Interface: t.config.Interface,
 		CanaryOK: t.facts.canary.ok, DNSMode: mode,
 	}
-	if t.facts.control.connected {
+	if control := t.facts.control; control.connected {
 		status.WorkspacesAsOf = time.Now()
+	} else if t.facts.phase == phaseRunning {
+		status.Outage = &Outage{Since: control.since, Attempts: control.attempts, NextRetry: control.retry}
 	}
 	if t.live == nil {
 		return status
@@ -78,6 +94,9 @@ func (t *Tunnel) Status() Status {
 	status.Address = t.saved.address().Addr()
 	if region, _ := t.live.engine.Home(); region != 0 {
 		status.HomeRelay = t.relay(region)
+		if !t.facts.relay.connected {
+			status.HomeRelay.Latency = 0 // what was measured before says nothing now
+		}
 	}
 	state0 := t.state()
 	agents := state0.Agents()
@@ -98,7 +117,7 @@ func (t *Tunnel) agent(state *workspace.State, agent workspace.Agent) AgentStatu
 		Addresses: []netip.Addr{addrs[1], addrs[0]},
 	}
 	last := t.live.pings[agent.ID]
-	result.Latency = last.latency
+	result.Latency, result.MeasuredAt = last.latency, last.answered
 	alive := last.answered
 	if peer, known := t.live.engine.Peer(agent.ID); known {
 		result.LastHandshake, result.RxBytes, result.TxBytes = peer.LastHandshake, peer.RxBytes, peer.TxBytes
@@ -118,7 +137,11 @@ func (t *Tunnel) agent(state *workspace.State, agent workspace.Agent) AgentStatu
 			result.Relay = t.relay(last.region)
 		}
 	}
-	result.Reachable = !alive.IsZero() && time.Since(alive) < recent
+	result.LastAnswer = alive
+	result.Reachable = !alive.IsZero() && time.Since(alive) < recent && !last.refutes(alive)
+	if !result.Reachable { // where packets would go is no path
+		result.Measured, result.Direct, result.Endpoint, result.Relay = false, false, netip.AddrPort{}, nil
+	}
 	return result
 }
 

@@ -16,6 +16,8 @@
 //	host.go      keeps the host at the wanted state
 //	canary.go    asks the host's own resolver whether names work
 //	probe.go     pings the agents that are in use
+//	contact.go   how long the control plane has been away, and what that means
+//	relay.go     whether the home relay is there
 //	telemetry.go tells how agents are reached, if that is switched on
 //	state.go     the states, as a pure function of measured facts
 //	status.go    the snapshot that users see
@@ -151,6 +153,9 @@ type Engine interface {
 	NodeWires([]uuid.UUID) map[uuid.UUID][]byte
 	Handshake([]uuid.UUID)
 	Home() (region int, latency map[int]time.Duration)
+	// HomeRelay is an error while the home relay is not there; with ask it is
+	// asked.
+	HomeRelay(ctx context.Context, ask bool) error
 	Identity() tailnet.Identity
 	Rebind()
 	Close() error
@@ -247,8 +252,9 @@ func (t *Tunnel) Ping(ctx context.Context, name string) (PingReply, error) {
 	if err := running.await(ctx, found.agent); err != nil {
 		return PingReply{}, fmt.Errorf("ping %s: %w", name, err)
 	}
+	began := time.Now()
 	result, err := running.engine.Ping(ctx, found.addr)
-	t.pinged(running, found.agent, result, err)
+	t.pinged(running, found.agent, began, result, err)
 	if err != nil {
 		return PingReply{}, err
 	}

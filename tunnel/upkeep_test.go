@@ -82,7 +82,7 @@ func TestPingsOfAgentsThatAreGone(t *testing.T) {
 		if known() != 0 {
 			t.Error("its pings are kept")
 		}
-		r.pinged(r.live, agent, tailnet.PingResult{Latency: 1}, nil) // one that was under way
+		r.pinged(r.live, agent, time.Now(), tailnet.PingResult{Latency: 1}, nil) // one that was under way
 		if known() != 0 {
 			t.Error("a late answer is kept")
 		}

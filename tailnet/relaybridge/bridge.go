@@ -92,6 +92,10 @@ type Bridge struct {
 	strangers []net.Conn
 	// targets are the relays by made-up host name.
 	targets map[string]target
+	// carried counts the connections that stand, by region.
+	carried map[int]int
+	// bridged are the regions of the current map that we carry.
+	bridged map[int]bool
 	// regions are the relays of the current map, by region.
 	regions map[int][]target
 	// refused holds why a node answered a raw upgrade with a 4xx, by target
@@ -139,7 +143,7 @@ func New(config Config) (*Bridge, error) {
 		return nil, fmt.Errorf("start relay bridge: %w", err)
 	}
 	b := &Bridge{
-		config: config, listener: listener, targets: map[string]target{},
+		config: config, listener: listener, targets: map[string]target{}, carried: map[int]int{},
 		refused: map[nodeKey]string{}, reasons: map[int]string{}, probed: map[nodeKey]bool{}, named: make(chan struct{}, 1),
 	}
 	b.domain = strings.ToLower(rand.Text()[:16]) + ".relay.invalid"
@@ -196,7 +200,7 @@ func (b *Bridge) Rewrite(relays proto.RelayMap) *tailcfg.DERPMap {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	// Names of relays of the former map stay known: upstream may be dialling.
-	b.regions = map[int][]target{}
+	b.regions, b.bridged = map[int][]target{}, map[int]bool{}
 	former := b.given
 	b.given = map[string][]netip.Addr{}
 	for id, region := range rewritten.Regions {
@@ -225,6 +229,7 @@ func (b *Bridge) Rewrite(relays proto.RelayMap) *tailcfg.DERPMap {
 			behind = append(behind, b.bridgedNode(id, index, node, goal))
 		}
 		region.Nodes = append(front, behind...)
+		b.bridged[id] = bridged
 		if bridged && b.config.ForceWebsocket {
 			b.noteForcedLocked(id, forcedReason)
 		}

@@ -295,6 +295,8 @@ func (b *Bridge) upgrade(ctx context.Context, goal target, relay, client net.Con
 		onward.Close()
 		return fmt.Errorf("answer relay client: %w", err)
 	}
+	b.count(goal.region, 1)
+	defer b.count(goal.region, -1)
 	return splice(client, onward)
 }
 
