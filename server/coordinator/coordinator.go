@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"log/slog"
@@ -61,7 +62,7 @@ func New(logger *slog.Logger) *Coordinator {
 		links:   map[uuid.UUID]map[uuid.UUID]*link{},
 		agents:  map[[10]byte]int{},
 		clients: map[[10]byte]int{},
-		permits: permits{byKey: map[key.NodePublic][]*claim{}, byID: map[uuid.UUID]*claim{}, former: map[uuid.UUID]*claim{}},
+		permits: permits{byKey: map[key.NodePublic][]*claim{}, byID: map[uuid.UUID]*claim{}, served: served{byID: map[uuid.UUID]*list.Element{}}},
 	}
 }
 
@@ -178,33 +179,28 @@ func (c *Coordinator) Connected(id uuid.UUID) bool {
 	return c.peers[id] != nil
 }
 
-// Disconnect revokes a peer by id: as End with Gone when it is connected, else
-// as Forget.
-func (c *Coordinator) Disconnect(id uuid.UUID, reason string) {
-	c.mu.Lock()
-	s := c.peers[id]
-	c.mu.Unlock()
-	if s != nil {
-		s.End(Gone, reason)
-	}
-	c.Forget(id, reason)
-}
-
 // Forget ends what a peer that is lost was left with. Those hear that were its
 // partners when it was lost: they may still serve it, with or without the
 // relay. A peer that is connected is left alone.
 func (c *Coordinator) Forget(id uuid.UUID, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	lost := c.permits.remains(id)
-	if c.peers[id] != nil || lost == nil {
+	if c.peers[id] != nil {
 		return
 	}
-	for partner := range lost.grace {
-		c.push(c.peers[partner], response{wire: appendUpdate(nil, id, nil, kindDisconnected, reason), updates: 1})
-	}
+	c.tellServing(id, appendUpdate(nil, id, nil, kindDisconnected, reason), nil)
 	c.permits.revoke(id)
 	c.settle()
+}
+
+// tellServing tells those that may still serve a peer from before it was lost
+// that it is gone, but for those that were told.
+func (c *Coordinator) tellServing(id uuid.UUID, wire []byte, told map[uuid.UUID]struct{}) {
+	for partner := range c.permits.served.of(id, time.Now()) {
+		if _, knows := told[partner]; !knows {
+			c.push(c.peers[partner], response{wire: wire, updates: 1})
+		}
+	}
 }
 
 // Ending is how a stream ends that the control plane ends, and so what partners hear.
@@ -237,7 +233,6 @@ func (s *Stream) End(how Ending, reason string) {
 		c.remove(s, departure{kind: kindLost, reason: "coordinator close", text: reason})
 	case Gone:
 		c.remove(s, departure{kind: kindDisconnected, reason: reason, text: reason})
-		c.permits.revoke(s.id)
 	}
 	c.settle()
 }
@@ -259,26 +254,30 @@ type departure struct {
 }
 
 // remove forgets a peer: its partners hear of it, the tunnels that it opened
-// are dropped, its stream ends. Those that lead to it stay. A stream that was
-// removed or taken over already is left alone, and so is its successor.
+// are dropped, its stream ends. Those that lead to it stay. When it is gone for
+// good, those hear of it too that serve it from before it was lost. A stream that
+// was removed or taken over already is left alone, and so is its successor.
 func (c *Coordinator) remove(s *Stream, how departure) {
 	if s.removed {
 		return
 	}
 	delete(c.peers, s.id)
 	c.leavePermits(s, how.kind == kindLost)
-	var wire []byte
+	wire := appendUpdate(nil, s.id, nil, how.kind, how.reason)
+	told := map[uuid.UUID]struct{}{}
 	for partner, l := range c.links[s.id] {
 		mirror := c.links[partner][s.id]
 		if mirror.sent != nil {
-			if wire == nil {
-				wire = appendUpdate(nil, s.id, nil, how.kind, how.reason)
-			}
 			mirror.sent = nil
 			c.push(c.peers[partner], response{wire: wire, updates: 1})
+			told[partner] = struct{}{}
 		}
 		l.out, mirror.in = false, false
 		c.unlinkIfIdle(s.id, partner)
+	}
+	if how.kind == kindDisconnected {
+		c.tellServing(s.id, wire, told)
+		c.permits.revoke(s.id)
 	}
 	c.retire(s)
 	s.finish(how.text, how.drop)

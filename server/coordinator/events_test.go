@@ -96,7 +96,7 @@ func TestEvents(t *testing.T) {
 			r.open("s1", "a9")
 			r.send("s1", ready(r.id("a9")))
 		}, map[string]string{"s1": ""}},
-		{"revoked", func(r *rig) { r.c.Disconnect(r.id("c1"), "token revoked") },
+		{"revoked", func(r *rig) { r.peers["c1"].End(Gone, "token revoked") },
 			map[string]string{"a1": "DISCONNECTED c1 (token revoked)", "c1": "error: token revoked; EOF"}},
 		{"tunnel to oneself is nothing", func(r *rig) { r.connect("s1"); r.update("s1", 1); r.open("s1", "s1") },
 			map[string]string{"s1": ""}},
@@ -281,12 +281,12 @@ func TestLostPeerIsRevoked(t *testing.T) {
 			stays := map[string]string{"c1": "a1", "a1": "c1"}[leaver]
 			r.peers[leaver].Close()
 			r.expect(stays, "LOST "+leaver+" (lost)")
-			r.c.Disconnect(r.id(leaver), "token revoked")
+			r.c.Forget(r.id(leaver), "token revoked")
 			r.expect(stays, "DISCONNECTED "+leaver+" (token revoked)")
 			if r.c.MayRelay(r.keys["c1"], r.keys["a1"]) {
 				t.Error("the relay goes on")
 			}
-			r.c.Disconnect(r.id(leaver), "token revoked")
+			r.c.Forget(r.id(leaver), "token revoked")
 			r.expect(stays, "")
 		})
 	}

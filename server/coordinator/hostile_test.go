@@ -157,12 +157,12 @@ func TestRelayOutlivesTheLossOfControl(t *testing.T) {
 		{"both lost", func(r *rig) { r.peers["a1"].Close(); r.peers["c1"].Close() }, true},
 		{"client lost and back, tunnel not yet", func(r *rig) { r.peers["c1"].Close(); r.connect("c1"); r.update("c1", 1) }, true},
 		{"coordinator closed", func(r *rig) { r.c.Close() }, true},
-		{"client lost, then revoked", func(r *rig) { r.peers["c1"].Close(); r.c.Disconnect(r.id("c1"), "revoked") }, false},
+		{"client lost, then revoked", func(r *rig) { r.peers["c1"].Close(); r.c.Forget(r.id("c1"), "revoked") }, false},
 		{"client lost, back, then revoked", func(r *rig) {
 			r.peers["c1"].Close()
 			r.connect("c1")
 			r.update("c1", 1)
-			r.c.Disconnect(r.id("c1"), "revoked")
+			r.peers["c1"].End(Gone, "revoked")
 		}, false},
 		{"client lost, back, and shut the tunnel", func(r *rig) {
 			r.peers["c1"].Close()

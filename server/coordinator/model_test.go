@@ -18,6 +18,8 @@ type world struct {
 	hushed map[[2]string]bool
 	kinds  map[[2]string]string // how (receiver, about) last ended: LOST or DISCONNECTED
 	ended  map[string]string    // last words to those that the coordinator has removed
+	// serves holds (receiver, about): the receiver serves the other from before that was lost.
+	serves map[[2]string]bool
 	// done by one request: those who must be removed at its end, and what they said.
 	doomed []string
 }
@@ -28,7 +30,9 @@ type citizen struct {
 	// inherited is who still believes which node of the connection that this one
 	// took over.
 	inherited map[string]int
-	jammed    bool // does not read, and its queue is full
+	announced bool           // it, or one that it took over from, had a node
+	gone      map[string]int // how often it heard of the end of whom it did not believe in
+	jammed    bool           // does not read, and its queue is full
 	readies   []string
 	errors    int // that did not end it
 }
@@ -36,7 +40,7 @@ type citizen struct {
 func newWorld() *world {
 	return &world{
 		peers: map[string]*citizen{}, tunnels: map[[2]string]bool{}, hushed: map[[2]string]bool{},
-		kinds: map[[2]string]string{}, ended: map[string]string{},
+		kinds: map[[2]string]string{}, ended: map[string]string{}, serves: map[[2]string]bool{},
 	}
 }
 
@@ -104,8 +108,9 @@ func (w *world) settle() {
 }
 
 func (w *world) connect(name string) {
-	fresh := &citizen{inherited: map[string]int{}}
+	fresh := &citizen{inherited: map[string]int{}, gone: map[string]int{}}
 	if w.peers[name] != nil {
+		fresh.announced = w.peers[name].announced
 		for receiver := range w.peers {
 			if version := w.beliefs(receiver)[name]; version > 0 {
 				fresh.inherited[receiver] = version
@@ -131,7 +136,7 @@ func (w *world) forget(name string) {
 
 func (w *world) update(name string, version int) {
 	w.change("", func() {
-		w.peers[name].version, w.peers[name].inherited = version, map[string]int{}
+		w.peers[name].version, w.peers[name].inherited, w.peers[name].announced = version, map[string]int{}, true
 		for receiver := range w.peers {
 			delete(w.hushed, [2]string{receiver, name})
 		}
@@ -157,6 +162,8 @@ func (w *world) shut(from, to string) {
 	if !w.tunnels[[2]string{from, to}] {
 		return
 	}
+	delete(w.serves, [2]string{from, to})
+	delete(w.serves, [2]string{to, from})
 	w.change("DISCONNECTED", func() {
 		delete(w.tunnels, [2]string{from, to})
 		for _, pair := range [][2]string{{from, to}, {to, from}} {
@@ -170,6 +177,15 @@ func (w *world) shut(from, to string) {
 
 // leave ends a peer; text is what it hears last, "" for a plain end.
 func (w *world) leave(name, kind, text string) {
+	if kind == "DISCONNECTED" {
+		w.revoke(name)
+	} else if w.peers[name].announced {
+		for receiver := range w.names() {
+			if w.partners(receiver, name) {
+				w.serves[[2]string{receiver, name}] = true
+			}
+		}
+	}
 	w.change(kind, func() {
 		delete(w.peers, name)
 		w.forget(name)
@@ -178,6 +194,28 @@ func (w *world) leave(name, kind, text string) {
 		maps.DeleteFunc(w.hushed, func(pair [2]string, _ bool) bool { return pair[1] == name })
 	})
 	w.ended[name] = text
+}
+
+// names are all that a tunnel leads from or to, connected or not.
+func (w *world) names() map[string]bool {
+	found := map[string]bool{}
+	for pair := range w.tunnels {
+		found[pair[0]], found[pair[1]] = true, true
+	}
+	return found
+}
+
+// revoke tells those that serve a peer from before it was lost, and do not
+// believe in it now: those hear by the end of that.
+func (w *world) revoke(name string) {
+	for receiver, peer := range w.peers {
+		if w.serves[[2]string{receiver, name}] && w.beliefs(receiver)[name] == 0 {
+			peer.gone[name]++
+			w.kinds[[2]string{receiver, name}] = "DISCONNECTED"
+			w.told(receiver)
+		}
+	}
+	maps.DeleteFunc(w.serves, func(pair [2]string, _ bool) bool { return pair[1] == name })
 }
 
 func (w *world) ready(from, to string) {
@@ -195,13 +233,16 @@ func (w *world) ready(from, to string) {
 type view struct {
 	nodes   map[string]int    // about -> version
 	kinds   map[string]string // about -> LOST or DISCONNECTED, as long as there is no node
+	gone    map[string]int    // about -> how often it ended without having been there
 	readies []string
 	errors  int
 	last    string // last error
 	over    bool
 }
 
-func newView() *view { return &view{nodes: map[string]int{}, kinds: map[string]string{}} }
+func newView() *view {
+	return &view{nodes: map[string]int{}, kinds: map[string]string{}, gone: map[string]int{}}
+}
 
 // against says in what a view is not what the model demands.
 func (w *world) against(name string, got *view) error {
@@ -217,6 +258,9 @@ func (w *world) against(name string, got *view) error {
 	}
 	if want := w.beliefs(name); !maps.Equal(got.nodes, want) {
 		return fmt.Errorf("%s believes %v, want %v", name, got.nodes, want)
+	}
+	if !maps.Equal(got.gone, peer.gone) {
+		return fmt.Errorf("%s heard of the end of those that it serves from before: %v, want %v", name, got.gone, peer.gone)
 	}
 	for about, kind := range got.kinds {
 		if want := w.kinds[[2]string{name, about}]; kind != want {

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -19,6 +20,8 @@ const (
 	// lostLimit bounds how many lost peers are remembered. The rest lose their
 	// relay until they announce themselves again.
 	lostLimit = 1 << 16
+	// pairLimit bounds their pairs with partners: about 80 bytes each, 20 MiB.
+	pairLimit = 1 << 18
 )
 
 // permits says who may send whom a frame through the relay: tunnel partners,
@@ -26,27 +29,21 @@ const (
 // outlive the trouble of its control connection. All of it is under the
 // coordinator's lock.
 type permits struct {
-	byKey map[key.NodePublic][]*claim
-	byID  map[uuid.UUID]*claim // newest claim of each peer
-	lost  []*claim             // about in the order of loss; may hold claims that came back
-	// former are lost peers that have not used the relay for permitIdle. Over a
-	// direct path their partners serve them for as long as they are used, so those
-	// are remembered until permitLife, for Forget alone. faded is their order.
-	former map[uuid.UUID]*claim
-	faded  []*claim
+	byKey  map[key.NodePublic][]*claim
+	byID   map[uuid.UUID]*claim // newest claim of each peer
+	lost   []*claim             // about in the order of loss; may hold claims that came back
+	served served
 }
 
 // claim is a peer's word that a key is its own. The relay sees the proof. Of
 // several claims to one key the first in rank holds it, so that nobody takes a
 // key from a peer that is there.
 type claim struct {
-	id    uuid.UUID
-	key   key.NodePublic
-	agent bool
-	live  bool
-	since time.Time
-	// grace holds the partners at the time of the loss.
-	grace  map[uuid.UUID]struct{}
+	id     uuid.UUID
+	key    key.NodePublic
+	agent  bool
+	live   bool
+	since  time.Time
 	lostAt time.Time
 	used   time.Time
 	listed bool // is in the list of the lost, once
@@ -94,21 +91,15 @@ func (p *permits) drop(old *claim) {
 
 // revoke ends what a peer that is not connected any more was left with.
 func (p *permits) revoke(id uuid.UUID) {
-	delete(p.former, id)
+	p.served.drop(id)
 	if old := p.byID[id]; old != nil && !old.live {
 		p.drop(old)
-	} else if old != nil {
-		old.grace = nil
 	}
 }
 
-// forget takes one pair out of what a lost peer was left with.
-func (p *permits) forget(a, b uuid.UUID) {
-	for _, pair := range [][2]uuid.UUID{{a, b}, {b, a}} {
-		if c := p.byID[pair[0]]; c != nil {
-			delete(c.grace, pair[1])
-		}
-	}
+// remain says whether a peer that is not connected was left with anything.
+func (p *permits) remain(id uuid.UUID) bool {
+	return p.byID[id] != nil || p.served.byID[id] != nil
 }
 
 // claimKey notes that a peer announced this key.
@@ -124,7 +115,6 @@ func (c *Coordinator) claimKey(s *Stream, raw []byte) {
 		current = nil
 	}
 	s.key = announced
-	delete(p.former, s.id) // it has partners of its own again
 	if announced.IsZero() {
 		return
 	}
@@ -149,11 +139,8 @@ func (c *Coordinator) leavePermits(s *Stream, lost bool) {
 		return
 	}
 	now := time.Now()
-	grace := make(map[uuid.UUID]struct{}, len(c.links[s.id]))
-	for partner := range c.links[s.id] {
-		grace[partner] = struct{}{}
-	}
-	current.live, current.grace, current.lostAt, current.used = false, grace, now, now
+	p.served.add(s.id, maps.Keys(c.links[s.id]), now)
+	current.live, current.lostAt, current.used = false, now, now
 	slices.SortStableFunc(p.byKey[current.key], rank)
 	if !current.listed {
 		current.listed = true
@@ -174,7 +161,6 @@ func (p *permits) sweep(now time.Time) {
 			// Came back, or was replaced and dropped.
 		case overdue:
 			p.drop(first)
-			p.fade(first, now)
 		case now.Sub(first.lostAt) > permitIdle:
 			stays = true
 		default:
@@ -185,26 +171,6 @@ func (p *permits) sweep(now time.Time) {
 			p.lost = append(p.lost, first)
 		}
 	}
-}
-
-// fade remembers the partners of a claim that was dropped, and forgets those of
-// the oldest.
-func (p *permits) fade(old *claim, now time.Time) {
-	if len(old.grace) > 0 {
-		p.former[old.id] = old
-		p.faded = append(p.faded, old)
-	}
-	for len(p.faded) > 0 && (len(p.faded) > lostLimit || now.Sub(p.faded[0].lostAt) > permitLife) {
-		if first := p.faded[0]; p.former[first.id] == first {
-			delete(p.former, first.id)
-		}
-		p.faded = p.faded[1:]
-	}
-}
-
-// remains is what a peer that is not connected was left with; nil: nothing.
-func (p *permits) remains(id uuid.UUID) *claim {
-	return cmp.Or(p.byID[id], p.former[id])
 }
 
 // MayRelay says whether the relay may carry frames from the holder of one key
@@ -224,9 +190,7 @@ func (c *Coordinator) MayRelay(src, dst key.NodePublic) bool {
 	}
 	allowed := c.links[from.id][to.id] != nil
 	if !allowed {
-		_, left := from.grace[to.id]
-		_, right := to.grace[from.id]
-		allowed = left || right
+		allowed = c.permits.served.has(from.id, to.id, now) || c.permits.served.has(to.id, from.id, now)
 	}
 	if allowed {
 		from.used, to.used = now, now
@@ -248,5 +212,5 @@ func (c *Coordinator) KnowsKey(k key.NodePublic) bool {
 func (c *Coordinator) Lingers(id uuid.UUID) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.peers[id] == nil && c.permits.remains(id) != nil
+	return c.peers[id] == nil && c.permits.remain(id)
 }

@@ -80,7 +80,14 @@ func (p *play) pick() string { return actors[p.random.IntN(len(actors))] }
 // step lets one peer do one thing.
 func (p *play) step() {
 	name := p.pick()
-	if p.world.peers[name] == nil || p.random.IntN(15) == 0 {
+	switch {
+	case p.world.peers[name] == nil && p.random.IntN(5) == 0:
+		p.note("%s is revoked while it is away", name)
+		p.rig.c.Forget(p.rig.id(name), "revoked")
+		p.world.revoke(name)
+		p.world.settle()
+		return
+	case p.world.peers[name] == nil || p.random.IntN(15) == 0:
 		p.connect(name)
 		return
 	}
@@ -101,7 +108,7 @@ func (p *play) step() {
 		p.world.settle()
 	case chance < 83:
 		p.note("%s is revoked", name)
-		p.rig.c.Disconnect(p.rig.id(name), "revoked")
+		p.rig.peers[name].End(Gone, "revoked")
 		p.world.leave(name, "DISCONNECTED", "revoked")
 		p.world.settle()
 	case chance < 90:
@@ -182,7 +189,10 @@ func (p *play) listen(s *Stream, into *view) {
 				into.readies = append(into.readies, about)
 			default:
 				if into.nodes[about] == 0 {
-					p.rig.t.Errorf("%s is ended without having been announced", about)
+					if update.GetKind() != kindDisconnected {
+						p.rig.t.Errorf("%s is lost without having been announced", about)
+					}
+					into.gone[about]++
 				}
 				delete(into.nodes, about)
 				into.kinds[about] = update.GetKind().String()

@@ -164,7 +164,7 @@ func (c *Coordinator) removeTunnel(s *Stream, to uuid.UUID) {
 		c.push(c.peers[to], response{wire: appendUpdate(nil, s.id, nil, kindDisconnected, "remove tunnel"), updates: 1})
 	}
 	c.unlinkIfIdle(s.id, to)
-	c.permits.forget(s.id, to)
+	c.permits.served.forget(s.id, to)
 }
 
 func (c *Coordinator) readyForHandshake(s *Stream, target uuid.UUID) {

@@ -31,7 +31,7 @@ const (
 
 // Stream is one peer's connection to the coordinator. Send may be called from
 // one goroutine and Recv (or RecvWire) from another; Close from any. A stream
-// ends by Close, by the end of the context it was made with, by a Disconnect or
+// ends by Close, by the end of the context it was made with, by End, by
 // an offence of the peer, by a newer connection of the same id, or by the
 // coordinator; Done then closes.
 //
