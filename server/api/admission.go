@@ -19,10 +19,15 @@ const (
 	// admissionStart is what a server that has just started takes at once: the
 	// clients of one that was killed all come within the same moment.
 	admissionStart = 20
-	// holderRate and holderBurst bound the upgrades of one account, so that a
-	// client in a loop takes nobody's place.
+	// holderRate and holderBurst bound the upgrades with the tokens of one user or
+	// one agent, so that a client in a loop takes nobody's place.
 	holderRate  = 20
 	holderBurst = 100
+	// accountRate and accountBurst bound those of a user and of all agents that it
+	// owns: half of what the server takes, so that no account takes the place of
+	// the others, and 1,000 agents of one account are back within about 10 s.
+	accountRate  = admissionRate / 2
+	accountBurst = 200
 	// failureRate and failureBurst bound the wrong tokens that are answered in
 	// full to one address. A good token is always taken: whoever sits behind the
 	// same proxy must not be locked out.
@@ -32,8 +37,8 @@ const (
 	bucketLimit = 1 << 14
 )
 
-// admission holds back a storm of upgrades: it takes so many a second, and
-// spreads those that it refuses over the time that it will need for them.
+// admission holds back a storm: it takes so many a second, and spreads those that
+// it refuses over the time that it will need for them.
 type admission struct {
 	mu      sync.Mutex
 	limiter *rate.Limiter
@@ -58,7 +63,7 @@ func (a *admission) admit(now time.Time) time.Duration {
 		a.next = now
 	}
 	if a.next.Sub(now) < returnLimit {
-		a.next = a.next.Add(time.Second / admissionRate)
+		a.next = a.next.Add(time.Duration(float64(time.Second) / float64(a.limiter.Limit())))
 	}
 	return a.next.Sub(now)
 }
@@ -69,24 +74,25 @@ type buckets[K comparable] struct {
 	burst int
 
 	mu   sync.Mutex
-	byID map[K]*rate.Limiter
+	byID map[K]*admission
 }
 
 func newBuckets[K comparable](each rate.Limit, burst int) *buckets[K] {
-	return &buckets[K]{rate: each, burst: burst, byID: map[K]*rate.Limiter{}}
+	return &buckets[K]{rate: each, burst: burst, byID: map[K]*admission{}}
 }
 
-// allow takes one from a bucket if it has one.
-func (b *buckets[K]) allow(id K, now time.Time) bool {
+// admit takes one from a bucket and gives zero, or the time after which it is to
+// be tried again.
+func (b *buckets[K]) admit(id K, now time.Time) time.Duration {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	limiter := b.byID[id]
-	if limiter == nil {
+	one := b.byID[id]
+	if one == nil {
 		b.makeRoom(now)
-		limiter = rate.NewLimiter(b.rate, b.burst)
-		b.byID[id] = limiter
+		one = &admission{limiter: rate.NewLimiter(b.rate, b.burst)}
+		b.byID[id] = one
 	}
-	return limiter.AllowN(now, 1)
+	b.mu.Unlock()
+	return one.admit(now)
 }
 
 // makeRoom forgets full buckets, and if there are too many even so all of them.
@@ -94,8 +100,8 @@ func (b *buckets[K]) makeRoom(now time.Time) {
 	if len(b.byID) < bucketLimit {
 		return
 	}
-	for id, limiter := range b.byID {
-		if limiter.TokensAt(now) >= float64(b.burst) {
+	for id, one := range b.byID {
+		if one.limiter.TokensAt(now) >= float64(b.burst) {
 			delete(b.byID, id)
 		}
 	}
@@ -104,12 +110,19 @@ func (b *buckets[K]) makeRoom(now time.Time) {
 	}
 }
 
-// admit says whether the holder of a token may upgrade a connection now.
-func (s *Server) admit(holder uuid.UUID) error {
+// admit says whether the holder of a token may upgrade a connection now; account
+// is the user that it is, or that owns it.
+func (s *Server) admit(holder, account uuid.UUID) error {
 	now := time.Now()
-	if !s.holders.allow(holder, now) {
-		rejection := reject(http.StatusTooManyRequests, "Too many connections in a short time.", fmt.Sprintf("One account may open %d a second.", holderRate))
-		rejection.retry = time.Second
+	who, most := "user or agent", holderRate
+	wait := s.holders.admit(holder, now)
+	if wait == 0 {
+		who, most = "account with all its agents", accountRate
+		wait = s.accounts.admit(account, now)
+	}
+	if wait > 0 {
+		rejection := reject(http.StatusTooManyRequests, "Too many connections in a short time.", fmt.Sprintf("One %s may open %d a second.", who, most))
+		rejection.retry = wait
 		return rejection
 	}
 	if wait := s.storm.admit(now); wait > 0 {

@@ -2,23 +2,26 @@ package api
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/time/rate"
 )
 
 // storm lets clients come until each was taken, as they do: the first attempt
 // at a time of first, then when they were asked to, and up to a second later.
 // It gives the time that each was taken after.
-func storm(t *testing.T, gate *admission, clients int, first func() time.Duration) []time.Duration {
+func storm(t *testing.T, admit func() time.Duration, clients int, first func() time.Duration) []time.Duration {
 	t.Helper()
 	var mu sync.Mutex
 	var taken []time.Duration
@@ -28,7 +31,7 @@ func storm(t *testing.T, gate *admission, clients int, first func() time.Duratio
 		group.Go(func() {
 			time.Sleep(first())
 			for {
-				wait := gate.admit(time.Now())
+				wait := admit()
 				if wait == 0 {
 					mu.Lock()
 					taken = append(taken, time.Since(began))
@@ -46,12 +49,95 @@ func storm(t *testing.T, gate *admission, clients int, first func() time.Duratio
 	return taken
 }
 
+func gate(a *admission) func() time.Duration {
+	return func() time.Duration { return a.admit(time.Now()) }
+}
+
+// gates is what stands before an upgrade, of a server that has just started.
+func gates() *Server {
+	return &Server{
+		storm: newAdmission(time.Now()), holders: newBuckets[uuid.UUID](holderRate, holderBurst), accounts: newBuckets[uuid.UUID](accountRate, accountBurst),
+	}
+}
+
+// wait is what somebody is told to wait, zero when it is taken.
+func (s *Server) wait(holder, account uuid.UUID) time.Duration {
+	var rejection *RejectionError
+	if errors.As(s.admit(holder, account), &rejection) {
+		return rejection.retry
+	}
+	return 0
+}
+
+// TestFleetOfOneAccount: 1,000 agents of one service account come back at once,
+// after the server was killed and at the times that it told them when it was not.
+func TestFleetOfOneAccount(t *testing.T) {
+	for name, spread := range map[string]time.Duration{"killed": 50 * time.Millisecond, "told": window(1000)} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, account := gates(), uuid.New()
+				attempts := atomic.Int32{}
+				admit := func() time.Duration { attempts.Add(1); return s.wait(uuid.New(), account) }
+				taken := storm(t, admit, 1000, func() time.Duration { return rand.N(spread) })
+				half, last := taken[500], taken[999]
+				t.Logf("half back after %s, the last after %s, %d attempts", half, last, attempts.Load())
+				if half > 7*time.Second || last > 13*time.Second {
+					t.Errorf("half back after %s, the last after %s", half, last)
+				}
+			})
+		})
+	}
+}
+
+// TestRestartOfAHundredAgents of one user, beside a server that has been up for
+// a while: nobody waits.
+func TestRestartOfAHundredAgents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, account := gates(), uuid.New()
+		time.Sleep(time.Minute)
+		for i := range 100 {
+			if wait := s.wait(uuid.New(), account); wait != 0 {
+				t.Fatalf("agent %d is to wait %s", i, wait)
+			}
+		}
+	})
+}
+
+// TestAgentsInALoopTakeNobodysPlace: fifty agents of one user dial without end,
+// and take at most half of what the server takes.
+func TestAgentsInALoopTakeNobodysPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, account := gates(), uuid.New()
+		agents := make([]uuid.UUID, 50)
+		for i := range agents {
+			agents[i] = uuid.New()
+		}
+		const life = time.Minute
+		taken := 0
+		for tick := range int(life / (10 * time.Millisecond)) {
+			for _, agent := range agents {
+				if s.wait(agent, account) == 0 {
+					taken++
+				}
+			}
+			// One after the other, at a pace that the rest of the server has room for.
+			if other := uuid.New(); tick > 500 && tick%2 == 0 && s.wait(other, other) != 0 {
+				t.Fatalf("somebody else waits after %s", time.Duration(tick)*10*time.Millisecond)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if most := accountBurst + int(accountRate*life.Seconds()) + 1; taken > most {
+			t.Errorf("%d were taken, want at most %d", taken, most)
+		}
+	})
+}
+
 // TestAdmissionSpreadsAStorm: 1,000 clients of a server that was killed come in
 // the same moment. All are back within 15 s, and no tenth of a second takes more
 // than a twentieth of them.
 func TestAdmissionSpreadsAStorm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		taken := storm(t, newAdmission(time.Now()), 1000, func() time.Duration { return rand.N(50 * time.Millisecond) })
+		taken := storm(t, gate(newAdmission(time.Now())), 1000, func() time.Duration { return rand.N(50 * time.Millisecond) })
 		bins := map[time.Duration]int{}
 		for _, at := range taken {
 			bins[at/(100*time.Millisecond)]++
@@ -113,18 +199,18 @@ func TestBucketsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBuckets[int](1, 2)
 		for id := range 3 * bucketLimit {
-			b.allow(id, time.Now())
+			b.admit(id, time.Now())
 			if len(b.byID) > bucketLimit {
 				t.Fatalf("%d remembered", len(b.byID))
 			}
 			time.Sleep(time.Millisecond)
 		}
 		last := 3*bucketLimit - 1
-		b.allow(last, time.Now())
-		if b.allow(last, time.Now()) {
+		b.admit(last, time.Now())
+		if b.admit(last, time.Now()) == 0 {
 			t.Error("a bucket that was just emptied gives more")
 		}
-		if !b.allow(-1, time.Now()) {
+		if b.admit(-1, time.Now()) > 0 {
 			t.Error("another one is empty too")
 		}
 	})
@@ -145,15 +231,26 @@ func TestUpgradeStormIsAnswered(t *testing.T) {
 		response.Body.Close()
 		return response
 	}
-	r.api.holders.byID[alice.ID] = rate.NewLimiter(0, 0) // used up, however slow the test is
-	refused := dial(alice.token)
-	if refused == nil || refused.StatusCode != http.StatusTooManyRequests || refused.Header.Get("Retry-After") != "1" {
-		t.Errorf("the account in a loop got %v", refused)
+	var refused *http.Response
+	for name, each := range map[string]*buckets[uuid.UUID]{"holder": r.api.holders, "account": r.api.accounts} {
+		each.byID[alice.ID] = &admission{limiter: rate.NewLimiter(holderRate, 0)} // used up, however slow the test is
+		if refused = dial(alice.token); refused == nil || refused.StatusCode != http.StatusTooManyRequests || refused.Header.Get("Retry-After") != "1" {
+			t.Errorf("the %s in a loop got %v", name, refused)
+		}
+		// Its agents are holders of their own, of the same account.
+		conn, _, err := r.dial(agentPath, alice.agentKey)
+		if (err == nil) != (name == "holder") {
+			t.Errorf("the agent beside a %s in a loop got %v", name, err)
+		}
+		if err == nil {
+			conn.CloseNow()
+		}
+		delete(each.byID, alice.ID)
 	}
 	if response := dial(bob.token); response != nil {
 		t.Errorf("bob got %v", response)
 	}
-	r.api.storm.limiter = rate.NewLimiter(0, 0)
+	r.api.storm.limiter = rate.NewLimiter(admissionRate, 0)
 	refused = dial(bob.token)
 	if refused == nil || refused.StatusCode != http.StatusServiceUnavailable || refused.Header.Get("Retry-After") == "" || refused.Header.Get("Content-Type") == "" {
 		t.Errorf("in the storm bob got %v", refused)
@@ -199,8 +296,8 @@ func TestWrongTokensAreSlowedDown(t *testing.T) {
 	}
 	// One machine has a whole /64.
 	ask("[2001:db8::1]:1000", wrong)
-	for _, limiter := range r.api.failures.byID {
-		limiter.SetBurst(0)
+	for _, one := range r.api.failures.byID {
+		one.limiter.SetBurst(0)
 	}
 	if status := ask("[2001:db8::1234]:1000", wrong).Code; status != 429 {
 		t.Errorf("a neighbour address in the same /64: %d", status)

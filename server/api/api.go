@@ -62,6 +62,7 @@ type Server struct {
 	live     *live
 	storm    *admission
 	holders  *buckets[uuid.UUID]
+	accounts *buckets[uuid.UUID]
 	failures *buckets[netip.Prefix]
 
 	health struct {
@@ -78,6 +79,7 @@ func New(config Config) *Server {
 	s := &Server{config: config, mux: http.NewServeMux(), live: newLive(config.Coordinator.Lingers)}
 	s.storm = newAdmission(time.Now())
 	s.holders = newBuckets[uuid.UUID](holderRate, holderBurst)
+	s.accounts = newBuckets[uuid.UUID](accountRate, accountBurst)
 	s.failures = newBuckets[netip.Prefix](failureRate, failureBurst)
 	s.updates = tailnetsvc.NewUpdates(s, config.Logger)
 	s.presence = newPresence(s.updates.Changed)
@@ -214,8 +216,13 @@ const (
 	// watchInterval is how soon a change that another process has made is
 	// noticed. One look is a read of shared memory, without disk or lock.
 	watchInterval = time.Second
-	// sweepInterval is how late the end of a token's life may cut its connections.
-	sweepInterval = 15 * time.Second
+	// sweepInterval is how late the end of a token's life may cut its connections,
+	// and one that was being made while its token was revoked: that one is no older
+	// than the look that follows the revocation, and is found by the next. With
+	// watchInterval and the time to read why it stays below 10 s.
+	sweepInterval = 5 * time.Second
+	// changeLimit bounds the work that follows a change.
+	changeLimit = 15 * time.Second
 )
 
 // Run notices what other processes change in the database and ends connections
@@ -258,7 +265,7 @@ func (s *Server) sweep(ctx context.Context) {
 // changed is called after any change of what is stored. It is cheap to call
 // once too often.
 func (s *Server) changed() {
-	ctx, cancel := context.WithTimeout(context.Background(), sweepInterval)
+	ctx, cancel := context.WithTimeout(context.Background(), changeLimit)
 	defer cancel()
 	s.endStale(ctx)
 	if s.config.Changed != nil {

@@ -69,7 +69,7 @@ func (s *Server) unauthorized(r *http.Request, err error) error {
 	default:
 		return err
 	}
-	if errors.Is(err, store.ErrTokenUnknown) && !s.failures.allow(remoteAddress(r), time.Now()) {
+	if errors.Is(err, store.ErrTokenUnknown) && s.failures.admit(remoteAddress(r), time.Now()) > 0 {
 		rejection := reject(http.StatusTooManyRequests, "Too many attempts with a wrong token.", "Wait a moment, and check the token.")
 		rejection.retry = time.Second
 		return rejection

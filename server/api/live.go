@@ -97,7 +97,9 @@ func (l *live) enter(ctx context.Context, token store.Token, peer uuid.UUID) (*c
 		rejection.retry = time.Duration(1 + rand.N(window(len(l.connections))))
 		return nil, rejection
 	case l.holders[holder(token)] >= connectionLimit:
-		return nil, reject(http.StatusTooManyRequests, "Too many connections.", fmt.Sprintf("This account has %d open, which is the limit. Close some, or look for a client that does not.", connectionLimit))
+		rejection := reject(http.StatusTooManyRequests, "Too many connections.", fmt.Sprintf("This account has %d open, which is the limit. Close some, or look for a client that does not.", connectionLimit))
+		rejection.retry = returnLimit // not a matter of moments
+		return nil, rejection
 	}
 	entry := &connection{token: token, peer: peer, since: time.Now()}
 	entry.ctx, entry.cancel = context.WithCancelCause(ctx)

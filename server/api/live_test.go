@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"regexp"
 	"slices"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/causewayhq/causeway/proto"
 	"github.com/causewayhq/causeway/proto/tailnetv2"
+	"github.com/causewayhq/causeway/server/coordinator"
 	"github.com/causewayhq/causeway/server/store"
 	tailnetsvc "github.com/causewayhq/causeway/server/tailnet"
 )
@@ -42,6 +44,37 @@ func TestRetainSparesTheYoung(t *testing.T) {
 		}
 		if ended := l.retain(nil, time.Now()); len(ended) != 2 || stays.leave.Err() == nil {
 			t.Errorf("later ended %v", ended)
+		}
+	})
+}
+
+// TestConnectionMadeWhileItsTokenIsRevoked: it was authenticated before, and is
+// entered after the look that follows the revocation.
+func TestConnectionMadeWhileItsTokenIsRevoked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opened, err := store.Open(t.Context(), t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer opened.Close()
+		logger := slog.New(slog.DiscardHandler)
+		s := New(Config{Logger: logger, Store: opened, Coordinator: coordinator.New(logger)})
+		ctx, stop := context.WithCancel(t.Context())
+		swept := make(chan struct{})
+		go func() { defer close(swept); s.sweep(ctx) }()
+		defer func() { stop(); <-swept; s.Close(context.Background()) }()
+		time.Sleep(time.Minute + time.Second) // after the start, and between two looks
+
+		s.changed()
+		entry, err := s.live.enter(t.Context(), store.Token{ID: "revoked"}, uuid.New())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.live.exit(entry)
+		// 10 s are the limit, of which 2 s are for the peer to read why.
+		time.Sleep(8 * time.Second)
+		if !errors.Is(entry.cause(), errTokenEnded) {
+			t.Errorf("8 s after the revocation: %v", entry.cause())
 		}
 	})
 }
@@ -135,8 +168,8 @@ func TestConnectionsOfOneHolderAreLimited(t *testing.T) {
 		open = append(open, entry)
 	}
 	var rejection *RejectionError
-	if _, err := l.enter(t.Context(), greedy, uuid.New()); !errors.As(err, &rejection) || rejection.status != http.StatusTooManyRequests {
-		t.Errorf("one too many: %v", err)
+	if _, err := l.enter(t.Context(), greedy, uuid.New()); !errors.As(err, &rejection) || rejection.status != http.StatusTooManyRequests || rejection.retry != returnLimit {
+		t.Errorf("one too many: %v, %v", err, rejection)
 	}
 	if entry, err := l.enter(t.Context(), other, uuid.New()); err != nil {
 		t.Errorf("somebody else: %v", err)

@@ -28,7 +28,7 @@ var errMapPing = errors.New("ping failed")
 func (s *Server) serveRelayMaps(w http.ResponseWriter, r *http.Request) {
 	_, token, err := s.user(r)
 	if err == nil {
-		err = s.admit(holder(token))
+		err = s.admit(holder(token), token.UserID)
 	}
 	var entry *connection
 	if err == nil {

@@ -94,7 +94,7 @@ func (s *Server) serveUser(w http.ResponseWriter, r *http.Request, token store.T
 		s.fail(w, r, err)
 		return
 	}
-	s.upgrade(w, r, token, peer.PeerID, func(ctx, leave context.Context, conn *stream) error {
+	s.upgrade(w, r, token, peer.UserID, peer.PeerID, func(ctx, leave context.Context, conn *stream) error {
 		return s.service.ServeUser(ctx, leave, conn, peer)
 	})
 }
@@ -108,7 +108,7 @@ func (s *Server) serveAgent(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	s.upgrade(w, r, token, agent.ID, func(ctx, leave context.Context, conn *stream) error {
+	s.upgrade(w, r, token, agent.OwnerID, agent.ID, func(ctx, leave context.Context, conn *stream) error {
 		if err := s.config.Store.MarkAgentConnected(ctx, agent); err != nil {
 			s.config.Logger.Warn("first connection of an agent was not recorded", slog.String("agent", agent.Path()), slog.Any("error", err))
 		}
@@ -120,8 +120,8 @@ func (s *Server) serveAgent(w http.ResponseWriter, r *http.Request) {
 // upgrade turns the request into a stream of bytes and serves it until either
 // side ends it, the token that opened it ends, or the server drains. Before we
 // end it the peer is told why, where it can still hear.
-func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, token store.Token, peer uuid.UUID, serve func(ctx, leave context.Context, conn *stream) error) {
-	err := s.admit(holder(token))
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, token store.Token, account, peer uuid.UUID, serve func(ctx, leave context.Context, conn *stream) error) {
+	err := s.admit(holder(token), account)
 	var entry *connection
 	if err == nil {
 		entry, err = s.live.enter(context.WithoutCancel(r.Context()), token, peer)
