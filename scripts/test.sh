@@ -7,4 +7,4 @@ go vet ./...
 echo "unit tests, with the race detector"
 CGO_ENABLED=1 go test -race -json -timeout 15m ./... | go run ./internal/report -quiet -title "Unit tests"
 echo "a sample of the long rigs (make e2e runs all)"
-CAUSEWAY_RIGS=sample go test -json -count=1 -timeout 15m ./internal/e2e ./internal/testnet ./internal/continuity | go run ./internal/report -title "Sample of the rigs"
+CAUSEWAY_RIGS=sample go test -p 1 -json -count=1 -timeout 15m ./internal/e2e ./internal/testnet ./internal/continuity | go run ./internal/report -title "Sample of the rigs"
