@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/causewayhq/causeway/proto/localv1"
 )
@@ -37,6 +38,7 @@ type statusJSON struct {
 	OwnerUID         *uint32       `json:"owner_uid"`
 	WantedUp         bool          `json:"wanted_up"`
 	ControlConnected bool          `json:"control_connected"`
+	Outage           *outageJSON   `json:"control_outage"`
 	WorkspacesAsOf   *time.Time    `json:"workspaces_as_of"`
 	FromCache        bool          `json:"from_cache"`
 	CacheAge         *int64        `json:"cache_age_seconds"`
@@ -48,6 +50,12 @@ type statusJSON struct {
 	HomeRelay        *relayJSON    `json:"home_relay"`
 	Agents           []agentJSON   `json:"agents"`
 	DaemonVersion    string        `json:"daemon_version"`
+}
+
+type outageJSON struct {
+	Since     *time.Time `json:"since"`
+	Attempts  uint32     `json:"attempts"`
+	NextRetry *time.Time `json:"next_retry"`
 }
 
 type problemJSON struct {
@@ -75,6 +83,8 @@ type agentJSON struct {
 	Endpoint        string     `json:"endpoint"`
 	Relay           *relayJSON `json:"relay"`
 	LatencyMS       *float64   `json:"latency_ms"`
+	MeasuredAt      *time.Time `json:"measured_at"`
+	LastAnswer      *time.Time `json:"last_answer"`
 	LastHandshake   *time.Time `json:"last_handshake"`
 	RxBytes         uint64     `json:"rx_bytes"`
 	TxBytes         uint64     `json:"tx_bytes"`
@@ -88,9 +98,9 @@ func statusOf(status *localv1.Status, now time.Time) statusJSON {
 		DNSMode: status.GetDnsMode(), Interface: status.GetInterface(), Address: status.GetAddress(),
 		HomeRelay: relayOf(status.GetHomeRelay()), Agents: agentsOf(status), DaemonVersion: status.GetVersion(),
 	}
-	if asOf := status.GetWorkspacesAsOf(); asOf != nil {
-		at := asOf.AsTime()
-		out.WorkspacesAsOf = &at
+	out.WorkspacesAsOf = timeOf(status.GetWorkspacesAsOf())
+	if status.GetControlSince() != nil {
+		out.Outage = &outageJSON{timeOf(status.GetControlSince()), status.GetControlAttempts(), timeOf(status.GetControlNextRetry())}
 	}
 	if out.FromCache = fromCache(status); out.FromCache {
 		age := int64(max(now.Sub(*out.WorkspacesAsOf), 0).Seconds())
@@ -110,14 +120,11 @@ func agentsOf(status *localv1.Status) []agentJSON {
 			Names: append([]string{}, agent.GetNames()...), Addresses: append([]string{}, agent.GetAddresses()...),
 			Reachable: agent.GetReachable(), Path: pathWord(agent.GetPath()), Endpoint: agent.GetEndpoint(),
 			Relay: relayOf(agent.GetRelay()), LatencyMS: milliseconds(agent.GetLatency()),
+			MeasuredAt: timeOf(agent.GetMeasuredAt()), LastAnswer: timeOf(agent.GetLastAnswer()), LastHandshake: timeOf(agent.GetLastHandshake()),
 			RxBytes: agent.GetRxBytes(), TxBytes: agent.GetTxBytes(),
 		}
 		if id, err := uuid.FromBytes(agent.GetId()); err == nil {
 			out.ID = id.String()
-		}
-		if handshake := agent.GetLastHandshake(); handshake != nil {
-			at := handshake.AsTime()
-			out.LastHandshake = &at
 		}
 		agents = append(agents, out)
 	}
@@ -129,6 +136,15 @@ func relayOf(relay *localv1.Relay) *relayJSON {
 		return nil
 	}
 	return &relayJSON{relay.GetRegionId(), relay.GetCode(), relay.GetName(), milliseconds(relay.GetLatency())}
+}
+
+// timeOf is nil for what never was.
+func timeOf(at *timestamppb.Timestamp) *time.Time {
+	if at == nil {
+		return nil
+	}
+	then := at.AsTime()
+	return &then
 }
 
 // milliseconds is nil for what was not measured.

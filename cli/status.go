@@ -222,7 +222,7 @@ func (a *app) printFacts(text *strings.Builder, status *localv1.Status) {
 	}
 	control := "connected"
 	if !status.GetControlConnected() {
-		control = "not connected"
+		control = a.outage(status)
 	}
 	names := "not answering"
 	if status.GetCanaryOk() {
@@ -230,7 +230,7 @@ func (a *app) printFacts(text *strings.Builder, status *localv1.Status) {
 	}
 	fmt.Fprintf(text, "  control plane  %s\n", control)
 	if fromCache(status) {
-		fmt.Fprintf(text, "  workspaces     from cache, as of %s\n", a.ago(status.GetWorkspacesAsOf().AsTime()))
+		fmt.Fprintf(text, "  workspaces     from cache, %s\n", a.age(status.GetWorkspacesAsOf().AsTime()))
 	}
 	fmt.Fprintf(text, "  names          *.%s %s (%s)\n", status.GetSuffix(), names, status.GetDnsMode())
 	fmt.Fprintf(text, "  interface      %s %s\n", status.GetInterface(), status.GetAddress())
@@ -251,7 +251,7 @@ func (a *app) printAgents(text *strings.Builder, status *localv1.Status) {
 		if agent.GetLastHandshake() != nil {
 			handshake = a.ago(agent.GetLastHandshake().AsTime())
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", agentName(agent), yesNo(agent.GetReachable()), path(agent), dash(latency(agent.GetLatency())), handshake)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", agentName(agent), a.reachable(agent), path(agent), dash(a.latencyOf(agent)), handshake)
 	}
 	// A strings.Builder takes every write.
 	_ = table.Flush()

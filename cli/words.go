@@ -98,22 +98,6 @@ func short(d time.Duration) string {
 	return d.Round(time.Millisecond).String()
 }
 
-// ago is how long ago something was, in its largest unit.
-func (a *app) ago(then time.Time) string {
-	switch d := a.now().Sub(then); {
-	case d < 2*time.Second:
-		return "now"
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%d s ago", int(d.Seconds()))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d min ago", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h ago", int(d.Hours()))
-	default:
-		return fmt.Sprintf("%d days ago", int(d.Hours()/24))
-	}
-}
-
 func suffixed(before, text string) string {
 	if text == "" {
 		return ""
@@ -126,11 +110,4 @@ func dash(text string) string {
 		return "-"
 	}
 	return text
-}
-
-func yesNo(yes bool) string {
-	if yes {
-		return "yes"
-	}
-	return "no"
 }

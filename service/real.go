@@ -79,6 +79,10 @@ func statusMessage(in tunnel.Status) *localv1.Status {
 		WorkspacesAsOf: timeMessage(in.WorkspacesAsOf), Interface: in.Interface, HomeRelay: relayMessage(in.HomeRelay),
 		CanaryOk: in.CanaryOK, DnsMode: in.DNSMode,
 	}
+	if in.Outage != nil {
+		out.ControlSince, out.ControlAttempts = timeMessage(in.Outage.Since), uint32(in.Outage.Attempts)
+		out.ControlNextRetry = timeMessage(in.Outage.NextRetry)
+	}
 	if in.Address.IsValid() {
 		out.Address = in.Address.String()
 	}
@@ -111,6 +115,7 @@ func agentMessage(in tunnel.AgentStatus) *localv1.AgentStatus {
 	out := &localv1.AgentStatus{
 		Id: in.ID[:], Name: in.Name, Workspace: in.Workspace.Name, WorkspaceStatus: workspaceWord(in.Workspace.Status.String()),
 		Names: in.Names, Reachable: in.Reachable, LastHandshake: timeMessage(in.LastHandshake),
+		LastAnswer: timeMessage(in.LastAnswer), MeasuredAt: timeMessage(in.MeasuredAt),
 		RxBytes: in.RxBytes, TxBytes: in.TxBytes,
 	}
 	for _, address := range in.Addresses {
