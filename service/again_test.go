@@ -20,7 +20,19 @@ func upAs(t *testing.T, r *rig, call *localapi.Client) *fakeTunnel {
 	}
 	tunnel := r.tunnel(t)
 	tunnel.set(&localv1.Status{State: localv1.State_CONNECTED, Suffix: "coder"})
-	return tunnel
+	// The service takes it up a moment after it was made.
+	stream, err := call.WatchStatus(t.Context(), &localv1.GetStatusRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	for {
+		if status, err := stream.Recv(); err != nil {
+			t.Fatal(err)
+		} else if status.GetState() == localv1.State_CONNECTED {
+			return tunnel
+		}
+	}
 }
 
 func loginAs(t *testing.T, call *localapi.Client, url, token string) {

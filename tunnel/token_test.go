@@ -47,14 +47,52 @@ func TestNextToken(t *testing.T) {
 			t.Errorf("problems %+v", status.Problems)
 		}
 		wantUntouched(t, r)
+		wantSaved(t, dir, "next-token")
 		// Asking who we are takes the new token too.
 		time.Sleep(refreshEvery + time.Second)
 		if status := r.Status(); len(status.Problems) != 0 || !status.ControlConnected {
 			t.Errorf("ten minutes later %+v", status)
 		}
-		if kept, found, err := (store{dir}).load(); err != nil || !found || kept.TokenSum != tokenSum("next-token") {
-			t.Errorf("on disk is not the new token's sum, or %v", err)
+	})
+}
+
+// wantSaved holds that a new token is on the disk soon.
+func wantSaved(t *testing.T, dir string, token Token) {
+	t.Helper()
+	time.Sleep(2 * saveDelay)
+	synctest.Wait()
+	if kept, found, err := (store{dir}).load(); err != nil || !found || kept.TokenSum != tokenSum(token) {
+		t.Errorf("on disk is not the new token's sum, or %v", err)
+	}
+}
+
+// A connection that was made with a token which is still good stays; the next
+// one is made with the new token.
+func TestNextTokenWhileConnected(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := barePlane()
+		network := servePipes(t, p)
+		dir := t.TempDir()
+		r := newBubbleRig(t, p, network, dir).start()
+		r.waitState(Connected)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		dials := len(network.dialed())
+		r.SetToken("next-token")
+		wantSaved(t, dir, "next-token")
+		if status := r.Status(); status.State != Connected || len(network.dialed()) != dials {
+			t.Errorf("%s, %d further dials", status.State, len(network.dialed())-dials)
 		}
+		p.set(func(p *plane) { p.token = "next-token" })
+		p.drop()
+		began := time.Now()
+		r.wait("its end", func(s Status) bool { return !s.ControlConnected })
+		r.waitState(Connected)
+		r.wait("the next connection", func(s Status) bool { return s.ControlConnected })
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("connected again after %v", took)
+		}
+		wantUntouched(t, r)
 	})
 }
 

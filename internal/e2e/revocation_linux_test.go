@@ -31,34 +31,79 @@ func TestRevocation(t *testing.T) {
 			}
 			upAndReach(t, stack)
 			must(t, rig.Eventually(within(t, 30*time.Second), func() error { return pathIs(t, stack, path) }))
+			signInUnder(t, stack)
 			revokeUnder(t, stack)
 			restore(t, stack)
 		})
 	}
 }
 
-// revokeUnder revokes the client's token while a session prints lines.
-func revokeUnder(t *testing.T, stack *rig.Stack) {
+// openSession opens a session that prints ten lines a second, of which there
+// are some when it returns. The function that it returns cuts the session off.
+func openSession(t *testing.T, stack *rig.Stack) (read *lines, cut func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
 	session := ssh(ctx, stack, rig.Name, `n=0; while :; do n=$((n+1)); echo $n; sleep 0.1; done`)
 	output, err := session.StdoutPipe()
 	must(t, err)
 	must(t, session.Start())
-	read := &lines{}
+	read = &lines{}
 	var done sync.WaitGroup
 	done.Go(func() { read.follow(bufio.NewScanner(output)) })
-	defer done.Wait()
-	defer func() { _ = session.Wait() }() // it was cut off
-	defer cancel()
+	cut = func() {
+		cancel()
+		_ = session.Wait() // it was cut off
+		done.Wait()
+	}
+	t.Cleanup(cut)
 	must(t, rig.Eventually(within(t, 30*time.Second), func() error {
 		if count, err := read.count(); count < 20 {
 			return fmt.Errorf("%d lines: %w", count, err)
 		}
 		return nil
 	}))
+	return read, cut
+}
 
+// newToken makes another token of the client's user.
+func newToken(t *testing.T, stack *rig.Stack) string {
+	t.Helper()
+	var answer struct {
+		Token string `json:"token"`
+	}
+	output, err := stack.Admin(t.Context(), "token", "create", rig.Owner, "--json")
+	must(t, err)
+	must(t, json.Unmarshal([]byte(output), &answer))
+	return answer.Token
+}
+
+// silenceLimit is the longest pause of a session that prints ten lines a second
+// while the client signs in again: a lost packet's worth on a busy machine.
+const silenceLimit = 2 * time.Second
+
+// signInUnder signs in with another token while the one in use is still good:
+// an open session notices nothing.
+func signInUnder(t *testing.T, stack *rig.Stack) {
+	t.Helper()
+	read, cut := openSession(t, stack)
+	defer cut()
+	token := newToken(t, stack)
+	defer namesNeverDark(t, stack)()
+	read.gap()
+	must(t, stack.Login(within(t, 30*time.Second), token))
+	time.Sleep(3 * time.Second)
+	silence := read.gap()
+	figure(t, "the longest silence of a session during a sign-in: %.2f s", silence.Seconds())
+	if _, err := read.count(); err != nil || silence > silenceLimit {
+		t.Errorf("the session was silent for %v, allowed are %v; %v", silence, silenceLimit, err)
+	}
+}
+
+// revokeUnder revokes the client's token while a session prints lines.
+func revokeUnder(t *testing.T, stack *rig.Stack) {
+	t.Helper()
+	read, cut := openSession(t, stack)
+	defer cut()
 	revoked := time.Now()
 	revokeTokens(t, stack, rig.Owner)
 	must(t, rig.Eventually(within(t, 40*time.Second), func() error {
@@ -171,23 +216,19 @@ func interfaceIndex(t *testing.T, stack *rig.Stack) string {
 // restore signs in again, which is all that it takes.
 func restore(t *testing.T, stack *rig.Stack) {
 	t.Helper()
-	var answer struct {
-		Token string `json:"token"`
-	}
-	output, err := stack.Admin(t.Context(), "token", "create", rig.Owner, "--json")
-	must(t, err)
-	must(t, json.Unmarshal([]byte(output), &answer))
+	token := newToken(t, stack)
 	// A session of before may have ended with the token; the names have not.
 	defer namesNeverDark(t, stack)()
 	began := time.Now()
-	must(t, stack.Login(within(t, 30*time.Second), answer.Token))
+	must(t, stack.Login(within(t, 30*time.Second), token))
 	must(t, rig.Eventually(within(t, 40*time.Second), func() error {
 		_, err := stack.Causeway(within(t, 10*time.Second), "ping", rig.Name, "-c", "1", "--timeout", "5s")
 		return err
 	}))
 	figure(t, "reached again %.2f s after the sign-in", time.Since(began).Seconds())
-	output2, err := ssh(within(t, 30*time.Second), stack, rig.Name, "echo back").CombinedOutput()
-	if err != nil || strings.TrimSpace(string(output2)) != "back" {
-		t.Errorf("a new session: %v %s", err, output2)
+	output, err := ssh(within(t, 30*time.Second), stack, rig.Name, "echo back").CombinedOutput()
+	if err != nil || strings.TrimSpace(string(output)) != "back" {
+		t.Errorf("a new session: %v %s", err, output)
 	}
+	figure(t, "a new session has ended %.2f s after the sign-in", time.Since(began).Seconds())
 }
