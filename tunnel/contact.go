@@ -177,8 +177,6 @@ func (s *session) controlChanged(connected bool, err error) {
 	case before.connected:
 		s.signal(s.parted)
 		s.signal(s.doubt)
-	case s.outdated(err):
-		s.loop.Kick()
 	}
 }
 
