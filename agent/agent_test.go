@@ -280,6 +280,23 @@ func TestSessionsOutliveTheControlPlane(t *testing.T) {
 	}
 }
 
+// TestBothAddressesAreAnnounced in their order.
+func TestBothAddressesAreAnnounced(t *testing.T) {
+	p := newPlane(t)
+	id := uuid.UUID(p.manifest.GetAgentId())
+	r := p.startAgent(filepath.Join(t.TempDir(), "state"))
+	r.wait()
+	eventually(t, "the agent has announced itself", func() bool { return p.coordinator.Node(id) != nil })
+	node := p.coordinator.Node(id)
+	want := []string{proto.AddrFromUUID(proto.TailscalePrefix, id).String() + "/128", proto.AddrFromUUID(proto.ServicePrefix, id).String() + "/128"}
+	if !slices.Equal(node.GetAddresses(), want) || len(node.GetAllowedIps()) < 2 || !slices.Equal(node.GetAllowedIps()[:2], want) {
+		t.Errorf("announced %v for %v, want %v", node.GetAllowedIps(), node.GetAddresses(), want)
+	}
+	if err := r.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAgentIsTheSameAfterRestart(t *testing.T) {
 	p := newPlane(t)
 	addr := proto.AgentAddrs(uuid.UUID(p.manifest.GetAgentId()))[0]

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -145,4 +146,24 @@ func scores(n int) map[int64]float64 {
 		result[id] = 1
 	}
 	return result
+}
+
+// The first map and each later one comes with the address that the control plane
+// is reached by.
+func TestLaterRelayMapsAreRewritten(t *testing.T) {
+	inside := func(name string) *tailnetv2.DERPMap {
+		return &tailnetv2.DERPMap{Regions: map[int64]*tailnetv2.DERPMap_Region{
+			999: {RegionId: 999, EmbeddedRelay: true, Nodes: []*tailnetv2.DERPMap_Region_Node{{Name: name, RegionId: 999, HostName: "inside.test"}}},
+			7:   {RegionId: 7, Nodes: []*tailnetv2.DERPMap_Region_Node{{Name: "7a", RegionId: 7, HostName: name + ".test"}}},
+		}}
+	}
+	var got []string
+	s := &session{loop: &Loop{RelayMap: func(m proto.RelayMap) {
+		got = append(got, m.Regions[999].Nodes[0].Name+" "+m.Regions[999].Nodes[0].HostName+" "+m.Regions[7].Nodes[0].HostName)
+	}, dialer: Dialer{URL: plainURL}}}
+	err := s.receiveRelayMaps(&mapStream{list: []*tailnetv2.DERPMap{inside("a"), inside("b"), inside("c")}, err: io.EOF})
+	want := []string{"a plane.test a.test", "b plane.test b.test", "c plane.test c.test"}
+	if !errors.Is(err, io.EOF) || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
 }

@@ -18,6 +18,26 @@ func TestAddrFromUUID(t *testing.T) {
 	}
 }
 
+// TestServicePrefixes: each is the whole /48, to its last address and not beyond.
+func TestServicePrefixes(t *testing.T) {
+	for prefix, last := range map[netip.Prefix]string{
+		TailscalePrefix: "fd7a:115c:a1e0:ffff:ffff:ffff:ffff:ffff",
+		ServicePrefix:   "fd60:627a:a42b:ffff:ffff:ffff:ffff:ffff",
+	} {
+		end := netip.MustParseAddr(last)
+		first := netip.PrefixFrom(end, 48).Masked().Addr()
+		for addr, want := range map[netip.Addr]bool{first: true, end: true, first.Prev(): false, end.Next(): false} {
+			if prefix.Contains(addr) != want {
+				t.Errorf("%s contains %s: %v", prefix, addr, !want)
+			}
+		}
+		// An id fills all that the prefix leaves.
+		if got := AddrFromUUID(prefix, uuid.Max); got != end {
+			t.Errorf("the last address is %s, want %s", got, end)
+		}
+	}
+}
+
 func TestNodeIDFromUUID(t *testing.T) {
 	for text, want := range map[string]int64{
 		"00000000-0000-0000-0000-000000000001": 1,

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,5 +61,51 @@ func TestResponsesKeepTheirOrder(t *testing.T) {
 func TestNumbers(t *testing.T) {
 	if queueLimit != 512 || updatesLimit != 1024 {
 		t.Errorf("a queue holds %d responses, a response %d updates", queueLimit, updatesLimit)
+	}
+}
+
+// TestWholePrefixIsForClients: any address of both, and none beside them.
+func TestWholePrefixIsForClients(t *testing.T) {
+	for address, want := range map[string]bool{
+		"fd60:627a:a42b::1": true, "fd60:627a:a42b:ffff:ffff:ffff:ffff:ffff": true,
+		"fd7a:115c:a1e0::1": true, "fd7a:115c:a1e0:ffff:ffff:ffff:ffff:ffff": true,
+		"fd60:627a:a42a:ffff:ffff:ffff:ffff:ffff": false, "fd60:627a:a42c::": false,
+		"fd7a:115c:a1df:ffff:ffff:ffff:ffff:ffff": false, "fd7a:115c:a1e1::": false,
+	} {
+		r := newRig(t)
+		node := r.node("c1", 1)
+		node.Addresses = []string{address + "/128"}
+		node.AllowedIps = node.Addresses
+		if err := r.connect("c1").Send(updateSelf(node)); (err == nil) != want {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
+// TestSourceIsToldFirst of a new tunnel. Neither can take what it is told, so that
+// the order is seen by who is to be removed.
+func TestSourceIsToldFirst(t *testing.T) {
+	r := newRig(t)
+	for _, name := range []string{"s1", "s2"} {
+		r.connect(name)
+		r.update(name, 1)
+		for r.peers[name].push(response{wire: ErrorResponse(filler)}) {
+			continue
+		}
+	}
+	for source, destination := range map[string]string{"s1": "s2", "s2": "s1"} {
+		r.c.mu.Lock()
+		r.c.addTunnel(r.peers[source], r.id(destination))
+		told := r.c.doomed
+		r.c.doomed = nil
+		for _, one := range r.c.links {
+			for _, l := range one {
+				l.sent = nil
+			}
+		}
+		r.c.mu.Unlock()
+		if want := []*Stream{r.peers[source], r.peers[destination]}; !slices.Equal(told, want) {
+			t.Errorf("a tunnel from %s was told to %d, %s first: %v", source, len(told), source, len(told) > 0 && told[0] == want[0])
+		}
 	}
 }
