@@ -115,6 +115,9 @@ type Engine struct {
 	// waited are the peers that somebody waits for a session with.
 	waited    map[uuid.UUID]struct{}
 	closeOnce sync.Once
+	// closing makes us know no peer any more: one that upstream makes while it
+	// stops all others would never be stopped.
+	closing atomic.Bool
 }
 
 // New starts an engine. Close stops it; if New fails, the device is closed.
@@ -364,6 +367,7 @@ func (e *Engine) Close() error {
 			err = errors.Join(err, e.bridge.Close())
 		}
 		if e.upstream != nil {
+			e.closing.Store(true)
 			e.upstream.Close()
 		}
 		if e.events != nil {

@@ -39,6 +39,9 @@ const maxKnocks = 64
 
 // route answers upstream's question which peer gets a packet.
 func (e *Engine) route(addr netip.Addr) (key.NodePublic, bool) {
+	if e.closing.Load() {
+		return key.NodePublic{}, false
+	}
 	if public, found := e.directory.route(addr); found || !inTunnel(addr) {
 		return public, found
 	}
@@ -48,6 +51,9 @@ func (e *Engine) route(addr netip.Addr) (key.NodePublic, bool) {
 
 // allowed answers which addresses a peer may send from.
 func (e *Engine) allowed(public key.NodePublic) ([]netip.Prefix, bool) {
+	if e.closing.Load() {
+		return nil, false
+	}
 	prefixes, found := e.directory.allowed(public)
 	if !found {
 		e.knocked(public)

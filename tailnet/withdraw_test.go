@@ -110,7 +110,7 @@ func TestWithdrawal(t *testing.T) {
 		return direct(there) && direct(back)
 	})
 	there, back := left.directory.peer(rightID), right.directory.peer(leftID)
-	handshake := left.lastHandshake(there.node.Key)
+	before, _ := left.upstream.PeerByKey(there.node.Key)
 
 	left.sendEcho(there)
 	until(t, "no echo", func() bool { return there.session.contact.echoed.Load() != 0 })
@@ -122,7 +122,8 @@ func TestWithdrawal(t *testing.T) {
 		right.nudge(back)
 		return direct(there) && direct(back)
 	})
-	if again := left.lastHandshake(there.node.Key); !again.Equal(handshake) {
+	// WireGuard itself may shake hands again meanwhile: both sides began at once.
+	if after, found := left.upstream.PeerByKey(there.node.Key); !found || after != before {
 		t.Error("the session was made anew")
 	}
 }
