@@ -203,13 +203,14 @@ func (l *Loop) wait(err error, attempt time.Duration) time.Duration {
 
 // hangs is how old a dial must be for a Kick to give it up: its first packets
 // are probably lost, and a new dial is faster than their repetition. A younger
-// one gets the rest of the time.
+// one gets the rest of the time. Each one that is given up doubles it for the
+// next, so that events which never end cannot end every dial of a slow network.
 const hangs = 300 * time.Millisecond
 
 // dial dials until a dial ends by itself, and not because a Kick ended it.
 func (l *Loop) dial(ctx context.Context) (*Conn, error) {
-	for {
-		conn, again, err := l.dialOnce(ctx)
+	for patience := hangs; ; patience *= 2 {
+		conn, again, err := l.dialOnce(ctx, patience)
 		if !again || ctx.Err() != nil {
 			return conn, err
 		}
@@ -217,7 +218,7 @@ func (l *Loop) dial(ctx context.Context) (*Conn, error) {
 }
 
 // dialOnce also says whether it failed only because a Kick gave it up.
-func (l *Loop) dialOnce(ctx context.Context) (conn *Conn, again bool, err error) {
+func (l *Loop) dialOnce(ctx context.Context, patience time.Duration) (conn *Conn, again bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	began := time.Now()
@@ -230,7 +231,7 @@ func (l *Loop) dialOnce(ctx context.Context) (conn *Conn, again bool, err error)
 	for {
 		select {
 		case <-l.kicked:
-			giveUp = time.After(hangs - time.Since(began))
+			giveUp = time.After(patience - time.Since(began))
 		case <-giveUp:
 			again = true
 			cancel()

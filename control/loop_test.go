@@ -199,6 +199,29 @@ func TestBlackholeIsNoticedAndLeft(t *testing.T) {
 	})
 }
 
+// TestKicksThatNeverEnd: a network that changes all the time does not end every
+// dial of a slow path.
+func TestKicksThatNeverEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		network, p, heard := newPipes(), &plane{}, &reports{}
+		p.setReject(func(int, *http.Request) (int, string) {
+			time.Sleep(2 * time.Second) // a slow answer, and no refusal
+			return 0, ""
+		})
+		loop := userLoop(serve(t, p, network), &data{}, heard)
+		run(t, loop)
+		for range 20 {
+			time.Sleep(400 * time.Millisecond)
+			loop.Kick()
+		}
+		synctest.Wait()
+		if heard.ups() == 0 {
+			t.Fatal("no dial was let finish")
+		}
+		p.hangUp()
+	})
+}
+
 // TestProbeShortensAPingUnderWay: a ping that was sent just before the network
 // changed does not delay the notice by its whole patience.
 func TestProbeShortensAPingUnderWay(t *testing.T) {
