@@ -112,7 +112,7 @@ func (h *house) reachDirectly(t *testing.T) {
 	must(t, err)
 }
 
-var cacheLine = regexp.MustCompile(`workspaces +from cache, as of (.+) ago`)
+var cacheLine = regexp.MustCompile(`workspaces +from cache, (.+) old`)
 
 func (h *house) saysFromCache(t *testing.T) {
 	t.Helper()
@@ -132,7 +132,7 @@ func (h *house) saysFromCache(t *testing.T) {
 	if !status.FromCache || status.Age < 3 || status.Age > 120 {
 		t.Errorf("status in JSON: %+v, want from the cache, 3 to 120 s old", status)
 	}
-	figure(t, "status: workspaces from cache, as of %s ago", line[1])
+	figure(t, "status: workspaces from cache, %s old", line[1])
 }
 
 // reconnected waits until the control plane is there again.
