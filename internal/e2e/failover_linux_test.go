@@ -53,13 +53,16 @@ func download(t *testing.T, stack *rig.Stack) (stop func() (time.Duration, error
 	read := &lines{}
 	var done sync.WaitGroup
 	done.Go(func() { read.follow(bufio.NewScanner(output)) })
+	must(t, rig.Eventually(within(t, 20*time.Second), func() error {
+		if count, err := read.count(); err != nil || count > 0 {
+			return err
+		}
+		return errors.New("no session yet")
+	}))
 	return func() (time.Duration, error) {
 		t.Helper()
 		gap := read.gap()
-		count, err := read.count()
-		if err == nil && count == 0 {
-			err = errors.New("no line came")
-		}
+		_, err := read.count()
 		cancel()
 		session.Wait()
 		done.Wait()
