@@ -6,7 +6,7 @@ import (
 )
 
 // replacedText is what the coordinator says to a connection whose peer has
-// connected again (docs of the protocol, 1.7).
+// connected again (docs of the protocol, 2.6).
 const replacedText = "peer ID overwritten by new connection"
 
 // ErrReplaced is matched by the end of a connection whose place another one
