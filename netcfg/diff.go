@@ -94,7 +94,7 @@ func (d DNS) Equal(other DNS) bool { return d.SplitEqual(other) && d.Hosts == ot
 // SplitEqual compares what split DNS needs and leaves the hosts out, so that
 // a new name need not disturb the system's resolver.
 func (d DNS) SplitEqual(other DNS) bool {
-	return slices.Equal(d.Nameservers, other.Nameservers) &&
+	return d.Forward == other.Forward && slices.Equal(d.Nameservers, other.Nameservers) &&
 		slices.Equal(sortedSet(d.Suffixes), sortedSet(other.Suffixes))
 }
 

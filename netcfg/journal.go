@@ -155,6 +155,8 @@ func (j *Journal) Entries() []Change {
 
 // write replaces the file; the memory follows only once the disk has it.
 func (j *Journal) write(changes []Change) error {
+	step("before", j.changes, changes)
+	defer step("after", j.changes, changes)
 	content, err := json.MarshalIndent(journalFile{Version: journalVersion, Changes: changes}, "", "\t")
 	if err == nil {
 		err = replaceFile(j.path, append(content, '\n'))

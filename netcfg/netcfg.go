@@ -30,6 +30,9 @@ type DNS struct {
 	Nameservers []netip.Addr
 	// Suffixes without a trailing dot, lower case, for example "coder".
 	Suffixes []string
+	// Forward says that the nameservers answer for all other names too, from
+	// what Upstreams tells. Only hosts without split DNS make use of it.
+	Forward bool
 	// Hosts are all known names, for hosts that cannot do split DNS. Nil: none.
 	Hosts *Hosts
 }
@@ -97,6 +100,9 @@ type OS interface {
 	Trouble() error
 	// DNSMode names the mechanism in use, for status: "resolved", "hosts".
 	DNSMode() string
+	// Upstreams are the name servers of the host that are not ours, in its
+	// order, for a forwarder; none unless forwarding is asked for and in use.
+	Upstreams() []netip.Addr
 	// Cleanup undoes what the journal and the ownership marks find, also
 	// from an earlier process. It may be called twice in a row.
 	Cleanup(ctx context.Context) error

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -168,6 +169,9 @@ func (o *OS) DNSMode() string {
 // Trouble is why the hosts file does not hold what it should, once that has
 // lasted 30 s: Apply does not wait for the file.
 func (o *OS) Trouble() error { return o.hosts.Status().Err }
+
+// Upstreams is empty: nothing forwards.
+func (o *OS) Upstreams() []netip.Addr { return nil }
 
 func (o *OS) setMode(mode string) {
 	o.modeMu.Lock()

@@ -80,6 +80,7 @@ type fakeOS struct {
 }
 
 func (o *fakeOS) Apply(context.Context, netcfg.Config) error            { return nil }
+func (o *fakeOS) Upstreams() []netip.Addr                               { return nil }
 func (o *fakeOS) Watch(ctx context.Context, _ func(netcfg.Event)) error { <-ctx.Done(); return nil }
 func (o *fakeOS) Lookup(context.Context, string) ([]netip.Addr, error)  { return nil, nil }
 func (o *fakeOS) DNSMode() string                                       { return "fake" }

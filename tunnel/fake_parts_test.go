@@ -132,6 +132,8 @@ func (o *order) add(event string) {
 	o.list = append(o.list, event)
 }
 
+func (h *host) Upstreams() []netip.Addr { return nil }
+
 func (h *host) Apply(_ context.Context, want netcfg.Config) error {
 	if err := want.Validate(); err != nil {
 		return err

@@ -25,12 +25,24 @@ const (
 	Plain Flavour = "plain"
 	// Resolved has systemd-resolved with its stub, and nss-resolve.
 	Resolved Flavour = "resolved"
+	// NetworkManager writes resolv.conf itself.
+	NetworkManager Flavour = "nm"
+	// Dnsmasq is NetworkManager with its dnsmasq plugin, which splits DNS.
+	Dnsmasq Flavour = "nm-dnsmasq"
+	// OpenResolv is the resolvconf of openresolv.
+	OpenResolv Flavour = "openresolv"
+	// Resolvconf is the resolvconf of Debian.
+	Resolvconf Flavour = "resolvconf"
 )
 
 // layers names the Debian packages that a flavour has beyond the base.
 var layers = map[Flavour][]string{
-	Plain:    nil,
-	Resolved: {"systemd-resolved", "libnss-resolve"},
+	Plain:          nil,
+	Resolved:       {"systemd-resolved", "libnss-resolve"},
+	NetworkManager: {"network-manager"},
+	Dnsmasq:        {"network-manager", "dnsmasq-base"},
+	OpenResolv:     {"openresolv"},
+	Resolvconf:     {"resolvconf"},
 }
 
 // System is a host with a real systemd as its process 1, inside the network
