@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/causewayhq/causeway/netcfg"
+	netwatch "github.com/causewayhq/causeway/netcfg/watch"
 )
 
 // watchGroups are the multicast groups of rtnetlink(7) that tell of links,
@@ -40,19 +41,19 @@ func (o *OS) Watch(ctx context.Context, changed func(netcfg.Event)) error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	notices := make(chan notice)
+	notices := make(chan netwatch.Notice)
 	var group sync.WaitGroup
 	group.Go(func() { o.watchNetlink(ctx, socket, notices) })
 	group.Go(func() { o.watchBus(ctx, notices) })
-	loop := watchLoop{
-		notices: notices, clocks: readClocks, fingerprint: o.fingerprint, changed: changed, failing: o.failed.Load,
-		repair: func(ctx context.Context, force bool) {
+	loop := netwatch.Loop{
+		Notices: notices, Clocks: readClocks, Fingerprint: o.fingerprint, Changed: changed, Failing: o.failed.Load,
+		Repair: func(ctx context.Context, force bool) {
 			if err := o.again(ctx, force); err != nil && ctx.Err() == nil {
 				o.log.Warn("cannot put the host's configuration back", slog.String("error", err.Error()))
 			}
 		},
 	}
-	loop.run(ctx)
+	loop.Run(ctx)
 	cancel()
 	_ = socket.Close() // wakes its reader
 	group.Wait()
@@ -71,11 +72,11 @@ func openWatchSocket() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "netlink"), nil
 }
 
-func (o *OS) watchNetlink(ctx context.Context, socket *os.File, notices chan<- notice) {
+func (o *OS) watchNetlink(ctx context.Context, socket *os.File, notices chan<- netwatch.Notice) {
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := socket.Read(buffer)
-		seen := []notice{noticeForeign, noticeOwn}
+		seen := []netwatch.Notice{netwatch.Foreign, netwatch.Own}
 		switch {
 		case errors.Is(err, unix.ENOBUFS):
 			// Messages were lost, so anything may have happened.
@@ -98,13 +99,13 @@ func (o *OS) watchNetlink(ctx context.Context, socket *os.File, notices chan<- n
 }
 
 // sort tells whether links of ours, of others, or of both are concerned.
-func (o *OS) sort(indexes []int) []notice {
+func (o *OS) sort(indexes []int) []netwatch.Notice {
 	own := o.ownIndex.Load()
-	var seen []notice
+	var seen []netwatch.Notice
 	for _, index := range indexes {
-		n := noticeForeign
+		n := netwatch.Foreign
 		if int64(index) == own {
-			n = noticeOwn
+			n = netwatch.Own
 		}
 		if !slices.Contains(seen, n) {
 			seen = append(seen, n)
@@ -115,7 +116,7 @@ func (o *OS) sort(indexes []int) []notice {
 
 // watchBus waits for systemd-resolved to start anew, and for its settings to
 // change, through a connection of its own.
-func (o *OS) watchBus(ctx context.Context, notices chan<- notice) {
+func (o *OS) watchBus(ctx context.Context, notices chan<- netwatch.Notice) {
 	wait := busRetryFirst
 	for {
 		if lived := o.listenBus(ctx, notices); lived {
@@ -131,7 +132,7 @@ func (o *OS) watchBus(ctx context.Context, notices chan<- notice) {
 }
 
 // listenBus reports whether it had a connection.
-func (o *OS) listenBus(ctx context.Context, notices chan<- notice) bool {
+func (o *OS) listenBus(ctx context.Context, notices chan<- netwatch.Notice) bool {
 	dialCtx, cancel := context.WithTimeout(ctx, busTimeout)
 	defer cancel()
 	conn, err := dialBus(dialCtx, o.options.Bus)
@@ -173,14 +174,14 @@ func (o *OS) listenBus(ctx context.Context, notices chan<- notice) bool {
 
 // busNotice reads a signal. A new owner of the name is a resolved that started;
 // no owner is one that stopped, which changes how the host resolves as well.
-func busNotice(name string, body []any) notice {
+func busNotice(name string, body []any) netwatch.Notice {
 	switch name {
 	case "org.freedesktop.DBus.NameOwnerChanged":
 		if len(body) == 3 && body[0] == resolveName {
-			return noticeResolver
+			return netwatch.Resolver
 		}
 	case "org.freedesktop.DBus.Properties.PropertiesChanged":
-		return noticeOwn
+		return netwatch.Own
 	}
 	return 0
 }
@@ -220,8 +221,8 @@ func (o *OS) fingerprint() string {
 	return strings.Join(lines, "\n")
 }
 
-func readClocks() reading {
-	return reading{mono: readClock(unix.CLOCK_MONOTONIC), boot: readClock(unix.CLOCK_BOOTTIME), wall: time.Now()}
+func readClocks() netwatch.Reading {
+	return netwatch.Reading{Mono: readClock(unix.CLOCK_MONOTONIC), Boot: readClock(unix.CLOCK_BOOTTIME), Wall: time.Now()}
 }
 
 func readClock(id int32) time.Duration {

@@ -1,4 +1,4 @@
-package platform
+package watch
 
 import (
 	"context"
@@ -13,9 +13,9 @@ import (
 	"github.com/causewayhq/causeway/netcfg"
 )
 
-// bench runs a watchLoop in a bubble and writes down what it does, and when.
+// bench runs a Loop in a bubble and writes down what it does, and when.
 type bench struct {
-	notices chan notice
+	notices chan Notice
 	start   time.Time
 	network atomic.Value // string
 	slept   atomic.Int64 // nanoseconds added to the boot clock
@@ -34,23 +34,23 @@ func (b *bench) note(format string, args ...any) {
 func inBubble(t *testing.T, script func(*testing.T, *bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b := &bench{notices: make(chan notice), start: time.Now()}
+		b := &bench{notices: make(chan Notice), start: time.Now()}
 		b.network.Store("as before")
-		loop := watchLoop{
-			notices: b.notices,
-			clocks: func() reading {
+		loop := Loop{
+			Notices: b.notices,
+			Clocks: func() Reading {
 				mono := time.Since(b.start)
 				slept := time.Duration(b.slept.Load())
-				return reading{mono: mono, boot: mono + slept, wall: b.start.Add(mono + slept)}
+				return Reading{Mono: mono, Boot: mono + slept, Wall: b.start.Add(mono + slept)}
 			},
-			fingerprint: func() string { return b.network.Load().(string) },
-			repair:      func(_ context.Context, force bool) { b.note("repair %v", force) },
-			failing:     func() bool { return false },
-			changed:     func(e netcfg.Event) { b.note("event %d", e) },
+			Fingerprint: func() string { return b.network.Load().(string) },
+			Repair:      func(_ context.Context, force bool) { b.note("repair %v", force) },
+			Failing:     func() bool { return false },
+			Changed:     func(e netcfg.Event) { b.note("event %d", e) },
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { loop.run(ctx); close(done) }()
+		go func() { loop.Run(ctx); close(done) }()
 		synctest.Wait()
 		script(t, b)
 		cancel()
@@ -73,7 +73,7 @@ func TestForeignChangesAreGathered(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		b.network.Store("another")
 		for range 50 {
-			b.notices <- noticeForeign
+			b.notices <- Foreign
 			time.Sleep(10 * time.Millisecond)
 		}
 		time.Sleep(10 * time.Second)
@@ -83,7 +83,7 @@ func TestForeignChangesAreGathered(t *testing.T) {
 
 func TestNoiseIsNoEvent(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
-		b.notices <- noticeForeign // the network is as before
+		b.notices <- Foreign // the network is as before
 		time.Sleep(10 * time.Second)
 		b.expect(t)
 	})
@@ -91,12 +91,12 @@ func TestNoiseIsNoEvent(t *testing.T) {
 
 func TestOwnChangesAreRepairedSoon(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
-		b.notices <- noticeOwn
-		b.notices <- noticeOwn
+		b.notices <- Own
+		b.notices <- Own
 		time.Sleep(time.Second)
 		b.expect(t, "250ms repair false")
-		b.notices <- noticeResolver // everything has to be sent again
-		b.notices <- noticeOwn
+		b.notices <- Resolver // everything has to be sent again
+		b.notices <- Own
 		time.Sleep(time.Second)
 		b.expect(t, "1.25s repair true")
 	})
@@ -106,7 +106,7 @@ func TestFightIsLimited(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		end := time.Now().Add(30 * time.Second)
 		for time.Now().Before(end) {
-			b.notices <- noticeOwn
+			b.notices <- Own
 			time.Sleep(50 * time.Millisecond)
 		}
 		synctest.Wait()
@@ -135,9 +135,22 @@ func TestWakeSendsAll(t *testing.T) {
 	})
 }
 
+// TestWakeIsToldOnce: the system's word comes before the clocks are read, and a
+// repair that is due anyway is not waited for.
+func TestWakeIsToldOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		time.Sleep(7 * time.Second)
+		b.slept.Store(int64(8 * time.Hour))
+		b.notices <- Own
+		b.notices <- Wake
+		time.Sleep(20 * time.Second)
+		b.expect(t, "7s event 2", "7s repair true")
+	})
+}
+
 func TestWakeBetween(t *testing.T) {
 	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	before := reading{mono: time.Hour, boot: 2 * time.Hour, wall: noon}
+	before := Reading{Mono: time.Hour, Boot: 2 * time.Hour, Wall: noon}
 	tests := []struct {
 		name             string
 		mono, boot, wall time.Duration
@@ -153,7 +166,7 @@ func TestWakeBetween(t *testing.T) {
 		{"clock put back", 5 * time.Second, 5 * time.Second, -time.Hour, false},
 	}
 	for _, test := range tests {
-		after := reading{mono: before.mono + test.mono, boot: before.boot + test.boot, wall: noon.Add(test.wall)}
+		after := Reading{Mono: before.Mono + test.mono, Boot: before.Boot + test.boot, Wall: noon.Add(test.wall)}
 		if woke := wakeBetween(before, after, clockInterval); woke != test.woke {
 			t.Errorf("%s: %v", test.name, woke)
 		}

@@ -1,4 +1,4 @@
-package platform
+package watch
 
 import (
 	"context"
@@ -27,23 +27,26 @@ const (
 	repairBurst = 10
 )
 
-// notice is what a watcher has seen.
-type notice int
+// Notice is what a watcher of the platform has seen. It need not be gathered:
+// the loop does that.
+type Notice int
 
 const (
-	// noticeForeign: something changed on a link that is not ours.
-	noticeForeign notice = iota + 1
-	// noticeOwn: something changed on our interface or in resolved.
-	noticeOwn
-	// noticeResolver: resolved has started anew and knows nothing of us.
-	noticeResolver
+	// Foreign: something changed on a link that is not ours.
+	Foreign Notice = iota + 1
+	// Own: something changed on our interface, or in our names.
+	Own
+	// Resolver: the system's resolver has started anew and knows nothing of us.
+	Resolver
+	// Wake: the system said that it has slept. Without such word the clocks tell.
+	Wake
 )
 
-// reading is one look at the clocks.
-type reading struct {
-	mono time.Duration // stands still in suspend
-	boot time.Duration // goes on in suspend
-	wall time.Time
+// Reading is one look at the clocks.
+type Reading struct {
+	Mono time.Duration // stands still in suspend
+	Boot time.Duration // goes on in suspend
+	Wall time.Time
 }
 
 // Tolerances of wakeBetween.
@@ -57,26 +60,26 @@ const (
 
 // wakeBetween tells that the host, or only this process, was asleep between two
 // readings that should be interval apart.
-func wakeBetween(before, after reading, interval time.Duration) bool {
-	mono := after.mono - before.mono
-	return after.boot-before.boot-mono >= sleptAtLeast ||
-		after.wall.Round(0).Sub(before.wall.Round(0))-mono >= jumpedAtLeast ||
+func wakeBetween(before, after Reading, interval time.Duration) bool {
+	mono := after.Mono - before.Mono
+	return after.Boot-before.Boot-mono >= sleptAtLeast ||
+		after.Wall.Round(0).Sub(before.Wall.Round(0))-mono >= jumpedAtLeast ||
 		mono-interval >= jumpedAtLeast
 }
 
-// watchLoop turns notices into repairs and events. It owns all timers; notices
-// come from goroutines that know nothing of time.
-type watchLoop struct {
-	notices <-chan notice
-	clocks  func() reading
-	// fingerprint describes the foreign network: what changes nothing in it
+// Loop turns notices into repairs and events. It owns all timers; notices come
+// from goroutines that know nothing of time. Every field is needed.
+type Loop struct {
+	Notices <-chan Notice
+	Clocks  func() Reading
+	// Fingerprint describes the foreign network: what changes nothing in it
 	// is no event.
-	fingerprint func() string
-	// repair applies the last wanted state; with force, whole.
-	repair func(ctx context.Context, force bool)
-	// failing says that the last attempt to apply it failed.
-	failing func() bool
-	changed func(netcfg.Event)
+	Fingerprint func() string
+	// Repair applies the last wanted state; with force, whole.
+	Repair func(ctx context.Context, force bool)
+	// Failing says that the last attempt to apply it failed.
+	Failing func() bool
+	Changed func(netcfg.Event)
 }
 
 // retry spaces the attempts after a failure: after 1, 2, 4, 8 and then each 12
@@ -96,7 +99,8 @@ func (r *retry) due(failing bool) bool {
 	return true
 }
 
-func (w *watchLoop) run(ctx context.Context) {
+// Run works until the context ends. All functions are called from its goroutine.
+func (w *Loop) Run(ctx context.Context) {
 	clock, audit := time.NewTicker(clockInterval), time.NewTicker(auditInterval)
 	defer clock.Stop()
 	defer audit.Stop()
@@ -104,31 +108,39 @@ func (w *watchLoop) run(ctx context.Context) {
 	limit := rate.NewLimiter(rate.Every(repairEvery), repairBurst)
 	force := false
 	var again retry
-	last, network := w.clocks(), w.fingerprint()
+	last, network := w.Clocks(), w.Fingerprint()
 	repairSoon := func(after time.Duration) {
-		if own == nil {
+		if own == nil || after == 0 {
 			own = time.After(after)
 		}
+	}
+	woke := func() {
+		w.Changed(netcfg.Woke)
+		force = true
+		repairSoon(0)
 	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case n := <-w.notices:
+		case n := <-w.Notices:
 			switch n {
-			case noticeForeign:
+			case Foreign:
 				if foreign == nil {
 					foreign = time.After(settleForeign)
 				}
-			case noticeResolver, noticeOwn:
-				force = force || n == noticeResolver
+			case Resolver, Own:
+				force = force || n == Resolver
 				repairSoon(settleOwn)
+			case Wake:
+				last = w.Clocks() // they need not tell it again
+				woke()
 			}
 		case <-foreign:
 			foreign = nil
-			if now := w.fingerprint(); now != network {
+			if now := w.Fingerprint(); now != network {
 				network = now
-				w.changed(netcfg.NetworkChanged)
+				w.Changed(netcfg.NetworkChanged)
 				repairSoon(0)
 			}
 		case <-own:
@@ -137,20 +149,18 @@ func (w *watchLoop) run(ctx context.Context) {
 				own = time.After(repairEvery)
 				continue
 			}
-			w.repair(ctx, force)
+			w.Repair(ctx, force)
 			force = false
 		case <-audit.C:
 			repairSoon(0)
 		case <-clock.C:
-			now := w.clocks()
-			woke := wakeBetween(last, now, clockInterval)
-			if woke {
-				w.changed(netcfg.Woke)
-				force = true
+			now := w.Clocks()
+			if wakeBetween(last, now, clockInterval) {
+				woke()
 			}
 			last = now
 			// What made it fail may end without a message.
-			if again.due(w.failing()) || woke {
+			if again.due(w.Failing()) {
 				repairSoon(0)
 			}
 		}
