@@ -119,8 +119,9 @@ func loud(cmd *exec.Cmd) error {
 	return nil
 }
 
-// Boot starts systemd in the network of the host and waits until it runs.
-// Close stops it; the system's own files are gone then.
+// Boot starts systemd in the network of the host and waits until it runs, with
+// ResolverAddr as its name server. NetworkManager needs the host's eth0 first.
+// Close stops the system; its own files are gone then.
 func Boot(ctx context.Context, host *Host, flavour Flavour) (*System, error) {
 	stopOrphans()
 	system := &System{name: "lab-" + strconv.Itoa(host.PID())}
@@ -132,16 +133,21 @@ func Boot(ctx context.Context, host *Host, flavour Flavour) (*System, error) {
 	if err := os.MkdirAll(system.Share, 0o755); err != nil {
 		return nil, fmt.Errorf("boot %s: %w", flavour, err)
 	}
-	if flavour == Plain {
-		resolv := filepath.Join(filepath.Dir(system.Share), "resolv.conf")
-		if err := os.WriteFile(resolv, []byte("nameserver 192.0.2.253\noptions timeout:1 attempts:1\n"), 0o644); err != nil {
-			return nil, fmt.Errorf("boot %s: %w", flavour, err)
-		}
+	files, err := seed(ctx, host, flavour)
+	if err == nil {
+		err = plant(filepath.Join(filepath.Dir(system.Share), "seed"), files)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("boot %s: %w", flavour, err)
 	}
 	if err := loud(lab(ctx, "boot", system.name, root, fmt.Sprintf("/proc/%d/ns/net", host.PID()))); err != nil {
 		return nil, err
 	}
-	if err := loud(lab(ctx, "wait", system.name, "120")); err != nil {
+	err = loud(lab(ctx, "wait", system.name, "120"))
+	if err == nil {
+		err = system.settle(ctx, flavour)
+	}
+	if err != nil {
 		system.Close()
 		return nil, err
 	}

@@ -34,8 +34,9 @@ type Topology struct {
 	// ClientRouter and AgentRouter are nil on a public site.
 	ClientRouter, AgentRouter *Host
 
-	mu    sync.Mutex
-	hosts []*Host
+	mu      sync.Mutex
+	hosts   []*Host
+	closers []func() error
 }
 
 // New builds a topology. Close it also after an error of yours; after an error
@@ -160,6 +161,10 @@ func (t *Topology) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var errs []error
+	for _, end := range t.closers {
+		errs = append(errs, end())
+	}
+	t.closers = nil
 	for _, host := range t.hosts {
 		errs = append(errs, host.Close())
 	}
