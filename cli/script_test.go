@@ -139,7 +139,7 @@ func startFake(ts *testscript.TestScript, _ bool, args []string) {
 	var served sync.WaitGroup
 	authorize := func(localapi.Caller, localapi.Access) error { return nil }
 	if args[0] == "forbidden" {
-		rule := localapi.Rule{DaemonUID: 1, Owner: func() (uint32, bool) { return 1000, true }}
+		rule := localapi.Rule{Daemon: localapi.User{UID: 1}, Owner: func() (localapi.User, bool) { return localapi.User{UID: 1000}, true }}
 		authorize = func(_ localapi.Caller, access localapi.Access) error {
 			return rule.Authorize(localapi.Caller{UID: 1001}, access)
 		}

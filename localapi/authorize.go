@@ -18,21 +18,16 @@ const (
 	Operate
 )
 
-// Caller is who is at the other end of a connection, as the kernel says.
-type Caller struct {
-	UID uint32
-	PID int32 // for logs only: it may be another process by the time it is read
-}
-
 // Authorize decides about one call; its error is sent to the caller.
 type Authorize func(Caller, Access) error
 
-// Rule is the rule of who may: root and the daemon's own user everything, the
+// Rule is the rule of who may: root (on Windows LocalSystem, and processes with
+// the rights of an administrator) and the daemon's own user everything, the
 // owner (who signed in) everything too, others only what is public.
 type Rule struct {
-	DaemonUID uint32
+	Daemon User
 	// Owner is the user who signed in; false before that.
-	Owner func() (uid uint32, ok bool)
+	Owner func() (User, bool)
 }
 
 // Authorize is the rule as the server wants it.
@@ -42,26 +37,27 @@ func (r Rule) Authorize(caller Caller, access Access) error {
 	}
 	owner, signedIn := r.Owner()
 	switch {
-	case signedIn && owner == caller.UID:
+	case signedIn && owner == caller.User():
 		return nil
 	case signedIn:
 		return &Error{
 			Code:   CodePermission,
-			Cause:  fmt.Sprintf("call the daemon: the tunnel belongs to the user with uid %d, and you are uid %d", owner, caller.UID),
-			Remedy: "run the same command with sudo",
+			Cause:  fmt.Sprintf("call the daemon: the tunnel belongs to the user with %s, and you are %s", owner, caller.User()),
+			Remedy: runAsRoot,
 		}
 	default:
 		return &Error{
 			Code:   CodePermission,
-			Cause:  fmt.Sprintf("call the daemon: nobody has signed in yet, and uid %d is not root", caller.UID),
-			Remedy: "run the same command with sudo; signing in with sudo gives you the tunnel",
+			Cause:  fmt.Sprintf("call the daemon: nobody has signed in yet, and %s is not root", caller.User()),
+			Remedy: runAsRoot + "; " + signInAs,
 		}
 	}
 }
 
 // Privileged says whether the caller is root or the daemon's own user.
 func (r Rule) Privileged(caller Caller) bool {
-	return caller.UID == 0 || caller.UID == r.DaemonUID
+	user := caller.User()
+	return user.superuser() || user == r.Daemon || user.SID != "" && caller.Elevated
 }
 
 // access lists every call of the API. A call that is missing here is refused,
@@ -72,6 +68,7 @@ var access = map[string]Access{
 	"/causeway.local.v1.Local/WatchStatus": Read,
 	"/causeway.local.v1.Local/Ping":        Read,
 	"/causeway.local.v1.Local/QueryDNS":    Read,
+	"/causeway.local.v1.Local/Examine":     Read,
 	"/causeway.local.v1.Local/Login":       Operate,
 	"/causeway.local.v1.Local/Logout":      Operate,
 	"/causeway.local.v1.Local/Up":          Operate,

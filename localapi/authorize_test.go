@@ -10,8 +10,8 @@ import (
 
 func TestRule(t *testing.T) {
 	const daemon, owner, stranger = 990, 1000, 1001
-	signedIn := Rule{DaemonUID: daemon, Owner: func() (uint32, bool) { return owner, true }}
-	signedOut := Rule{DaemonUID: daemon, Owner: func() (uint32, bool) { return 0, false }}
+	signedIn := Rule{Daemon: User{UID: daemon}, Owner: func() (User, bool) { return User{UID: owner}, true }}
+	signedOut := Rule{Daemon: User{UID: daemon}, Owner: func() (User, bool) { return User{}, false }}
 	tests := []struct {
 		name   string
 		rule   Rule
@@ -44,6 +44,35 @@ func TestRule(t *testing.T) {
 	}
 }
 
+// TestRuleForSIDs: on Windows the UID means nothing, and an empty one is not root.
+func TestRuleForSIDs(t *testing.T) {
+	const daemon, owner, stranger = "S-1-5-21-1-2-3-500", "S-1-5-21-1-2-3-1001", "S-1-5-21-1-2-3-1002"
+	signedIn := Rule{Daemon: User{SID: daemon}, Owner: func() (User, bool) { return User{SID: owner}, true }}
+	signedOut := Rule{Daemon: User{SID: daemon}, Owner: func() (User, bool) { return User{}, false }}
+	tests := []struct {
+		name   string
+		rule   Rule
+		caller Caller
+		want   bool
+	}{
+		{"LocalSystem", signedOut, Caller{SID: localSystem}, true},
+		{"elevated", signedOut, Caller{SID: stranger, Elevated: true}, true},
+		{"the daemon's own user", signedOut, Caller{SID: daemon}, true},
+		{"user before sign-in, with UID 0 as all have", signedOut, Caller{SID: owner}, false},
+		{"owner", signedIn, Caller{SID: owner, Session: 2}, true},
+		{"owner in upper case", signedIn, Caller{SID: "s-1-5-21-1-2-3-1001"}, false},
+		{"stranger", signedIn, Caller{SID: stranger}, false},
+		{"NetworkService", signedIn, Caller{SID: "S-1-5-20"}, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if err := test.rule.Authorize(test.caller, Operate); (err == nil) != test.want {
+				t.Errorf("Authorize() = %v", err)
+			}
+		})
+	}
+}
+
 func TestEveryCallHasAnAccess(t *testing.T) {
 	description := localv1.DRPCLocalDescription{}
 	for i := range description.NumMethods() {
@@ -58,7 +87,7 @@ func TestEveryCallHasAnAccess(t *testing.T) {
 }
 
 func TestRefusalCrosses(t *testing.T) {
-	rule := Rule{DaemonUID: 1, Owner: func() (uint32, bool) { return 1000, true }}
+	rule := Rule{Daemon: User{UID: 1}, Owner: func() (User, bool) { return User{UID: 1000}, true }}
 	// Whoever runs the test counts as a stranger.
 	path := serve(t, &fake{}, func(_ Caller, need Access) error { return rule.Authorize(Caller{UID: 1001}, need) })
 	client := dial(t, path)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"net"
-	"os"
 	"sync"
 	"syscall"
 
@@ -58,33 +57,18 @@ type dialer struct {
 
 var _ drpc.Conn = (*dialer)(nil)
 
-func (d *dialer) dial(ctx context.Context) (*net.UnixConn, error) {
-	var netDialer net.Dialer
-	conn, err := netDialer.DialContext(ctx, "unix", d.path)
+func (d *dialer) dial(ctx context.Context) (net.Conn, error) {
+	conn, err := dialLocal(ctx, d.path)
 	if err != nil {
 		return nil, diagnose(d.path, err)
 	}
-	unixConn, ok := conn.(*net.UnixConn)
-	if !ok {
-		conn.Close()
-		return nil, fmt.Errorf("connect to %s: not a unix socket", d.path)
-	}
-	server, err := peer(unixConn)
-	if err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("connect to %s: %w", d.path, err)
-	}
 	// A login hands over a token, so the other end must be one that could
 	// read our files anyway.
-	if own := os.Geteuid(); server.UID != 0 && int(server.UID) != own {
+	if err := trustServer(conn, d.path); err != nil {
 		conn.Close()
-		return nil, &Error{
-			Code:   CodePermission,
-			Cause:  fmt.Sprintf("connect to %s: it is served by uid %d, which is neither root nor you", d.path, server.UID),
-			Remedy: "find out who serves it (sudo ss -xlp), or name the right socket with --socket",
-		}
+		return nil, err
 	}
-	return unixConn, nil
+	return conn, nil
 }
 
 func diagnose(path string, err error) error {
@@ -97,7 +81,7 @@ func diagnose(path string, err error) error {
 		return &Error{
 			Code:   CodePermission,
 			Cause:  fmt.Sprintf("connect to %s: permission denied", path),
-			Remedy: "run the same command with sudo",
+			Remedy: runAsRoot,
 		}
 	case errors.Is(err, syscall.EAGAIN):
 		return &Error{
@@ -113,7 +97,7 @@ func notRunning(cause string) *Error {
 	return &Error{
 		Code:   CodeNotRunning,
 		Cause:  cause,
-		Remedy: "start the daemon: sudo causewayd run (or systemctl start causewayd where it is installed as a service)",
+		Remedy: startDaemon,
 	}
 }
 
@@ -169,7 +153,7 @@ func (d *dialer) explain(ctx context.Context, err error) error {
 		return ctx.Err()
 	case drpcerr.Code(err) != 0:
 		return fromWire(err)
-	case errors.Is(err, io.EOF), drpc.ClosedError.Has(err), errors.Is(err, syscall.ECONNRESET),
+	case hungUp(err), errors.Is(err, io.EOF), drpc.ClosedError.Has(err), errors.Is(err, syscall.ECONNRESET),
 		errors.Is(err, syscall.EPIPE), errors.Is(err, io.ErrUnexpectedEOF),
 		// What dRPC calls a stream whose connection ended; ours did not.
 		errors.Is(err, context.Canceled):

@@ -8,6 +8,9 @@ import (
 	"storj.io/drpc/drpcerr"
 )
 
+// ErrServed means that another process answers on the socket or pipe.
+var ErrServed = errors.New("another process already serves it")
+
 // Code classifies an error across the socket. Its numbers are the exit codes
 // of the causeway command, which are published.
 type Code uint64

@@ -1,6 +1,7 @@
 package localapi
 
 import (
+	"errors"
 	"fmt"
 	"net"
 
@@ -8,8 +9,12 @@ import (
 )
 
 // peer asks the kernel who connected; on a client's side, who listens.
-func peer(conn *net.UnixConn) (Caller, error) {
-	raw, err := conn.SyscallConn()
+func peer(conn net.Conn) (Caller, error) {
+	socket, ok := conn.(*net.UnixConn)
+	if !ok {
+		return Caller{}, errors.New("read peer credentials: not a unix socket")
+	}
+	raw, err := socket.SyscallConn()
 	if err != nil {
 		return Caller{}, fmt.Errorf("read peer credentials: %w", err)
 	}

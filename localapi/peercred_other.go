@@ -1,4 +1,4 @@
-//go:build !linux && !darwin
+//go:build !linux && !darwin && !windows
 
 package localapi
 
@@ -8,6 +8,6 @@ import (
 )
 
 // peer refuses: without the kernel's word on who calls, nobody may.
-func peer(*net.UnixConn) (Caller, error) {
+func peer(net.Conn) (Caller, error) {
 	return Caller{}, errors.New("read peer credentials: this operating system does not tell them for a unix socket")
 }

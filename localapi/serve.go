@@ -46,7 +46,7 @@ func Serve(ctx context.Context, listener net.Listener, handler localv1.DRPCLocal
 		listener.Close()
 		return fmt.Errorf("register local API: %w", err)
 	}
-	s := &server{mux: mux, authorize: authorize, logger: logger, timeout: requestTimeout, held: map[uint32]int{}}
+	s := &server{mux: mux, authorize: authorize, logger: logger, timeout: requestTimeout, held: map[User]int{}}
 	return s.run(ctx, listener)
 }
 
@@ -100,58 +100,54 @@ type server struct {
 	calls     sync.WaitGroup
 
 	mu   sync.Mutex
-	held map[uint32]int // connections by user
-	sum  int            // of all users but root
+	held map[User]int // connections by user
+	sum  int          // of all users but root
 }
 
 // serve carries one connection, which is one call.
 func (s *server) serve(ctx context.Context, conn net.Conn) {
 	defer conn.Close()
-	unixConn, ok := conn.(*net.UnixConn)
-	if !ok {
-		s.logger.Error("local API connection is not a unix socket")
-		return
-	}
-	caller, err := peer(unixConn)
+	caller, err := peer(conn)
 	if err != nil {
 		s.logger.Warn("local API connection refused", slog.Any("error", err))
 		return
 	}
-	if !s.take(caller.UID) {
-		s.logger.Debug("local API connection refused: too many", slog.Uint64("uid", uint64(caller.UID)))
+	user := caller.User()
+	if !s.take(user) {
+		s.logger.Debug("local API connection refused: too many", slog.String("user", user.String()))
 		return
 	}
-	defer s.give(caller.UID)
-	if err := s.call(WithCaller(ctx, caller), unixConn, caller); err != nil {
-		s.logger.Debug("local API call failed", slog.Uint64("uid", uint64(caller.UID)), slog.Any("error", err))
+	defer s.give(user)
+	if err := s.call(WithCaller(ctx, caller), conn, caller); err != nil {
+		s.logger.Debug("local API call failed", slog.String("user", user.String()), slog.Any("error", err))
 	}
 }
 
-func (s *server) take(uid uint32) bool {
+func (s *server) take(user User) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held[uid] >= userConnections || uid != 0 && s.sum >= allConnections {
+	if s.held[user] >= userConnections || !user.superuser() && s.sum >= allConnections {
 		return false
 	}
-	s.held[uid]++
-	if uid != 0 {
+	s.held[user]++
+	if !user.superuser() {
 		s.sum++
 	}
 	return true
 }
 
-func (s *server) give(uid uint32) {
+func (s *server) give(user User) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held[uid]--; s.held[uid] == 0 {
-		delete(s.held, uid)
+	if s.held[user]--; s.held[user] == 0 {
+		delete(s.held, user)
 	}
-	if uid != 0 {
+	if !user.superuser() {
 		s.sum--
 	}
 }
 
-func (s *server) call(ctx context.Context, conn *net.UnixConn, caller Caller) error {
+func (s *server) call(ctx context.Context, conn net.Conn, caller Caller) error {
 	if err := conn.SetReadDeadline(time.Now().Add(s.timeout)); err != nil {
 		return fmt.Errorf("set deadline: %w", err)
 	}
@@ -209,7 +205,7 @@ func (s *server) answer(stream *request, name string, caller Caller) error {
 // reading only serves to notice that the client has gone.
 type request struct {
 	*drpcstream.Stream
-	conn *net.UnixConn
+	conn net.Conn
 }
 
 func (r *request) MsgRecv(message drpc.Message, encoding drpc.Encoding) error {
@@ -220,11 +216,11 @@ func (r *request) MsgRecv(message drpc.Message, encoding drpc.Encoding) error {
 }
 
 // patient gives every write its own deadline.
-type patient struct{ *net.UnixConn }
+type patient struct{ net.Conn }
 
 func (p *patient) Write(data []byte) (int, error) {
 	if err := p.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return 0, err
 	}
-	return p.UnixConn.Write(data)
+	return p.Conn.Write(data)
 }

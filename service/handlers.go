@@ -152,7 +152,7 @@ func (s *Service) running() (Tunnel, error) {
 }
 
 // notSignedIn says how to sign in: only root may while nobody owns the tunnel.
-func notSignedIn(owner *uint32) error {
+func notSignedIn(owner *localapi.User) error {
 	remedy := "run: causeway login <url>"
 	if owner == nil {
 		remedy = "run: sudo causeway login <url>"
@@ -171,8 +171,8 @@ func (s *Service) status() *localv1.Status {
 	}
 	status.Version = s.config.Version
 	status.WantedUp = s.state.up
-	if s.state.owner != nil {
-		status.OwnerUid = proto.Uint32(*s.state.owner)
+	if s.state.owner != nil && s.state.owner.SID == "" {
+		status.OwnerUid = proto.Uint32(s.state.owner.UID)
 	}
 	if p := s.state.profile; p != nil {
 		status.Url, status.User = p.URL.Redacted(), p.User
@@ -202,6 +202,6 @@ func (s *Service) stateWithoutTunnel() localv1.State {
 }
 
 // logOwner logs a change of who may operate, which is worth a line.
-func (s *Service) logOwner(user string, owner uint32) {
-	s.config.Logger.Info("signed in", slog.String("user", user), slog.Uint64("owner", uint64(owner)))
+func (s *Service) logOwner(user string, owner localapi.User) {
+	s.config.Logger.Info("signed in", slog.String("user", user), slog.String("owner", owner.String()))
 }

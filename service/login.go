@@ -75,22 +75,23 @@ func (s *Service) Logout(ctx context.Context, _ *localv1.LogoutRequest) (*localv
 }
 
 // ownerOf is the user who may operate the tunnel after this login.
-func (s *Service) ownerOf(ctx context.Context, in *localv1.LoginRequest) (uint32, error) {
+func (s *Service) ownerOf(ctx context.Context, in *localv1.LoginRequest) (localapi.User, error) {
 	caller, ok := localapi.CallerFrom(ctx)
 	if !ok {
-		return 0, errors.New("sign in: the caller is unknown")
+		return localapi.User{}, errors.New("sign in: the caller is unknown")
 	}
-	if in.OwnerUid == nil || in.GetOwnerUid() == caller.UID {
-		return caller.UID, nil
+	// On Windows the tunnel is the caller's: an elevated process keeps its user.
+	if in.OwnerUid == nil || caller.SID != "" || in.GetOwnerUid() == caller.UID {
+		return caller.User(), nil
 	}
 	if !s.rule().Privileged(caller) {
-		return 0, &localapi.Error{
+		return localapi.User{}, &localapi.Error{
 			Code:   localapi.CodePermission,
 			Cause:  fmt.Sprintf("sign in: uid %d may not hand the tunnel to uid %d", caller.UID, in.GetOwnerUid()),
 			Remedy: "run the same command with sudo",
 		}
 	}
-	return in.GetOwnerUid(), nil
+	return localapi.User{UID: in.GetOwnerUid()}, nil
 }
 
 func notPrintable(r rune) bool { return r <= ' ' || r >= 0x7f }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
-	"os"
 	"sync"
 
 	"github.com/causewayhq/causeway/client"
@@ -40,7 +39,8 @@ type Config struct {
 type Service struct {
 	localv1.DRPCLocalUnimplementedServer
 	config Config
-	os     netcfg.OS // from the start on
+	os     netcfg.OS     // from the start on
+	user   localapi.User // that the daemon runs as, from the start on
 
 	// changed is woken when a status may have changed, wants when the user
 	// wants something else.
@@ -65,6 +65,10 @@ func New(config Config) *Service { return &Service{config: config} }
 // Run starts the daemon step by step and keeps it until the context ends; then
 // the tunnel is taken down and the host is as it was. Its error is an *Error.
 func (s *Service) Run(ctx context.Context) error {
+	var err error
+	if s.user, err = localapi.CurrentUser(); err != nil {
+		return fail(FailurePrivilege, "", "%w", err)
+	}
 	dir, err := OpenStateDir(s.config.StateDir)
 	if err != nil {
 		return err
@@ -164,12 +168,12 @@ func (s *Service) notify(text string) {
 // rule is who may call; the owner is asked for at each call.
 func (s *Service) rule() localapi.Rule {
 	return localapi.Rule{
-		DaemonUID: uint32(os.Geteuid()),
-		Owner: func() (uint32, bool) {
+		Daemon: s.user,
+		Owner: func() (localapi.User, bool) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if s.state.owner == nil {
-				return 0, false
+				return localapi.User{}, false
 			}
 			return *s.state.owner, true
 		},

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/causewayhq/causeway/client"
+	"github.com/causewayhq/causeway/localapi"
 )
 
 const (
@@ -40,7 +41,7 @@ func (p Profile) sameUser(other Profile) bool {
 // without root.
 type state struct {
 	profile *Profile
-	owner   *uint32
+	owner   *localapi.User
 	up      bool
 }
 
@@ -49,6 +50,7 @@ type storedState struct {
 	Version  int            `json:"version"`
 	Profile  *storedProfile `json:"profile,omitempty"`
 	OwnerUID *uint32        `json:"owner_uid,omitempty"`
+	OwnerSID string         `json:"owner_sid,omitempty"` // on Windows, instead of the uid
 	WantedUp bool           `json:"wanted_up"`
 }
 
@@ -111,7 +113,13 @@ func decodeState(data []byte) (state, error) {
 	if err := decoder.Decode(&stored); err != nil {
 		return state{}, err
 	}
-	loaded := state{owner: stored.OwnerUID, up: stored.WantedUp}
+	loaded := state{up: stored.WantedUp}
+	switch {
+	case stored.OwnerSID != "":
+		loaded.owner = &localapi.User{SID: stored.OwnerSID}
+	case stored.OwnerUID != nil:
+		loaded.owner = &localapi.User{UID: *stored.OwnerUID}
+	}
 	if stored.Profile == nil {
 		return loaded, nil
 	}
@@ -128,7 +136,12 @@ func decodeState(data []byte) (state, error) {
 }
 
 func encodeState(s state) ([]byte, error) {
-	stored := storedState{Version: stateVersion, OwnerUID: s.owner, WantedUp: s.up}
+	stored := storedState{Version: stateVersion, WantedUp: s.up}
+	if s.owner != nil && s.owner.SID != "" {
+		stored.OwnerSID = s.owner.SID
+	} else if s.owner != nil {
+		stored.OwnerUID = &s.owner.UID
+	}
 	if p := s.profile; p != nil {
 		stored.Profile = &storedProfile{URL: p.URL.String(), Token: string(p.Token), User: p.User, UserID: p.UserID}
 	}

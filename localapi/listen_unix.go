@@ -1,6 +1,9 @@
+//go:build unix
+
 package localapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,9 +13,6 @@ import (
 	"syscall"
 	"time"
 )
-
-// ErrServed means that another process answers on the socket.
-var ErrServed = errors.New("another process already serves it")
 
 const (
 	// maxSocketPath is the smallest sun_path among our systems (macOS: 104
@@ -52,6 +52,34 @@ func Listen(path string) (net.Listener, error) {
 	}
 	return listener, nil
 }
+
+// dialLocal connects to the socket.
+func dialLocal(ctx context.Context, path string) (net.Conn, error) {
+	var dialer net.Dialer
+	return dialer.DialContext(ctx, "unix", path)
+}
+
+// hungUp tells an error that only says that the other end has gone.
+func hungUp(error) bool { return false }
+
+// trustServer refuses a server that is neither root's nor the caller's own.
+func trustServer(conn net.Conn, path string) error {
+	server, err := peer(conn)
+	if err != nil {
+		return fmt.Errorf("connect to %s: %w", path, err)
+	}
+	if own := os.Geteuid(); server.UID != 0 && int(server.UID) != own {
+		return &Error{
+			Code:   CodePermission,
+			Cause:  fmt.Sprintf("connect to %s: it is served by uid %d, which is neither root nor you", path, server.UID),
+			Remedy: findServer,
+		}
+	}
+	return nil
+}
+
+// CurrentUser is the user that this process runs as.
+func CurrentUser() (User, error) { return User{UID: uint32(os.Geteuid())}, nil }
 
 func removeStale(path string) error {
 	info, err := os.Lstat(path)
