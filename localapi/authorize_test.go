@@ -37,7 +37,7 @@ func TestRule(t *testing.T) {
 				t.Fatalf("Authorize() = %v", err)
 			}
 			var denied *Error
-			if err != nil && (!errors.As(err, &denied) || denied.Code != CodePermission || !strings.Contains(denied.Remedy, "sudo")) {
+			if err != nil && (!errors.As(err, &denied) || denied.Code != CodePermission || !strings.Contains(denied.Remedy, runAsRoot)) {
 				t.Errorf("error %#v", err)
 			}
 		})

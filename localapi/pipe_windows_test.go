@@ -85,6 +85,9 @@ func TestCallerIsOurselves(t *testing.T) {
 // TestSecondServer: whoever comes second is refused, also with a list of access
 // rights that would let it in.
 func TestSecondServer(t *testing.T) {
+	if wine() {
+		t.Skip("Wine makes a second first instance of a pipe (it ignores FILE_CREATE)")
+	}
 	path := testPath(t)
 	listener := listenTest(t, path)
 	defer listener.Close()
