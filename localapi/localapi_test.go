@@ -15,7 +15,10 @@ import (
 	"github.com/causewayhq/causeway/proto/localv1"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// On Windows the pipes' package keeps one goroutine for as long as the process lives.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Microsoft/go-winio.ioCompletionProcessor"))
+}
 
 // fake answers the calls that the tests make.
 type fake struct {
