@@ -1,41 +1,85 @@
 package tun
 
 import (
-	"errors"
+	"runtime"
+	"sync"
+	"time"
 
 	wgtun "github.com/tailscale/wireguard-go/tun"
 	"golang.org/x/sys/windows"
+	"golang.zx2c4.com/wintun"
+	"golang.zx2c4.com/wireguard/windows/tunnel/winipcfg"
 )
 
-// adapterGUID is Causeway's own and fixed, so that Windows recognises the
+// AdapterGUID is Causeway's own and fixed, so that Windows recognises the
 // adapter after a restart and keeps its network profile instead of inventing
-// "Network 2", "Network 3" and so on.
-var adapterGUID = windows.GUID{
+// "Network 2", "Network 3" and so on. It is also the mark by which an adapter, and
+// what the registry has on it, is known to be ours.
+var AdapterGUID = windows.GUID{
 	Data1: 0x5d1f6c1e, Data2: 0x83a7, Data3: 0x4b0e,
 	Data4: [8]byte{0x9c, 0x44, 0x2e, 0xd7, 0x60, 0xb1, 0x15, 0xfa},
 }
 
-// Open creates the Wintun adapter name with the given MTU, in bytes.
+// tunnelType is the kind of adapter as Windows shows it: "Causeway Tunnel".
+const tunnelType = "Causeway"
+
+// opening serialises Open: the library and the kind of adapter are globals.
+var opening sync.Mutex
+
+// Open creates the Wintun adapter name with the given MTU, in bytes. While
+// Windows starts it tries again for up to five minutes, see atBoot; a daemon that
+// is told to stop meanwhile ends by its own shutdown guard.
 func Open(name string, mtu int) (Device, error) {
-	if name == "" || len(name) > 127 {
-		return nil, &Error{
-			Kind: ErrBadName, Name: name, Cause: "the adapter name must have 1 to 127 characters",
-			Remedy: "choose a short name, for example Causeway",
-		}
+	if err := checkWintunName(name); err != nil {
+		return nil, err
 	}
 	if err := checkMTU(name, mtu); err != nil {
 		return nil, err
 	}
-	device, err := wgtun.CreateTUNWithRequestedGUID(name, &adapterGUID, mtu)
-	switch {
-	case err == nil:
-		return device, nil
-	case errors.Is(err, windows.ERROR_ACCESS_DENIED):
-		return nil, &Error{Kind: ErrNoPermission, Name: name, Err: err, Cause: "only administrators may create an adapter", Remedy: "run as the system service"}
-	case errors.Is(err, windows.ERROR_ALREADY_EXISTS) || errors.Is(err, windows.ERROR_OBJECT_ALREADY_EXISTS):
-		return nil, &Error{Kind: ErrNameTaken, Name: name, Err: err, Cause: "an adapter of this name exists", Remedy: "stop the program that owns it or choose another name"}
-	case errors.Is(err, windows.ERROR_MOD_NOT_FOUND) || errors.Is(err, windows.ERROR_FILE_NOT_FOUND):
-		return nil, &Error{Kind: ErrNoDevice, Name: name, Err: err, Cause: "wintun.dll is missing beside the program", Remedy: "install Causeway again"}
+	opening.Lock()
+	defer opening.Unlock()
+	uptime, start := windows.DurationSinceBoot(), time.Now()
+	for attempt := 1; ; attempt++ {
+		device, err := open(name, mtu)
+		if err == nil {
+			return device, nil
+		}
+		wait, again := atBoot.wait(attempt, uptime, time.Since(start), err)
+		if !again {
+			return nil, err
+		}
+		time.Sleep(wait)
 	}
-	return nil, &Error{Kind: ErrFailed, Name: name, Err: err, Cause: "Windows refused to create the adapter", Remedy: "see the system's error"}
+}
+
+// open makes one attempt, and a second one if an adapter of ours was in the way.
+func open(name string, mtu int) (Device, *Error) {
+	path, err := libraryPath()
+	if err == nil {
+		err = loadLibrary(path, wintunSums[runtime.GOARCH])
+	}
+	if err != nil {
+		return nil, diagnoseLibrary(name, path, err)
+	}
+	wgtun.WintunTunnelType = tunnelType
+	device, err := wgtun.CreateTUNWithRequestedGUID(name, &AdapterGUID, mtu)
+	if taken(err) && closeOwn(name) {
+		device, err = wgtun.CreateTUNWithRequestedGUID(name, &AdapterGUID, mtu)
+	}
+	if err != nil {
+		return nil, diagnoseAdapter(name, err)
+	}
+	return device, nil
+}
+
+// closeOwn releases an adapter that a killed process of ours left, and says
+// whether there was one. Only the GUID proves that it is ours, never its kind.
+func closeOwn(name string) bool {
+	adapter, err := wintun.OpenAdapter(name)
+	if err != nil {
+		return false
+	}
+	guid, err := winipcfg.LUID(adapter.LUID()).GUID()
+	own := err == nil && *guid == AdapterGUID
+	return adapter.Close() == nil && own
 }
