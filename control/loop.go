@@ -90,8 +90,13 @@ type Loop struct {
 	state   *workspace.State
 }
 
+// ErrHandover is the cause of a context's end after which another loop goes on
+// with the same resume token: the control plane is not told that we leave, so
+// that no peer drops us.
+var ErrHandover = errors.New("handed over to the next process")
+
 // Run dials, and dials again, until the context ends; it returns the
-// context's error, after a graceful disconnect.
+// context's error, after a graceful disconnect unless it hands over.
 func (l *Loop) Run(ctx context.Context) error {
 	l.init()
 	defer l.first.settle(nil)

@@ -81,7 +81,7 @@ func (s *session) live(ctx, connCtx context.Context) (websocket.StatusCode, erro
 				return websocket.StatusNormalClosure, errMute
 			}
 		case <-ctx.Done():
-			if !coordination.disconnect(graceful) {
+			if errors.Is(context.Cause(ctx), ErrHandover) || !coordination.disconnect(graceful) {
 				s.conn.shut()
 			}
 			return websocket.StatusNormalClosure, ctx.Err()

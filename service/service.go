@@ -18,7 +18,8 @@ import (
 // Verify asks the deployment who the token belongs to.
 type Verify func(ctx context.Context, access *url.URL, token client.Token) (client.User, error)
 
-// Config is what the daemon is made of. All but Preflight is required.
+// Config is what the daemon is made of. All but Preflight, Release and Opened
+// is required.
 type Config struct {
 	Logger   *slog.Logger
 	StateDir string
@@ -31,6 +32,12 @@ type Config struct {
 	// Preflight finds out that a tunnel could run here, before anything is
 	// promised; its error is the start's.
 	Preflight func() error
+	// Release lets the TUN device go that is kept for the next tunnel or
+	// process: nobody wants one. Nil: none is kept.
+	Release func()
+	// Opened is closed when a device has been opened for the first time. Nil:
+	// the start waits for none.
+	Opened <-chan struct{}
 	// LookupEnv is os.LookupEnv.
 	LookupEnv func(string) (string, bool)
 }
@@ -63,7 +70,9 @@ type Service struct {
 func New(config Config) *Service { return &Service{config: config} }
 
 // Run starts the daemon step by step and keeps it until the context ends; then
-// the tunnel is taken down and the host is as it was. Its error is an *Error.
+// the tunnel is taken down and the host is as it was. A context that ends with
+// tunnel.ErrHandover leaves all of it for the next process. The error is an
+// *Error.
 func (s *Service) Run(ctx context.Context) error {
 	var err error
 	if s.user, err = localapi.CurrentUser(); err != nil {
@@ -118,7 +127,15 @@ func (s *Service) prepareHost(ctx context.Context) error {
 	if err := s.os.Cleanup(ctx); err != nil {
 		return errors.Join(fail(FailureNetwork, "run: causewayd cleanup", "undo what an earlier daemon left: %w", err), s.os.Close())
 	}
+	s.release()
 	return nil
+}
+
+// release lets a kept device go. What the host says of it has gone before.
+func (s *Service) release() {
+	if s.config.Release != nil {
+		s.config.Release()
+	}
 }
 
 // serve runs the supervisor and the local API until the context ends.
@@ -135,7 +152,9 @@ func (s *Service) serve(ctx context.Context, listener net.Listener) error {
 		stop()
 		apiEnded <- err
 	}()
-	s.notify("READY=1")
+	var telling sync.WaitGroup
+	telling.Go(func() { s.tellReady(ctx) })
+	telling.Go(func() { s.keepWatchdog(ctx) })
 	s.config.Logger.Info("daemon started", slog.String("socket", s.config.Socket), slog.String("version", s.config.Version))
 	// Said at once, while the tunnel is still being taken down, and said for
 	// certain: the function may not have begun when the supervisor is done.
@@ -146,6 +165,7 @@ func (s *Service) serve(ctx context.Context, listener net.Listener) error {
 	})
 	s.supervise(ctx)
 	<-said
+	telling.Wait()
 	stopAPI()
 	if err := <-apiEnded; err != nil {
 		return fail(FailureLocalAPI, "restart causewayd", "serve local API: %w", err)
@@ -155,7 +175,7 @@ func (s *Service) serve(ctx context.Context, listener net.Listener) error {
 	if s.residue != nil {
 		return fail(FailureNetwork, s.residue.GetRemedy(), "%s", s.residue.GetCause())
 	}
-	s.config.Logger.Info("daemon stopped")
+	s.config.Logger.Info("daemon stopped", slog.Bool("handover", handedOver(ctx)))
 	return nil
 }
 

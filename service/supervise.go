@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/causewayhq/causeway/proto/localv1"
+	"github.com/causewayhq/causeway/tunnel"
 )
 
 // A tunnel that fails is tried again after firstPause, then twice as long each
@@ -20,14 +21,23 @@ const (
 	steady     = time.Minute
 )
 
+// handedOver says that the context ended for the next process to go on.
+func handedOver(ctx context.Context) bool { return errors.Is(context.Cause(ctx), tunnel.ErrHandover) }
+
 // supervise runs a tunnel whenever the user wants one, until the context ends
-// and the tunnel has gone.
+// and the tunnel has gone, with its device unless the next process takes it.
 func (s *Service) supervise(ctx context.Context) {
+	defer func() {
+		if !handedOver(ctx) {
+			s.release()
+		}
+	}()
 	wait := firstPause
 	for ctx.Err() == nil {
 		wants := s.wants.next()
 		profile, number := s.wanted()
 		if profile == nil {
+			s.release()
 			s.settleAt(number, nil)
 			sleep(ctx, wants, 0)
 			continue
@@ -79,15 +89,15 @@ func (s *Service) goesOn(number uint64) {
 // runTunnel runs one tunnel until the user wants something else or the context
 // ends, which is nil, or until it fails. The tunnel has gone when it returns.
 func (s *Service) runTunnel(ctx context.Context, profile Profile, number uint64, wants <-chan struct{}) error {
-	tunnel := s.config.NewTunnel(profile, s.os)
+	running := s.config.NewTunnel(profile, s.os)
 	runCtx, stop := context.WithCancel(ctx)
 	defer stop()
-	changed := tunnel.Changed()
+	changed := running.Changed()
 	ended := make(chan error, 1)
-	go func() { ended <- tunnel.Run(runCtx) }()
+	go func() { ended <- running.Run(runCtx) }()
 
 	s.mu.Lock()
-	s.tunnel, s.settled, s.trouble, s.residue = tunnel, number, nil, nil
+	s.tunnel, s.settled, s.trouble, s.residue = running, number, nil, nil
 	s.mu.Unlock()
 	s.changed.wake()
 	defer func() {
@@ -99,7 +109,7 @@ func (s *Service) runTunnel(ctx context.Context, profile Profile, number uint64,
 	for {
 		select {
 		case <-changed:
-			changed = tunnel.Changed()
+			changed = running.Changed()
 			s.changed.wake()
 			continue
 		case err := <-ended:
@@ -121,7 +131,7 @@ func (s *Service) runTunnel(ctx context.Context, profile Profile, number uint64,
 			}
 			if now != nil && now.sameUser(profile) {
 				profile, number = *now, asked
-				tunnel.SetToken(now.Token)
+				running.SetToken(now.Token)
 				s.goesOn(number)
 				continue
 			}

@@ -24,6 +24,10 @@ import (
 // hostTimeout bounds one visit to the operating system's configuration.
 const hostTimeout = 15 * time.Second
 
+// leaveTimeout bounds the last one, so that the process ends by itself before a
+// service manager ends it (15 s in our unit for systemd).
+const leaveTimeout = 8 * time.Second
+
 // Run is the whole life of the tunnel, in the order in which it comes up: the
 // kept state, the device, the data plane, the host's configuration, and then
 // the control loop. When the context ends, everything is taken away again in
@@ -43,25 +47,64 @@ func (t *Tunnel) Run(ctx context.Context) (err error) {
 	web := httpClient(t.config.Profile.TLS, t.addresses)
 	defer web.CloseIdleConnections()
 	for {
-		err := t.assemble(ctx, disk, web)
+		began := time.Now()
+		left, err := t.assemble(ctx, disk, web)
 		var anew *reassembly
 		switch {
-		case errors.As(err, &anew) && ctx.Err() == nil:
-			// What was left on the host, if anything, is the next one's to take away.
+		case ctx.Err() == nil && errors.As(err, &anew):
+			// What is on the host is brought to the next one's wishes.
 			t.log.Info("tunnel is made anew", slog.String("reason", err.Error()))
 			t.mu.Lock()
 			t.adopt(anew.got)
 			t.mu.Unlock()
-		case ctx.Err() != nil:
-			if errors.Is(err, ErrHost) {
-				return err
-			}
-			return nil
-		default:
-			return err
+			continue
+		case ctx.Err() == nil && errors.Is(err, errDeviceLost) && time.Since(began) >= lostPause:
+			t.log.Warn("tunnel is made anew", slog.String("reason", err.Error()))
+			continue
 		}
+		if !left { // no session did; an earlier process may have left something
+			err = errors.Join(err, t.leave(ctx, t.config.OS.Cleanup))
+		}
+		if ctx.Err() != nil && !errors.Is(err, ErrHost) {
+			return nil
+		}
+		return err
 	}
 }
+
+// errDeviceLost ends a data plane whose interface was taken away: another is
+// made, on a new device, and what stands on the host is brought over to it.
+var errDeviceLost = errors.New("TUN device was taken away")
+
+// lostPause is how long a data plane must have lived to be replaced at once
+// when its device is taken away; whoever does that again and again is met with
+// the service's growing pauses.
+const lostPause = 5 * time.Second
+
+// leave takes away what was put on the host, also by an earlier process, and
+// says with ErrHost what is left. When the next process takes over it leaves
+// everything as it is.
+func (t *Tunnel) leave(ctx context.Context, clean func(context.Context) error) error {
+	if handedOver(ctx) {
+		t.log.Info("host is left as it is for the next process")
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	defer cancel()
+	if err := clean(ctx); err != nil {
+		t.log.Error("host not fully put back", slog.String("error", err.Error()))
+		return fmt.Errorf("%w: %w", ErrHost, err)
+	}
+	return nil
+}
+
+// empty takes away what this process put on the host, and then whatever else is
+// ours.
+func (t *Tunnel) empty(ctx context.Context) error {
+	return errors.Join(t.config.OS.Apply(ctx, netcfg.Config{}), t.config.OS.Cleanup(ctx))
+}
+
+func handedOver(ctx context.Context) bool { return errors.Is(context.Cause(ctx), ErrHandover) }
 
 // open reads what an earlier process left, or starts afresh.
 func (t *Tunnel) open() (store, error) {
@@ -90,22 +133,23 @@ func (t *Tunnel) open() (store, error) {
 	return disk, nil
 }
 
-// assemble opens the device and runs one data plane on it.
-func (t *Tunnel) assemble(ctx context.Context, disk store, web *http.Client) error {
+// assemble opens the device and runs one data plane on it. It also says whether
+// the host has been left as it should be.
+func (t *Tunnel) assemble(ctx context.Context, disk store, web *http.Client) (left bool, err error) {
 	device, err := t.config.OpenDevice(t.config.Interface, MTU)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDevice, err)
+		return false, fmt.Errorf("%w: %w", ErrDevice, err)
 	}
 	name, err := device.Name()
 	if err != nil {
 		device.Close()
-		return fmt.Errorf("%w: ask for its name: %w", ErrDevice, err)
+		return false, fmt.Errorf("%w: ask for its name: %w", ErrDevice, err)
 	}
 	asked := false
 	if t.kept().Suffix == "" {
 		if err := t.bootstrap(ctx, web); err != nil {
 			device.Close()
-			return err
+			return false, err
 		}
 		asked = true
 	}
@@ -121,7 +165,7 @@ func (t *Tunnel) assemble(ctx context.Context, disk store, web *http.Client) err
 		began: func() { s.signal(s.began) },
 	})
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrEngine, err)
+		return false, fmt.Errorf("%w: %w", ErrEngine, err)
 	}
 	s.engine, s.answers = engine, answers
 	t.addresses.onChange(func() { s.signal(s.dirty) })
@@ -158,7 +202,10 @@ func (s *session) signal(to chan struct{}) {
 	}
 }
 
-func (s *session) run(ctx context.Context, device tun.Device, kept saved) error {
+// fragile is a device that tells when the system has taken it away.
+type fragile interface{ Lost() <-chan struct{} }
+
+func (s *session) run(outer context.Context, device tun.Device, kept saved) (left bool, err error) {
 	t := s.tunnel
 	defer device.Close() // the engine has closed it; a fake one may not have
 	s.teller = newTeller(t.config.Telemetry, t.log, t.config.Version, kept.ClientID)
@@ -169,14 +216,14 @@ func (s *session) run(ctx context.Context, device tun.Device, kept saved) error 
 	t.mu.Unlock()
 	t.setKick(s.kick)
 	s.resume(kept)
-	s.apply(ctx)
+	s.apply(outer)
 
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(outer)
+	defer cancel(nil)
 	var group sync.WaitGroup
-	failed := make(chan error, 1)
 	// The loop ends last of all, so that what is over can still be told.
-	loopCtx, stopLoop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopLoop()
+	loopCtx, stopLoop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stopLoop(nil)
 	group.Go(func() { _ = s.loop.Run(loopCtx) })
 	group.Go(func() { s.watchHost(ctx) })
 	group.Go(func() { s.rebind(ctx) })
@@ -188,24 +235,49 @@ func (s *session) run(ctx context.Context, device tun.Device, kept saved) error 
 	group.Go(func() { s.keepSaved(ctx) })
 	group.Go(func() {
 		if err := s.refresh(ctx); err != nil {
-			failed <- err
-			cancel()
+			cancel(err)
 		}
 	})
+	if mayGo, ok := device.(fragile); ok {
+		group.Go(func() {
+			select {
+			case <-mayGo.Lost():
+				cancel(errDeviceLost)
+			case <-ctx.Done():
+			}
+		})
+	}
 	<-ctx.Done()
-	cancel()
+	why := context.Cause(ctx)
 	s.teller.close(t.surroundings)
-	stopLoop()
+	if errors.Is(why, ErrHandover) || errors.Is(why, errDeviceLost) {
+		stopLoop(ErrHandover)
+	} else {
+		stopLoop(nil)
+	}
 	t.note(func(f *facts) { f.phase = phaseStopping })
 	group.Wait()
-	left := s.shutdown()
-	select {
-	case err := <-failed:
-		t.note(func(f *facts) { *f = begun() })
-		return errors.Join(err, left)
-	default:
-		return left
+	if outer.Err() != nil {
+		return true, s.shutdown(func() error { return t.leave(outer, t.empty) })
 	}
+	t.note(func(f *facts) { *f = begun() })
+	if s.ofAnother(why) {
+		return true, errors.Join(why, s.shutdown(func() error { return t.leave(outer, t.empty) }))
+	}
+	// The next data plane takes over the host as it is.
+	return false, errors.Join(why, s.shutdown(func() error { return nil }))
+}
+
+// ofAnother says that the data plane ends because we have become another user,
+// for whom nothing may be left.
+func (s *session) ofAnother(why error) bool {
+	var anew *reassembly
+	if !errors.As(why, &anew) {
+		return false
+	}
+	s.tunnel.mu.Lock()
+	defer s.tunnel.mu.Unlock()
+	return s.tunnel.saved.ofAnother(anew.got.user)
 }
 
 // resume gives the data plane what an earlier process knew, so that its
@@ -218,20 +290,13 @@ func (s *session) resume(kept saved) {
 	s.engine.Handshake(kept.Active)
 }
 
-// shutdown takes away what was put on the host, while the device is still
-// there to be named, and then the device itself. Its error is ErrHost and says
-// what is left.
-func (s *session) shutdown() error {
+// shutdown ends the data plane. It leaves the host while the device is still
+// there to be named; its error is that of leave.
+func (s *session) shutdown(leave func() error) error {
 	t := s.tunnel
 	s.collect()
 	_ = s.save() // said and shown by itself
-	ctx, cancel := context.WithTimeout(context.Background(), hostTimeout)
-	defer cancel()
-	var left error
-	if err := errors.Join(t.config.OS.Apply(ctx, netcfg.Config{}), t.config.OS.Cleanup(ctx)); err != nil {
-		left = fmt.Errorf("%w: %w", ErrHost, err)
-		t.log.Error("host not fully put back", slog.String("error", err.Error()))
-	}
+	left := leave()
 	t.mu.Lock()
 	t.live = nil
 	t.notify()

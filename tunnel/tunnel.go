@@ -90,6 +90,10 @@ type Config struct {
 	Version string
 }
 
+// ErrHandover is the cause of a context's end that hands everything over to the
+// next process: the host is left as it is, and peers are not told.
+var ErrHandover = control.ErrHandover
+
 // Errors of Run, beside the context's. The service makes exit codes of them.
 var (
 	// ErrStateDir is wrapped when the state directory cannot be used.

@@ -345,7 +345,7 @@ func TestEndWhileNothingIsKnown(t *testing.T) {
 	if err := r.stop(); err != nil {
 		t.Errorf("Run ended with %v", err)
 	}
-	if got := strings.Join(r.order.list, ", "); got != "device opened, device closed" {
+	if got := strings.Join(r.order.list, ", "); got != "device opened, device closed, host cleaned" {
 		t.Errorf("order %q", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -16,16 +17,42 @@ import (
 	"github.com/causewayhq/causeway/config"
 	"github.com/causewayhq/causeway/internal/version"
 	"github.com/causewayhq/causeway/service"
+	"github.com/causewayhq/causeway/tunnel"
 )
 
 // exitUsage is for a command line that is wrong.
 const exitUsage = 2
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal(context.Background())
 	code := execute(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
+}
+
+// untilSignal is a context that a signal ends: SIGTERM and an interrupt with no
+// cause of their own, those of the handover with tunnel.ErrHandover.
+func untilSignal(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, append(handoverSignals, os.Interrupt, syscall.SIGTERM)...)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case got := <-signals:
+			if slices.Contains(handoverSignals, got) {
+				cancel(tunnel.ErrHandover)
+			}
+			cancel(nil)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel(nil)
+		<-watched
+	}
 }
 
 // ranError marks an error of a command that did run; others are about the

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +22,10 @@ import (
 func runCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use: "run", Short: "Run the daemon in the foreground", Args: cobra.NoArgs,
-		Long: "Run the daemon in the foreground. SIGTERM ends it; SIGUSR1 makes it write the stacks of all goroutines to standard error.",
+		Long: `Run the daemon in the foreground. SIGTERM ends it and puts the host back.
+SIGUSR2 ends it for another to go on: routes, addresses, names and, where the
+service manager has a descriptor store, the interface stay as they are.
+SIGUSR1 makes it write the stacks of all goroutines to standard error.`,
 	}
 	load := settings(command)
 	command.RunE = ran(func(cmd *cobra.Command) error {
@@ -42,15 +46,28 @@ func runCommand() *cobra.Command {
 
 func newService(options config.Daemon) *service.Service {
 	logger := newLogger(options)
+	devices := newDevices(logger)
+	opened := make(chan struct{})
+	var once sync.Once
 	return service.New(service.Config{
 		Logger:    logger,
 		StateDir:  options.StateDir,
 		Socket:    options.Socket,
 		Version:   version.Version,
 		OpenOS:    func() (netcfg.OS, error) { return newOS(options.StateDir, logger) },
-		Preflight: func() error { return tryDevice(options.Interface) },
+		Preflight: func() error { return diagnosed(devices.Check(options.Interface, tunnel.MTU)) },
+		Release:   devices.Release,
+		Opened:    opened,
 		NewTunnel: service.RealTunnels(tunnel.Config{
-			Logger: logger, StateDir: options.StateDir, Interface: options.Interface, OpenDevice: openDevice,
+			Logger: logger, StateDir: options.StateDir, Interface: options.Interface,
+			OpenDevice: func(name string, mtu int) (tun.Device, error) {
+				device, err := devices.Open(name, mtu)
+				if err != nil {
+					return nil, diagnosed(err)
+				}
+				once.Do(func() { close(opened) })
+				return device, nil
+			},
 			Telemetry: options.Telemetry, Version: version.Version,
 		}),
 		Verify: func(ctx context.Context, access *url.URL, token client.Token) (client.User, error) {
@@ -68,31 +85,27 @@ func newLogger(options config.Daemon) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, handler))
 }
 
-// openDevice opens the TUN device; its errors carry their remedy.
-func openDevice(name string, mtu int) (tun.Device, error) {
-	device, err := tun.Open(name, mtu)
-	if err == nil {
-		return device, nil
-	}
-	failed := &service.Error{Failure: service.FailureTUN, Err: err}
-	var diagnosed *tun.Error
-	if errors.As(err, &diagnosed) {
-		plain := *diagnosed
-		plain.Remedy = ""
-		failed.Remedy, failed.Err = diagnosed.Remedy, &plain
-	}
-	return nil, failed
+// devices is where TUN devices come from: the system, or the last process.
+type devices interface {
+	Open(name string, mtu int) (tun.Device, error)
+	// Check tells whether Open would succeed.
+	Check(name string, mtu int) error
+	// Release lets a device go that is kept for the next tunnel or process.
+	Release()
 }
 
-// tryDevice makes the TUN device and takes it away again: nothing short of
-// that tells whether the kernel will give one.
-func tryDevice(name string) error {
-	device, err := openDevice(name, tunnel.MTU)
-	if err != nil {
-		return err
+// diagnosed gives a device's error its exit code, and the remedy a place of its
+// own.
+func diagnosed(err error) error {
+	if err == nil {
+		return nil
 	}
-	if err := device.Close(); err != nil {
-		return &service.Error{Failure: service.FailureTUN, Err: err}
+	failed := &service.Error{Failure: service.FailureTUN, Err: err}
+	var known *tun.Error
+	if errors.As(err, &known) {
+		plain := *known
+		plain.Remedy = ""
+		failed.Remedy, failed.Err = known.Remedy, &plain
 	}
-	return nil
+	return failed
 }
