@@ -53,6 +53,10 @@ type session struct {
 	// path is where the last packet went: a UDP endpoint, or upstream's magic
 	// relay address with the region as port.
 	path atomic.Pointer[netip.AddrPort]
+	// measured is when the direct path was last measured while the relay was in
+	// use, in Unix nanoseconds, and carried the longest packet that got through,
+	// 0 if the path is not known to be too small.
+	measured, carried atomic.Int64
 	// contact is for the failover.
 	contact contact
 }
@@ -98,6 +102,9 @@ func (s *session) notePacket(now int64, path netip.AddrPort, bytes int, received
 	// A copy, so that the parameter itself stays off the heap.
 	changed := path
 	s.path.Store(&changed)
+	if path.Addr() != tailcfg.DerpMagicIPAddr {
+		s.carried.Store(0)
+	}
 	return true
 }
 

@@ -102,6 +102,8 @@ type Engine struct {
 	// failover watches the direct paths, relayed are its messages from peers.
 	failover *failover
 	relayed  chan relayedMessage
+	// sizing is for paths that are too small.
+	sizing sizing
 
 	// deviceGiven says that upstream closes the device, also when it fails.
 	deviceGiven bool
@@ -135,7 +137,7 @@ func New(config Config) (*Engine, error) {
 	e := &Engine{
 		config: config, logger: config.Logger, system: tsd.NewSystem(), waited: map[uuid.UUID]struct{}{},
 		upgrades: make(chan uuid.UUID, maxUpgrades), repeats: make(chan repeat, maxRepeats),
-		relayed: make(chan relayedMessage, maxRelayed),
+		relayed: make(chan relayedMessage, maxRelayed), sizing: newSizing(),
 	}
 	e.refusals, e.shaken, e.knocks = newRefusals(e.logger), make(chan struct{}, 1), make(chan key.NodePublic, maxKnocks)
 	e.relaysOnly.Store(config.DirectDisabled)
@@ -224,6 +226,7 @@ func (e *Engine) startUpstream() error {
 	if e.config.DeviceName != "" {
 		netmon.SetTailscaleInterfaceProps(e.config.DeviceName, 0)
 	}
+	e.probeFullSize()
 	bus := e.system.Bus.Get()
 	monitor, err := netmon.New(bus, logf)
 	if err != nil {

@@ -56,6 +56,12 @@ const (
 	askAgain = 500 * time.Millisecond
 	// maxAsks bounds those requests in one doubt.
 	maxAsks = 3
+	// checkEvery is how often a path that carries data is pinged without any
+	// doubt: a path that has become too small for our packets goes on carrying
+	// the small ones, which are most of the packets of a session.
+	checkEvery = 3 * time.Second
+	// firstPatience is how long a ping may take while nothing is known of the path.
+	firstPatience = time.Second
 	// maxWatched bounds the peers that wait to be watched.
 	maxWatched = 256
 )
@@ -74,6 +80,8 @@ type contact struct {
 	// echoed is when we sent the newest message that came back from the peer
 	// through the relay.
 	echoed atomic.Int64
+	// direct is when the last packet came directly.
+	direct atomic.Int64
 	// asked is when we last asked the peer to withdraw its endpoint; served is
 	// when we last did something that the peer asked for.
 	asked, served atomic.Int64
@@ -88,6 +96,7 @@ func (c *contact) heard(now int64, path netip.AddrPort) {
 		c.relayed.Store(now)
 		return
 	}
+	c.direct.Store(now)
 	c.settle()
 }
 
@@ -115,7 +124,9 @@ type sight struct {
 	direct                           bool
 	sent, unanswered, relayed        int64
 	ponged, echoed, asked, condemned int64
-	rtt                              time.Duration
+	// used is when data last went either way, heard when anything last came directly.
+	used, heard int64
+	rtt         time.Duration
 }
 
 func (s *session) sight(now time.Time) sight {
@@ -124,15 +135,16 @@ func (s *session) sight(now time.Time) sight {
 		now: now.UnixNano(), direct: path != nil && path.Addr() != tailcfg.DerpMagicIPAddr,
 		sent: s.sent.Load(), unanswered: c.unanswered.Load(), relayed: c.relayed.Load(),
 		ponged: c.ponged.Load(), echoed: c.echoed.Load(), asked: c.asked.Load(), condemned: c.condemned.Load(),
-		rtt: time.Duration(c.rtt.Load()),
+		used: s.used.Load(), heard: c.direct.Load(), rtt: time.Duration(c.rtt.Load()),
 	}
 }
 
 func (s sight) since(at int64) time.Duration { return time.Duration(s.now - at) }
 
-// doubtful says whether there is a reason to ask if the path still works.
-func (s sight) doubtful() bool {
-	if s.since(s.sent) > sentLately || s.since(s.ponged) < answerHolds {
+// doubtful says whether there is a reason to ask if the path still works, other
+// than one that was settled lately.
+func (s sight) doubtful(settled int64) bool {
+	if s.since(s.sent) > sentLately || s.since(settled) < answerHolds {
 		return false
 	}
 	return s.unanswered != 0 && s.since(s.unanswered) >= s.quiet() || s.relayed != 0 && s.since(s.relayed) < sentLately
@@ -155,35 +167,45 @@ type watch struct {
 	session *session
 	// doubted is when the doubt began, 0 if there is none.
 	doubted int64
-	// answered is the unanswered data of the last doubt that a ping settled.
-	answered int64
-	probes   int
+	// answered is the unanswered data of the last doubt that a ping settled, and
+	// settled when it did.
+	answered, settled int64
+	probes            int
 	// probed is the last ping, exhausted the last of those that are needed.
 	probed, exhausted int64
 	asks              int
+	// began is the first look, checked the last ping without a doubt.
+	began, checked int64
+	// given says that all paths were given up for this one.
+	given bool
 }
 
 // verdict is what to do about a path.
 type verdict struct {
 	// probe pings the peer directly, echo asks it through the relay, withdraw
-	// asks it to withdraw the endpoint that we send to, forget ends the watch.
-	probe, echo, withdraw, forget bool
+	// asks it to withdraw the endpoint that we send to, reset gives up all direct
+	// paths, forget ends the watch.
+	probe, echo, withdraw, reset, forget bool
 }
 
 // plan decides, given what is seen. It touches nothing but the watch itself.
 func (w *watch) plan(seen sight) verdict {
+	if w.began == 0 {
+		w.began = seen.now
+	}
 	switch {
 	case !seen.direct || seen.since(seen.sent) > forgetAfter:
 		return verdict{forget: true}
 	case w.doubted != 0 && seen.ponged >= w.doubted:
-		w.doubted, w.answered = 0, seen.unanswered
+		w.doubted, w.answered, w.settled = 0, seen.unanswered, seen.ponged
 		return verdict{}
-	case !seen.doubtful() || w.answered != 0 && w.answered == seen.unanswered && seen.since(seen.ponged) < silenceHolds:
+	case w.unproven(seen):
+	case !seen.doubtful(w.settled) || w.answered != 0 && w.answered == seen.unanswered && seen.since(w.settled) < silenceHolds:
 		w.doubted = 0
-		return verdict{}
+		return w.check(seen)
 	}
 	if w.doubted == 0 {
-		w.doubted, w.probes, w.asks = seen.now, 0, 0
+		w.doubted, w.probes, w.asks, w.given = seen.now, 0, 0, false
 	}
 	if w.probes < seen.needed() {
 		return w.probe(seen)
@@ -197,10 +219,32 @@ func (w *watch) plan(seen sight) verdict {
 		}
 		w.asks++
 		return verdict{withdraw: true}
+	case seen.heard >= w.doubted && !w.given:
+		// The peer is there, but does not speak our language.
+		w.given = true
+		return verdict{reset: true}
 	case seen.since(w.probed) < slowProbe:
 		return verdict{}
 	}
 	return w.probe(seen)
+}
+
+// check pings a path that carries data now and then.
+func (w *watch) check(seen sight) verdict {
+	if seen.since(seen.used) > sentLately || seen.since(max(seen.ponged, w.began, w.checked)) < checkEvery {
+		return verdict{}
+	}
+	w.checked = seen.now
+	return verdict{probe: true}
+}
+
+// unproven says that such a ping got no answer, whatever else comes.
+func (w *watch) unproven(seen sight) bool {
+	patience := max(probePatience, 2*seen.rtt)
+	if seen.rtt == 0 {
+		patience = firstPatience
+	}
+	return w.checked != 0 && seen.ponged < w.checked && seen.since(w.checked) >= patience && seen.since(seen.sent) <= sentLately
 }
 
 // probe asks for one more ping, and for an echo with some of them.
@@ -272,7 +316,7 @@ func (f *failover) look(watched map[*session]*watch) time.Duration {
 		next := w.plan(seen)
 		switch {
 		case next.forget:
-			if w.asks > 0 && !seen.direct {
+			if (w.asks > 0 || w.given) && !seen.direct {
 				session.contact.condemned.Store(seen.now)
 				f.logger.LogAttrs(context.Background(), slog.LevelInfo, "direct path is dead, the relay is used",
 					slog.String("peer", w.id.String()), slog.Int("pings", w.probes), slog.Duration("after", seen.since(w.doubted)))
@@ -300,13 +344,16 @@ func (e *Engine) carryOut(w watch, next verdict) {
 		return
 	}
 	if next.probe {
-		e.upstream.Ping(peer.node.Addresses[0].Addr(), tailcfg.PingDisco, 0, w.session.contact.pinged)
+		e.upstream.Ping(peer.node.Addresses[0].Addr(), tailcfg.PingDisco, e.pingSize(), w.session.contact.pinged)
 	}
 	if next.echo {
 		e.sendEcho(peer)
 	}
 	if next.withdraw {
 		e.askToWithdraw(peer, *path)
+	}
+	if next.reset {
+		e.resetPaths()
 	}
 }
 

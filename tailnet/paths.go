@@ -53,6 +53,9 @@ type PeerStatus struct {
 	RxBytes, TxBytes uint64
 	// Active says that a packet went either way in the last 45 seconds.
 	Active bool
+	// PathMTU is what the direct path carries, in bytes, if the relay is used
+	// because that is less than FullMTU; else 0.
+	PathMTU int
 	// Lost says that the control plane no longer vouches for it.
 	Lost bool
 }
@@ -124,6 +127,7 @@ func (e *Engine) Peer(id uuid.UUID) (PeerStatus, bool) {
 	status.LastHandshake, status.Setup = peer.session.lastHandshake(), time.Duration(peer.session.setup.Load())
 	since := time.Now().Add(-activeWindow).UnixNano()
 	status.Active = peer.session.sent.Load() > since || peer.session.received.Load() > since
+	status.PathMTU = int(peer.session.carried.Load())
 	if path := peer.session.path.Load(); path != nil {
 		if path.Addr() == tailcfg.DerpMagicIPAddr {
 			status.RelayRegion = int(path.Port())
@@ -174,6 +178,7 @@ func (e *Engine) keepAlive(ctx context.Context) {
 					e.nudge(peer)
 				}
 			}
+			e.measureRelayed(ctx, now)
 		}
 	}
 }

@@ -76,6 +76,9 @@ func (e *Engine) probeDirect(ctx context.Context, id uuid.UUID) {
 		}
 		e.upstream.Ping(peer.node.Addresses[0].Addr(), tailcfg.PingDisco, 0, func(*ipnstate.PingResult) {})
 	}
+	if peer := e.directory.peer(id); peer != nil {
+		e.measure(ctx, peer)
+	}
 }
 
 // relayed says that the last packet went through a relay.

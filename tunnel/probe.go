@@ -87,6 +87,8 @@ func (s *session) probe(ctx context.Context) {
 		}
 		s.tunnel.note(func(f *facts) { f.control.settled(time.Now()) })
 		active := s.collect()
+		small := s.tunnel.small(s.engine, active)
+		s.tunnel.note(func(f *facts) { f.small = small })
 		next := make(map[uuid.UUID]look, len(active))
 		changed := len(active) != len(looks)
 		var due []uuid.UUID

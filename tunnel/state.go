@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -68,6 +69,7 @@ const (
 	CodeHost        = "host-configuration"
 	CodeNames       = "names-not-resolved"
 	CodeLeftOut     = "names-left-out"
+	CodePathMTU     = "path-mtu"
 	CodeState       = "state-not-saved"
 	CodeStopped     = "tunnel-stopped"
 )
@@ -99,6 +101,7 @@ type facts struct {
 		err  error
 	}
 	leftOut []error // names that DNS cannot carry
+	small   []smallPath
 	saveErr error
 }
 
@@ -113,7 +116,7 @@ func (f facts) same(other facts) bool {
 		f.control.same(other.control) && f.relay.same(other.relay) &&
 		f.applied.done == other.applied.done && sameError(f.applied.err, other.applied.err) && sameError(f.trouble, other.trouble) &&
 		f.canary.done == other.canary.done && f.canary.ok == other.canary.ok && sameError(f.canary.err, other.canary.err) &&
-		len(f.leftOut) == len(other.leftOut) && sameError(f.saveErr, other.saveErr)
+		len(f.leftOut) == len(other.leftOut) && slices.Equal(f.small, other.small) && sameError(f.saveErr, other.saveErr)
 }
 
 // sameError compares what a user would read.
@@ -131,6 +134,9 @@ func (f facts) decide(now time.Time) (State, []Problem) {
 	}
 	if len(f.leftOut) > 0 {
 		problems = append(problems, leftOut(f.leftOut))
+	}
+	if len(f.small) > 0 {
+		problems = append(problems, tooSmall(f.small))
 	}
 	switch {
 	case f.phase == phaseStopping:

@@ -47,6 +47,7 @@ func TestDecide(t *testing.T) {
 		{"canary not yet", func(f *facts) { well(f); f.canary.done, f.canary.ok = false, false }, Starting, ""},
 		{"canary dead", func(f *facts) { well(f); f.canary.ok = false; f.canary.err = no }, Degraded, CodeNames},
 		{"name left out", func(f *facts) { well(f); f.leftOut = []error{no} }, Connected, CodeLeftOut},
+		{"a direct path is too small", func(f *facts) { well(f); f.small = []smallPath{{"main.myws", 1300}} }, Connected, CodePathMTU},
 		{"disk full", func(f *facts) { well(f); f.saveErr = no }, Degraded, CodeState},
 		{"stopping", func(f *facts) { well(f); f.phase = phaseStopping }, Stopping, ""},
 		{"ended by an error", func(f *facts) { f.fatal = no }, Failed, CodeStopped},
