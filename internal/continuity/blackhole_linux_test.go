@@ -36,15 +36,15 @@ func TestBlackhole(t *testing.T) {
 	h.healed(t)
 	healed := time.Now()
 	allowed := redial(0)
-	at, err := h.load.healthy(within(t, allowed.limit+30*time.Second), healed, 3*time.Second)
-	got := h.load.cost(began)
+	at, err := h.load.Healthy(within(t, allowed.limit+30*time.Second), healed, 3*time.Second)
+	got := h.load.Cost(began)
 	if err != nil {
-		t.Fatalf("not healthy again: %v\n%v\n%s", err, got, strings.Join(got.told, "\n"))
+		t.Fatalf("not healthy again: %v\n%v\n%s", err, got, strings.Join(got.Told, "\n"))
 	}
-	figure(t, "%.0f s without the control plane: %v, p99 quiet %s", healed.Sub(began).Seconds(), got, milliseconds(h.quiet))
+	figure(t, "%.0f s without the control plane: %v, p99 quiet %s", healed.Sub(began).Seconds(), got, rig.Milliseconds(h.quiet))
 	figure(t, "healthy %.2f s after its end, bound %v", at.Sub(healed).Seconds(), allowed)
-	if got.failed+got.wrong+got.broken > 0 {
-		t.Errorf("%v\n%s", got, strings.Join(got.told, "\n"))
+	if got.Failed+got.Wrong+got.Broken > 0 {
+		t.Errorf("%v\n%s", got, strings.Join(got.Told, "\n"))
 	}
 	if at.Sub(healed) > allowed.limit+reach {
 		t.Errorf("healthy after %v, the bound is %v", at.Sub(healed), allowed)

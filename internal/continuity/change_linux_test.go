@@ -19,7 +19,7 @@ func replaceAgent(t *testing.T, h *house) time.Time {
 	h.isCut = true
 	t.Cleanup(func() { h.healed(t) })
 	must(t, rig.Eventually(within(t, detect+dial), func() error {
-		if now := h.load.control(); now.Connected {
+		if now := h.load.Control(); now.Connected {
 			return fmt.Errorf("the control connection is not lost: %v", now)
 		}
 		return nil
@@ -38,8 +38,8 @@ func replaceAgent(t *testing.T, h *house) time.Time {
 // replaced wants one change of the name's address, in time, and the new agent
 // behind it.
 func replaced(t *testing.T, h *house, began, healed time.Time) {
-	var changes []event
-	for _, e := range h.load.since(began) {
+	var changes []rig.Event
+	for _, e := range h.load.Since(began) {
 		if e.Kind == "address" && e.Of == spareName {
 			changes = append(changes, e)
 		}
@@ -48,7 +48,7 @@ func replaced(t *testing.T, h *house, began, healed time.Time) {
 		t.Errorf("the address of %s changed %d times, want once: %v", spareName, len(changes), changes)
 		return
 	}
-	took := changes[0].time().Sub(healed)
+	took := changes[0].Time().Sub(healed)
 	limit := redial(0).limit + dial
 	figure(t, "%s has its new address %.2f s after the end of the cut, bound %.1f s = longest pause 10 + dial 1 + snapshot 1", spareName, took.Seconds(), limit.Seconds())
 	if took > limit+reach || took < 0 {

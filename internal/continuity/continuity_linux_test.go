@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/causewayhq/causeway/internal/rig"
 )
 
 // TestContinuity applies each fault to the running load: first with the direct
@@ -32,7 +34,7 @@ func TestContinuity(t *testing.T) {
 	})
 	must(t, h.away.blockUDP(t.Context()))
 	at := time.Now()
-	back, err := h.load.healthy(within(t, 2*(trust+dial)+10*time.Second), at, trust)
+	back, err := h.load.Healthy(within(t, 2*(trust+dial)+10*time.Second), at, trust)
 	must(t, err)
 	figure(t, "UDP blocked: flows go on over the relay after %.1f s", back.Sub(at).Seconds())
 	t.Run("Relayed", func(t *testing.T) {
@@ -53,26 +55,26 @@ func (h *house) measureQuiet(t *testing.T, duration time.Duration) {
 	t.Helper()
 	began := time.Now()
 	hold(t, duration)
-	got := h.load.cost(began)
-	h.quiet = got.p99
+	got := h.load.Cost(began)
+	h.quiet = got.P99
 	figure(t, "quiet for %.0f s: %v", duration.Seconds(), got)
-	if got.failed+got.wrong+got.broken > 0 {
-		t.Fatalf("the quiet load is not: %s", strings.Join(got.told, "\n"))
+	if got.Failed+got.Wrong+got.Broken > 0 {
+		t.Fatalf("the quiet load is not: %s", strings.Join(got.Told, "\n"))
 	}
 }
 
 // endure applies one fault and prints what it cost. Moves says whether the
 // flows can be silent for a while.
 func (h *house) endure(t *testing.T, f fault, limit func(time.Duration) bound, moves bool) {
-	_, err := h.load.healthy(within(t, 90*time.Second), time.Now(), time.Second)
+	_, err := h.load.Healthy(within(t, 90*time.Second), time.Now(), time.Second)
 	must(t, err)
 	began := time.Now()
 	healed := f.run(t, h)
 	allowed := limit(healed.Sub(began))
-	at, err := h.load.healthy(within(t, max(allowed.limit, f.settle)+30*time.Second), healed, f.settle)
-	got := h.load.cost(began)
+	at, err := h.load.Healthy(within(t, max(allowed.limit, f.settle)+30*time.Second), healed, f.settle)
+	got := h.load.Cost(began)
 	if err != nil {
-		t.Fatalf("not healthy again: %v\n%v\n%s", err, got, strings.Join(got.told, "\n"))
+		t.Fatalf("not healthy again: %v\n%v\n%s", err, got, strings.Join(got.Told, "\n"))
 	}
 	took := at.Sub(healed)
 	path := "kept"
@@ -82,16 +84,16 @@ func (h *house) endure(t *testing.T, f fault, limit func(time.Duration) bound, m
 	case moves:
 		path = "another afterwards"
 	}
-	t.Logf("row: %.0f s | %d | %d | %d | %d | %d | %s | %d | %.2f s | %s | %.2f s | %v", healed.Sub(began).Seconds(), got.right+got.failed+got.wrong,
-		got.failed, got.wrong, got.slow, got.refused, milliseconds(got.p99), got.broken, got.stall.Seconds(), path, took.Seconds(), allowed)
-	if !moves && got.stall > steady {
-		t.Errorf("%s was silent for %v, allowed are %v where nobody touched its path", got.stallOf, got.stall, steady)
+	t.Logf("row: %.0f s | %d | %d | %d | %d | %d | %s | %d | %.2f s | %s | %.2f s | %v", healed.Sub(began).Seconds(), got.Right+got.Failed+got.Wrong,
+		got.Failed, got.Wrong, got.Slow, got.Refused, rig.Milliseconds(got.P99), got.Broken, got.Stall.Seconds(), path, took.Seconds(), allowed)
+	if !moves && got.Stall > steady {
+		t.Errorf("%s was silent for %v, allowed are %v where nobody touched its path", got.StallOf, got.Stall, steady)
 	}
-	if got.failed+got.wrong > 0 {
-		t.Errorf("%d lookups failed, %d wrong; allowed are none", got.failed, got.wrong)
+	if got.Failed+got.Wrong > 0 {
+		t.Errorf("%d lookups failed, %d wrong; allowed are none", got.Failed, got.Wrong)
 	}
-	if got.broken > 0 {
-		t.Errorf("%d flows broke; allowed are none", got.broken)
+	if got.Broken > 0 {
+		t.Errorf("%d flows broke; allowed are none", got.Broken)
 	}
 	if took > allowed.limit+reach {
 		t.Errorf("healthy after %v, the bound is %v", took, allowed)
@@ -100,6 +102,6 @@ func (h *house) endure(t *testing.T, f fault, limit func(time.Duration) bound, m
 		f.after(t, h, began, healed)
 	}
 	if t.Failed() {
-		t.Log(strings.Join(got.told, "\n"))
+		t.Log(strings.Join(got.Told, "\n"))
 	}
 }

@@ -164,12 +164,12 @@ func (h *house) healed(t *testing.T) {
 
 // noticedInTime holds the control connection to its own liveness.
 func noticedInTime(t *testing.T, h *house, began, _ time.Time) {
-	lost, found := h.load.first(began, func(e event) bool { return e.Kind == "control" && !e.Connected })
+	lost, found := h.load.First(began, func(e rig.Event) bool { return e.Kind == "control" && !e.Connected })
 	if !found {
 		t.Error("nobody noticed that the control plane was away")
 		return
 	}
-	after := lost.time().Sub(began)
+	after := lost.Time().Sub(began)
 	figure(t, "noticed after %.1f s, bound %.0f s", after.Seconds(), detect.Seconds())
 	if after > detect+reach {
 		t.Errorf("noticed after %v, the bound is %v", after, detect)
@@ -207,17 +207,17 @@ func (h *house) closeHole(t *testing.T) {
 func cutAPI(t *testing.T, h *house) time.Time {
 	began := time.Now()
 	hole := h.openHole(t)
-	var lost event
+	var lost rig.Event
 	must(t, rig.Eventually(within(t, detect+reach), func() error {
 		var found bool
-		if lost, found = h.load.first(began, func(e event) bool { return e.Kind == "control" && !e.Connected }); !found {
+		if lost, found = h.load.First(began, func(e rig.Event) bool { return e.Kind == "control" && !e.Connected }); !found {
 			return fmt.Errorf("the control connection is not lost")
 		}
 		return nil
 	}))
-	at, err := h.load.healthy(within(t, pause+dial+10*time.Second), lost.time(), time.Second)
+	at, err := h.load.Healthy(within(t, pause+dial+10*time.Second), lost.Time(), time.Second)
 	must(t, err)
-	back := at.Sub(lost.time())
+	back := at.Sub(lost.Time())
 	figure(t, "connected again without the API %.2f s after the websocket was reset, bound %.0f s", back.Seconds(), dial.Seconds())
 	if back > dial+reach {
 		t.Errorf("connected again after %v, the bound is %v", back, dial)

@@ -94,7 +94,7 @@ type house struct {
 	addr       string // of rig.Name
 	spareAgent *rig.Program
 	spareCount int
-	load       *monitor
+	load       *rig.Load
 	lengths    lengths
 	isCut      bool
 	holed      bool
@@ -205,10 +205,10 @@ func (h *house) startLoad(t *testing.T, rate, flows int) {
 	must(t, err)
 	program, err := h.Start("load", cmd)
 	must(t, err)
-	h.load = follow(program, stdin, flows+1)
+	h.load = rig.Follow(program, stdin, flows+1)
 	_, err = io.WriteString(stdin, string(order)+"\n")
 	must(t, err)
-	_, err = h.load.healthy(within(t, 30*time.Second), time.Now(), 2*time.Second)
+	_, err = h.load.Healthy(within(t, 30*time.Second), time.Now(), 2*time.Second)
 	must(t, err)
 }
 
@@ -237,7 +237,7 @@ func (h *house) close(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if h.load != nil {
-		h.load.close()
+		h.load.Close()
 	}
 	if h.system != nil {
 		if err := h.system.Thaw(ctx); err != nil {

@@ -1,4 +1,4 @@
-package continuity
+package rig
 
 import (
 	"bufio"
@@ -11,12 +11,10 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/causewayhq/causeway/internal/rig"
 )
 
-// event is what the load tells (internal/probe's Event).
-type event struct {
+// Event is what the load tells (internal/probe's Event).
+type Event struct {
 	At        int64   `json:"at"`
 	Kind      string  `json:"kind"`
 	Of        string  `json:"of"`
@@ -29,33 +27,33 @@ type event struct {
 	Silence   int64   `json:"silence"`
 }
 
-func (e event) time() time.Time { return time.Unix(0, e.At) }
+func (e Event) Time() time.Time { return time.Unix(0, e.At) }
 
-func (e event) String() string {
-	return strings.TrimSpace(fmt.Sprintf("%s %s %s %.2f s %s", e.time().UTC().Format("15:04:05.000"), e.Kind, e.Of, e.Seconds, e.Detail))
+func (e Event) String() string {
+	return strings.TrimSpace(fmt.Sprintf("%s %s %s %.2f s %s", e.Time().UTC().Format("15:04:05.000"), e.Kind, e.Of, e.Seconds, e.Detail))
 }
 
-// monitor reads what a load tells.
-type monitor struct {
-	program *rig.Program
+// Load is the steady load of a probe that runs: it reads what that tells.
+type Load struct {
+	program *Program
 	stdin   io.Closer
 	streams int
 
 	mu     sync.Mutex
-	events []event
+	events []Event
 
 	stop    chan struct{}
 	reading sync.WaitGroup
 }
 
-func follow(program *rig.Program, stdin io.Closer, streams int) *monitor {
-	m := &monitor{program: program, stdin: stdin, streams: streams, stop: make(chan struct{})}
+func Follow(program *Program, stdin io.Closer, streams int) *Load {
+	m := &Load{program: program, stdin: stdin, streams: streams, stop: make(chan struct{})}
 	m.reading.Go(m.read)
 	return m
 }
 
-// close ends the load: with its input.
-func (m *monitor) close() {
+// Close ends the load: with its input.
+func (m *Load) Close() {
 	m.stdin.Close()
 	select {
 	case <-m.program.Done():
@@ -67,7 +65,7 @@ func (m *monitor) close() {
 }
 
 // read follows the growing file.
-func (m *monitor) read() {
+func (m *Load) read() {
 	file, err := os.Open(m.program.LogFile)
 	if err != nil {
 		return // healthy will miss its ticks
@@ -78,7 +76,7 @@ func (m *monitor) read() {
 		part, err := lines.ReadString('\n')
 		rest += part
 		if err == nil {
-			var e event
+			var e Event
 			if json.Unmarshal([]byte(rest), &e) == nil {
 				m.mu.Lock()
 				m.events = append(m.events, e)
@@ -95,11 +93,11 @@ func (m *monitor) read() {
 	}
 }
 
-// since are the events after a moment.
-func (m *monitor) since(from time.Time) []event {
+// Since are the events after a moment.
+func (m *Load) Since(from time.Time) []Event {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	at, _ := slices.BinarySearchFunc(m.events, from.UnixNano(), func(e event, at int64) int {
+	at, _ := slices.BinarySearchFunc(m.events, from.UnixNano(), func(e Event, at int64) int {
 		if e.At < at {
 			return -1
 		}
@@ -108,20 +106,20 @@ func (m *monitor) since(from time.Time) []event {
 	return slices.Clone(m.events[at:])
 }
 
-// first finds the first event after a moment that matches.
-func (m *monitor) first(from time.Time, match func(event) bool) (event, bool) {
-	events := m.since(from)
+// First finds the first event after a moment that matches.
+func (m *Load) First(from time.Time, match func(Event) bool) (Event, bool) {
+	events := m.Since(from)
 	if at := slices.IndexFunc(events, match); at >= 0 {
 		return events[at], true
 	}
-	return event{}, false
+	return Event{}, false
 }
 
-// control is the event from which on the control connection has been as it is.
-func (m *monitor) control() event {
+// Control is the event from which on the control connection has been as it is.
+func (m *Load) Control() Event {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var found event
+	var found Event
 	for _, e := range slices.Backward(m.events) {
 		if e.Kind != "control" {
 			continue
@@ -139,21 +137,21 @@ const quietTicks = 4
 
 // wellSince says from when on all has been well, looking no further back than
 // from; or what is not well now.
-func (m *monitor) wellSince(from time.Time) (time.Time, error) {
-	control := m.control()
+func (m *Load) wellSince(from time.Time) (time.Time, error) {
+	control := m.Control()
 	if !control.Connected {
 		return from, fmt.Errorf("control plane not connected: %v", control)
 	}
 	at := from
-	later := func(e event) {
-		if e.time().After(at) {
-			at = e.time()
+	later := func(e Event) {
+		if e.Time().After(at) {
+			at = e.Time()
 		}
 	}
 	later(control)
 	ticks := 0
-	var last event
-	for _, e := range m.since(from) {
+	var last Event
+	for _, e := range m.Since(from) {
 		switch e.Kind {
 		case "tick":
 			ticks, last = ticks+1, e
@@ -166,7 +164,7 @@ func (m *monitor) wellSince(from time.Time) (time.Time, error) {
 		}
 	}
 	switch {
-	case time.Since(last.time()) > time.Second:
+	case time.Since(last.Time()) > time.Second:
 		return at, fmt.Errorf("the load is silent: %s", ending(m.program.Log()))
 	case ticks < quietTicks:
 		return at, fmt.Errorf("%d of %d flows open, longest silence %d ms, %d lookups in the last quarter of a second", last.Open, m.streams, last.Silence, len(last.Micros))
@@ -176,12 +174,12 @@ func (m *monitor) wellSince(from time.Time) (time.Time, error) {
 
 func ending(text string) string { return text[max(0, len(text)-500):] }
 
-// healthy waits until all has been well from some moment on until now, and
+// Healthy waits until all has been well from some moment on until now, and
 // settle has passed since from: what breaks is noticed only some time later.
 // It returns that moment.
-func (m *monitor) healthy(ctx context.Context, from time.Time, settle time.Duration) (time.Time, error) {
+func (m *Load) Healthy(ctx context.Context, from time.Time, settle time.Duration) (time.Time, error) {
 	var at time.Time
-	err := rig.Eventually(ctx, func() error {
+	err := Eventually(ctx, func() error {
 		var err error
 		if at, err = m.wellSince(from); err != nil {
 			return err
@@ -194,61 +192,61 @@ func (m *monitor) healthy(ctx context.Context, from time.Time, settle time.Durat
 	return at, err
 }
 
-// cost is what became of the load between two moments.
-type cost struct {
-	right, slow, failed, wrong, refused int
-	p99                                 time.Duration
-	broken                              int
-	stall                               time.Duration // the longest
-	stallOf                             string
-	frozen                              time.Duration
-	told                                []string // everything that is not as it should be
+// Cost is what became of the load between two moments.
+type Cost struct {
+	Right, Slow, Failed, Wrong, Refused int
+	P99                                 time.Duration
+	Broken                              int
+	Stall                               time.Duration // the longest
+	StallOf                             string
+	Frozen                              time.Duration
+	Told                                []string // everything that is not as it should be
 }
 
-func (c cost) String() string {
+func (c Cost) String() string {
 	return fmt.Sprintf("%d lookups, %d failed, %d wrong, %d slow, p99 %s; flows broken %d, longest silence %.2f s",
-		c.right+c.failed+c.wrong, c.failed, c.wrong, c.slow, milliseconds(c.p99), c.broken, c.stall.Seconds())
+		c.Right+c.Failed+c.Wrong, c.Failed, c.Wrong, c.Slow, Milliseconds(c.P99), c.Broken, c.Stall.Seconds())
 }
 
-func milliseconds(d time.Duration) string {
+func Milliseconds(d time.Duration) string {
 	return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
 }
 
-// cost adds up what the load told from a moment on.
-func (m *monitor) cost(from time.Time) cost {
-	var c cost
+// Cost adds up what the load told from a moment on.
+func (m *Load) Cost(from time.Time) Cost {
+	var c Cost
 	var micros []int64
-	for _, e := range m.since(from) {
+	for _, e := range m.Since(from) {
 		seconds := time.Duration(e.Seconds * float64(time.Second))
 		switch e.Kind {
 		case "tick":
 			micros = append(micros, e.Micros...)
-			c.refused += e.Refused
-			if silence := time.Duration(e.Silence) * time.Millisecond; silence > c.stall {
-				c.stall = silence
+			c.Refused += e.Refused
+			if silence := time.Duration(e.Silence) * time.Millisecond; silence > c.Stall {
+				c.Stall = silence
 			}
 			continue
 		case "slow":
-			c.slow++
+			c.Slow++
 		case "failed":
-			c.failed++
+			c.Failed++
 		case "wrong":
-			c.wrong++
+			c.Wrong++
 		case "broken":
-			c.broken++
+			c.Broken++
 		case "stall":
-			if seconds > c.stall {
-				c.stall, c.stallOf = seconds, e.Of
+			if seconds > c.Stall {
+				c.Stall, c.StallOf = seconds, e.Of
 			}
 		case "frozen":
-			c.frozen += seconds
+			c.Frozen += seconds
 		}
-		c.told = append(c.told, e.String())
+		c.Told = append(c.Told, e.String())
 	}
-	c.right = len(micros)
+	c.Right = len(micros)
 	slices.Sort(micros)
 	if len(micros) > 0 {
-		c.p99 = time.Duration(micros[len(micros)*99/100]) * time.Microsecond
+		c.P99 = time.Duration(micros[len(micros)*99/100]) * time.Microsecond
 	}
 	return c
 }
