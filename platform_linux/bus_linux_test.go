@@ -77,12 +77,15 @@ type fakeResolved struct {
 	calls   []string
 	servers map[int32][]linkServer
 	domains map[int32][]linkDomain
+	// settings are by method; what was never set is as the host has it.
+	settings map[int32]map[string]any
 }
 
 func newFake() *fakeResolved {
 	return &fakeResolved{
 		missing: map[string]bool{}, fail: map[string]string{}, hang: map[string]chan struct{}{},
 		servers: map[int32][]linkServer{}, domains: map[int32][]linkDomain{},
+		settings: map[int32]map[string]any{},
 	}
 }
 
@@ -98,13 +101,13 @@ func (f *fakeResolved) start(t *testing.T, bus string) *fakeResolved {
 	methods := map[string]any{
 		"SetLinkDNS":          f.setLinkDNS,
 		"SetLinkDomains":      f.setLinkDomains,
-		"SetLinkDefaultRoute": func(i int32, v bool) *dbus.Error { return f.note("SetLinkDefaultRoute", i, v) },
+		"SetLinkDefaultRoute": func(i int32, v bool) *dbus.Error { return f.setting("SetLinkDefaultRoute", i, v) },
 		"RevertLink":          f.revertLink,
 		"FlushCaches":         func() *dbus.Error { return f.note("FlushCaches") },
 		"GetLink":             f.getLink,
 	}
 	for _, name := range []string{"SetLinkLLMNR", "SetLinkMulticastDNS", "SetLinkDNSSEC", "SetLinkDNSOverTLS"} {
-		methods[name] = func(i int32, v string) *dbus.Error { return f.note(name, i, v) }
+		methods[name] = func(i int32, v string) *dbus.Error { return f.setting(name, i, v) }
 	}
 	for name := range f.missing {
 		delete(methods, name)
@@ -142,6 +145,19 @@ func (f *fakeResolved) note(method string, args ...any) *dbus.Error {
 	return nil
 }
 
+func (f *fakeResolved) setting(method string, index int32, value any) *dbus.Error {
+	if err := f.note(method, index, value); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.settings[index] == nil {
+		f.settings[index] = map[string]any{}
+	}
+	f.settings[index][method] = value
+	return nil
+}
+
 func (f *fakeResolved) setLinkDNS(index int32, servers []linkServer) *dbus.Error {
 	var text []string
 	for _, s := range servers {
@@ -175,6 +191,7 @@ func (f *fakeResolved) revertLink(index int32) *dbus.Error {
 	f.mu.Lock()
 	delete(f.servers, index)
 	delete(f.domains, index)
+	delete(f.settings, index)
 	f.mu.Unlock()
 	return f.note("RevertLink", index)
 }
@@ -182,15 +199,21 @@ func (f *fakeResolved) revertLink(index int32) *dbus.Error {
 // getLink makes an object of the link, whose properties can be asked for.
 func (f *fakeResolved) getLink(index int32) (dbus.ObjectPath, *dbus.Error) {
 	path := dbus.ObjectPath(fmt.Sprintf("%s/link/_3%d", resolvePath, index))
-	get := func(_, name string) (dbus.Variant, *dbus.Error) {
+	get := func(string) (map[string]dbus.Variant, *dbus.Error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if name == "DNS" {
-			return dbus.MakeVariant(append([]linkServer{}, f.servers[index]...)), nil
+		properties := map[string]dbus.Variant{
+			"DNS":     dbus.MakeVariant(append([]linkServer{}, f.servers[index]...)),
+			"Domains": dbus.MakeVariant(append([]linkDomain{}, f.domains[index]...)),
 		}
-		return dbus.MakeVariant(append([]linkDomain{}, f.domains[index]...)), nil
+		for _, s := range linkSettings {
+			if value, ok := f.settings[index][s.method]; ok && !f.missing[s.method] {
+				properties[s.property] = dbus.MakeVariant(value)
+			}
+		}
+		return properties, nil
 	}
-	if err := f.conn.ExportMethodTable(map[string]any{"Get": get}, path, "org.freedesktop.DBus.Properties"); err != nil {
+	if err := f.conn.ExportMethodTable(map[string]any{"GetAll": get}, path, "org.freedesktop.DBus.Properties"); err != nil {
 		return "", dbus.MakeFailedError(err)
 	}
 	return path, nil
@@ -202,6 +225,7 @@ func (f *fakeResolved) lose(t *testing.T) {
 	f.mu.Lock()
 	clear(f.servers)
 	clear(f.domains)
+	clear(f.settings)
 	f.mu.Unlock()
 	f.announce(t)
 }

@@ -14,7 +14,8 @@ import (
 )
 
 // Cleanup undoes what the journal lists, then what carries our marks: the
-// section in the hosts file, and interfaces with routes of our protocol. Names
+// sections in the hosts file and in resolv.conf, the drop-in, the record of
+// resolvconf, and interfaces with routes of our protocol. Names
 // go first, so that none points to a network that has gone.
 func (o *OS) Cleanup(ctx context.Context) error {
 	o.mu.Lock()
@@ -22,9 +23,9 @@ func (o *OS) Cleanup(ctx context.Context) error {
 	o.want = nil
 	o.trail = ""
 	o.setMode("")
+	o.setUpstreams("", nil)
 	return errors.Join(
-		o.removeHosts(ctx),
-		o.revertResolved(ctx),
+		remove(o.mechanisms(ctx, nil, netcfg.Config{}), ""),
 		o.undoElsewhere(ctx, ""),
 		o.undoMarked(ctx),
 	)

@@ -28,53 +28,106 @@ var nssResolvePaths = []string{
 }
 
 // detect looks at the host anew each time: at boot, resolved may come up after
-// us, and a later look finds it. With start, a look may even start it.
-func (o *OS) detect(ctx context.Context, start bool) dnsEnv {
-	var env dnsEnv
-	content, err := os.ReadFile(o.options.ResolvConf)
-	env.resolvConf, env.resolvConfErr = string(content), err
-	if content, err := os.ReadFile(o.options.Nsswitch); err == nil {
-		env.nsswitch = string(content)
+// us, and a later look finds it; one at the caller's wish may even start it.
+func (o *OS) detect(ctx context.Context, want netcfg.Config) dnsEnv {
+	env := dnsEnv{forward: want.DNS.Forward, own: ownAddress(want)}
+	env.resolvConf, env.resolvConfErr = readText(o.options.ResolvConf)
+	if content, err := readText(o.options.Nsswitch); err == nil {
+		env.nsswitch = content
 	}
 	for _, pattern := range nssResolvePaths {
 		if found, _ := filepath.Glob(pattern); len(found) > 0 {
 			env.nssResolve = true
 		}
 	}
-	env.resolvedErr = o.resolved.ping(ctx, start)
+	env.resolvedErr = o.resolved.ping(ctx, o.asked)
+	if mode, _ := chooseDNS(env); mode == ModeResolved {
+		return env // nobody else need be asked
+	}
+	env.networkManager = o.networkManager(ctx)
+	if env.forward {
+		env.resolvconf = resolvconfKind(ctx)
+		env.resolvconfInUse = o.resolvconfInUse(env.resolvconf, env.resolvConf)
+		o.modeMu.Lock()
+		env.fought = o.fight.over(time.Now())
+		o.modeMu.Unlock()
+	}
 	return env
 }
 
-// applyDNS makes our names known by the mechanism that the host uses. A
-// resolved that fails is replaced by the hosts file until the next attempt, so
-// that names do not go dark; the error is reported all the same. link is nil
-// if there is no interface to set resolved up for.
-func (o *OS) applyDNS(ctx context.Context, link netlink.Link, dns netcfg.DNS) error {
-	if dns.IsZero() {
-		o.setMode("")
-		return errors.Join(o.revertResolved(ctx), o.removeHosts(ctx))
+// mechanism is one way to make names known, and to take that back.
+type mechanism struct {
+	mode   string
+	apply  func() error
+	remove func() error
+}
+
+// mechanisms are bound to what is wanted; for removing, the zero value will do.
+func (o *OS) mechanisms(ctx context.Context, link netlink.Link, want netcfg.Config) []mechanism {
+	dns, own := want.DNS, ownAddress(want)
+	return []mechanism{
+		{ModeResolved, func() error { return o.applyResolved(ctx, link, dns) }, func() error { return o.revertResolved(ctx) }},
+		{ModeNetworkManager, func() error { return o.applyDropIn(ctx, dns) }, func() error { return o.removeDropIn(ctx) }},
+		{ModeResolvConf, func() error { return o.applyResolvConf(dns) }, o.removeResolvConf},
+		{ModeDebianResolvconf, func() error { return o.applyRecord(ctx, debianResolvconf, dns, own) }, func() error { return o.removeRecord(ctx, debianResolvconf) }},
+		{ModeOpenResolv, func() error { return o.applyRecord(ctx, openResolv, dns, own) }, func() error { return o.removeRecord(ctx, openResolv) }},
+		{ModeHosts, func() error { return o.applyHosts(ctx, dns.Hosts) }, func() error { return o.removeHosts(ctx) }},
 	}
-	env := o.detect(ctx, o.asked)
+}
+
+// applyDNS makes our names known by the mechanism that the host uses, and takes
+// back what another one said before. A mechanism that fails is replaced by the
+// hosts file until the next attempt, so that names do not go dark; the error is
+// reported all the same. link is nil if there is no interface.
+func (o *OS) applyDNS(ctx context.Context, link netlink.Link, want netcfg.Config) error {
+	all := o.mechanisms(ctx, link, want)
+	if want.DNS.IsZero() {
+		o.setMode("")
+		o.setUpstreams("", nil)
+		return remove(all, "")
+	}
+	env := o.detect(ctx, want)
 	mode, trail := chooseDNS(env)
-	if mode == ModeResolved && (link == nil || len(dns.Nameservers) == 0) {
+	if mode != ModeHosts && (link == nil || len(want.DNS.Nameservers) == 0) {
 		mode = ModeHosts
 		trail = append(trail, "interface-or-server=missing", "mode="+mode)
 	}
 	o.logTrail(trail, env.resolvedErr)
-	var failed error
-	if mode == ModeResolved {
-		if failed = o.applyResolved(ctx, link, dns); failed == nil {
-			o.setMode(ModeResolved)
-			return o.removeHosts(ctx)
-		}
-		o.log.Warn("systemd-resolved failed; names go to the hosts file", slog.String("error", failed.Error()))
+	failed := apply(all, mode)
+	if failed == nil {
+		o.setMode(mode)
+		o.setUpstreams(mode, env.own)
+		return remove(all, mode)
 	}
-	o.setMode(ModeHosts)
-	err := o.applyHosts(ctx, dns.Hosts)
 	if mode == ModeHosts {
-		err = errors.Join(err, o.revertResolved(ctx))
+		o.setMode(ModeHosts)
+		return errors.Join(failed, remove(all, ModeHosts))
 	}
-	return errors.Join(failed, err)
+	// What the other one was told stays: it may be what still works.
+	o.log.Warn("DNS mode failed; names go to the hosts file", slog.String("mode", mode), slog.String("error", failed.Error()))
+	o.setMode(ModeHosts)
+	o.setUpstreams(ModeHosts, nil)
+	return errors.Join(failed, apply(all, ModeHosts))
+}
+
+func apply(all []mechanism, mode string) error {
+	for _, m := range all {
+		if m.mode == mode {
+			return m.apply()
+		}
+	}
+	return nil
+}
+
+// remove takes back what all mechanisms but one have said.
+func remove(all []mechanism, except string) error {
+	var errs []error
+	for _, m := range all {
+		if m.mode != except {
+			errs = append(errs, m.remove())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (o *OS) logTrail(trail []string, resolvedErr error) {
@@ -129,7 +182,7 @@ func (o *OS) revertResolvedChange(ctx context.Context, c netcfg.Change) error {
 // holdsNothing tells from the error of a revert that there was nobody who could
 // have anything of ours.
 func holdsNothing(err error) bool {
-	return errors.Is(err, errResolvedAbsent) || errors.Is(err, errResolvedElsewhere)
+	return errors.Is(err, errAbsent) || errors.Is(err, errElsewhere)
 }
 
 func (o *OS) applyHosts(ctx context.Context, wanted *netcfg.Hosts) error {

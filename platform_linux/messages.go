@@ -11,6 +11,8 @@ const (
 	rtmDelAddr  = 21
 	rtmNewRoute = 24
 	rtmDelRoute = 25
+	rtmNewRule  = 32
+	rtmDelRule  = 33
 
 	rtaOIF = 4
 
@@ -26,8 +28,8 @@ const (
 )
 
 // affected lists the indexes of the interfaces that a datagram of the link,
-// address and route groups tells of; 0 stands for a route without an
-// interface. Routes of the local table and cache entries are left out: they
+// address, route and rule groups tells of; 0 stands for a rule, and for a route
+// without an interface. Routes of the local table and cache entries are left out: they
 // follow from addresses and neighbours. Whatever is damaged ends the reading.
 func affected(datagram []byte) []int {
 	var list []int
@@ -69,6 +71,8 @@ func affectedBy(kind uint16, body []byte) (index int, ok bool) {
 			return 0, false
 		}
 		return outInterface(body[routeLength:]), true
+	case rtmNewRule, rtmDelRule:
+		return 0, true
 	}
 	return 0, false
 }

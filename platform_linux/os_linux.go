@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -26,6 +27,13 @@ const (
 	kindRoute    = "route"
 	kindResolved = "resolved"
 	kindHosts    = "hosts"
+	// kindDropIn is the file for NetworkManager's dnsmasq, kindReload that it
+	// may not have read it; kindResolvConf our lines in resolv.conf itself,
+	// kindResolvconf a record of the program of that name.
+	kindDropIn     = "dnsmasq"
+	kindReload     = "dnsmasq-reload"
+	kindResolvConf = "resolv.conf"
+	kindResolvconf = "resolvconf"
 )
 
 // journalName is the journal's file in the state directory.
@@ -41,6 +49,9 @@ type Options struct {
 	// ResolvConf and Nsswitch are the files that decide who resolves, Hosts
 	// is the hosts file; "" means those in /etc.
 	ResolvConf, Nsswitch, Hosts string
+	// DnsmasqDir has the drop-ins of NetworkManager's dnsmasq, ResolvconfRun
+	// the records of resolvconf; "" means the usual ones.
+	DnsmasqDir, ResolvconfRun string
 }
 
 // OS implements netcfg.OS on Linux.
@@ -48,6 +59,7 @@ type OS struct {
 	log      *slog.Logger
 	journal  *netcfg.Journal
 	hosts    *hosts.Writer
+	bus      *bus
 	resolved *resolved
 	netlink  *netlink.Handle
 	options  Options
@@ -57,10 +69,16 @@ type OS struct {
 
 	mu     sync.Mutex // serialises everything that touches the host
 	want   *netcfg.Config
-	asked  bool       // this apply is the caller's wish, not a repair
-	trail  string     // of the last DNS decision, to log changes only
-	modeMu sync.Mutex // never held across a call
-	mode   string
+	asked  bool   // this apply is the caller's wish, not a repair
+	trail  string // of the last DNS decision, to log changes only
+	placed bool   // our server was first in resolv.conf when we last looked
+
+	modeMu    sync.Mutex // never held across a call
+	mode      string
+	upstreams []netip.Addr
+	fight     fight
+	rivals    error // that lead our packets away
+	repair    error // why what was taken away could not be put back
 }
 
 var _ netcfg.OS = (*OS)(nil)
@@ -69,14 +87,13 @@ var _ netcfg.OS = (*OS)(nil)
 // it changes nothing on the host. The caller closes what it returns.
 // A corrupt journal is kept aside, logged, and no reason to fail.
 func New(options Options) (*OS, error) {
-	if options.ResolvConf == "" {
-		options.ResolvConf = "/etc/resolv.conf"
-	}
-	if options.Nsswitch == "" {
-		options.Nsswitch = "/etc/nsswitch.conf"
-	}
-	if options.Hosts == "" {
-		options.Hosts = "/etc/hosts"
+	for path, usual := range map[*string]string{
+		&options.ResolvConf: "/etc/resolv.conf", &options.Nsswitch: "/etc/nsswitch.conf", &options.Hosts: "/etc/hosts",
+		&options.DnsmasqDir: "/etc/NetworkManager/dnsmasq.d", &options.ResolvconfRun: "/run/resolvconf",
+	} {
+		if *path == "" {
+			*path = usual
+		}
 	}
 	journal, err := netcfg.OpenJournal(filepath.Join(options.StateDir, journalName))
 	if corrupt := new(netcfg.CorruptJournalError); errors.As(err, &corrupt) {
@@ -93,11 +110,13 @@ func New(options Options) (*OS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
+	system := &bus{address: options.Bus, timeout: busTimeout}
 	return &OS{
 		log: options.Logger, journal: journal, netlink: handle, options: options,
 		hosts:    hosts.NewWriter(options.Hosts, options.Logger),
 		epoch:    strings.TrimSpace(string(boot)),
-		resolved: &resolved{address: options.Bus, timeout: busTimeout},
+		bus:      system,
+		resolved: &resolved{bus: system},
 	}, nil
 }
 
@@ -113,6 +132,7 @@ func (o *OS) Apply(ctx context.Context, want netcfg.Config) error {
 	o.want, o.asked = &clone, true
 	err := o.apply(ctx, clone)
 	o.failed.Store(err != nil)
+	o.note(nil) // the caller is told
 	return err
 }
 
@@ -130,6 +150,9 @@ func (o *OS) again(ctx context.Context, force bool) error {
 	}
 	err := o.apply(ctx, *o.want)
 	o.failed.Store(err != nil)
+	if ctx.Err() == nil {
+		o.note(err)
+	}
 	return err
 }
 
@@ -139,13 +162,14 @@ func (o *OS) apply(ctx context.Context, want netcfg.Config) error {
 	errs := []error{o.undoElsewhere(ctx, want.Interface)}
 	if want.Interface == "" {
 		o.ownIndex.Store(0)
-		return errors.Join(append(errs, o.applyDNS(ctx, nil, want.DNS))...)
+		o.noteRivals(nil)
+		return errors.Join(append(errs, o.applyDNS(ctx, nil, want))...)
 	}
 	link, err := o.ourLink(want.Interface)
 	if err != nil {
 		o.ownIndex.Store(0)
 		// The hosts file needs no interface, and its names are right.
-		return errors.Join(append(errs, err, o.applyDNS(ctx, nil, want.DNS))...)
+		return errors.Join(append(errs, err, o.applyDNS(ctx, nil, want))...)
 	}
 	o.ownIndex.Store(int64(link.Attrs().Index))
 	errs = append(errs, o.applyLink(link, want.MTU))
@@ -153,9 +177,10 @@ func (o *OS) apply(ctx context.Context, want netcfg.Config) error {
 	errs = append(errs, err)
 	surplusRoutes, err := o.addRoutes(link, want.Routes)
 	errs = append(errs, err,
-		o.applyDNS(ctx, link, want.DNS),
+		o.applyDNS(ctx, link, want),
 		o.removeRoutes(surplusRoutes),
 		o.removeAddresses(link, surplusAddresses))
+	o.noteRivals(o.findRivals(link, want))
 	return errors.Join(errs...)
 }
 
@@ -166,17 +191,37 @@ func (o *OS) DNSMode() string {
 	return o.mode
 }
 
-// Trouble is why the hosts file does not hold what it should, once that has
-// lasted 30 s: Apply does not wait for the file.
-func (o *OS) Trouble() error { return o.hosts.Status().Err }
-
-// Upstreams is empty: nothing forwards.
-func (o *OS) Upstreams() []netip.Addr { return nil }
-
 func (o *OS) setMode(mode string) {
 	o.modeMu.Lock()
 	defer o.modeMu.Unlock()
 	o.mode = mode
+}
+
+// Trouble is what Apply cannot tell: that the hosts file has not been written
+// for 30 s, that what others took away could not be put back, that another
+// program's route takes our packets, or that one fights over resolv.conf.
+func (o *OS) Trouble() error {
+	o.modeMu.Lock()
+	defer o.modeMu.Unlock()
+	return errors.Join(o.hosts.Status().Err, o.repair, o.rivals, o.fight.trouble(o.options.ResolvConf, time.Now()))
+}
+
+// note takes down why a repair failed.
+func (o *OS) note(repair error) {
+	o.modeMu.Lock()
+	defer o.modeMu.Unlock()
+	o.repair = repair
+}
+
+// noteRivals takes down what leads our packets away, and logs it if it is new.
+func (o *OS) noteRivals(rivals error) {
+	o.modeMu.Lock()
+	before := o.rivals
+	o.rivals = rivals
+	o.modeMu.Unlock()
+	if rivals != nil && (before == nil || before.Error() != rivals.Error()) {
+		o.log.Warn("another program leads packets of ours away", slog.String("error", rivals.Error()))
+	}
 }
 
 // Close releases the sockets and ends the hosts writer; the host stays as it
@@ -185,7 +230,7 @@ func (o *OS) Close() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.netlink.Close()
-	return errors.Join(o.resolved.close(), o.hosts.Close())
+	return errors.Join(o.bus.close(), o.hosts.Close())
 }
 
 // change names a thing on a link that a reboot destroys.

@@ -26,7 +26,7 @@ const resolvedVar = "CAUSEWAY_TEST_RESOLVED"
 
 // startResolved runs the real systemd-resolved on a bus of the test, with a
 // /run of its own.
-func startResolved(t *testing.T, bus string) (stop func()) {
+func startResolved(t *testing.T, address string) (stop func()) {
 	t.Helper()
 	binary := os.Getenv(resolvedVar)
 	for _, path := range []string{"/lib/systemd/systemd-resolved", "/usr/lib/systemd/systemd-resolved"} {
@@ -38,7 +38,7 @@ func startResolved(t *testing.T, bus string) (stop func()) {
 		t.Skip("needs systemd-resolved: apt-get install systemd-resolved, or set " + resolvedVar)
 	}
 	service := exec.Command(binary)
-	service.Env = []string{"DBUS_SYSTEM_BUS_ADDRESS=" + bus, "SYSTEMD_LOG_TARGET=console"}
+	service.Env = []string{"DBUS_SYSTEM_BUS_ADDRESS=" + address, "SYSTEMD_LOG_TARGET=console"}
 	var complaint output
 	service.Stdout, service.Stderr = &complaint, &complaint
 	if err := service.Start(); err != nil {
@@ -58,7 +58,8 @@ func startResolved(t *testing.T, bus string) (stop func()) {
 			t.Log("systemd-resolved: ", complaint.String())
 		}
 	})
-	r := resolved{address: bus, timeout: time.Second}
+	system := &bus{address: address, timeout: time.Second}
+	r := resolved{bus: system}
 	var silence error
 	t.Cleanup(func() {
 		if t.Failed() && silence != nil {
@@ -66,7 +67,7 @@ func startResolved(t *testing.T, bus string) (stop func()) {
 		}
 	})
 	eventually(t, "systemd-resolved answers", func() bool { silence = r.ping(t.Context(), false); return silence == nil })
-	if err := r.close(); err != nil {
+	if err := system.close(); err != nil {
 		t.Fatal(err)
 	}
 	return stop

@@ -168,7 +168,7 @@ func TestResolvedHangs(t *testing.T) {
 	fake.start(t, bus)
 	t.Cleanup(func() { close(release) })
 	o, _ := newTestOS(t, t.TempDir(), bus)
-	o.resolved.timeout = 200 * time.Millisecond
+	o.bus.timeout = 200 * time.Millisecond
 	openTUN(t, "cwres3")
 	err := o.Apply(t.Context(), testConfig("cwres3"))
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "call SetLinkDNS of systemd-resolved: no answer within 200ms") {
@@ -186,18 +186,18 @@ func TestBusThatDoesNotGreet(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = listener.Close() }()
-	r := resolved{address: "unix:path=" + socket, timeout: 100 * time.Millisecond}
+	r := resolved{bus: &bus{address: "unix:path=" + socket, timeout: 100 * time.Millisecond}}
 	if err := r.ping(t.Context(), true); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
 	}
-	if err := r.close(); err != nil {
+	if err := r.bus.close(); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestNoBus(t *testing.T) {
-	r := resolved{address: "unix:path=" + filepath.Join(t.TempDir(), "s"), timeout: time.Second}
-	if err := r.ping(t.Context(), true); !errors.Is(err, errResolvedAbsent) {
+	r := resolved{bus: &bus{address: "unix:path=" + filepath.Join(t.TempDir(), "s"), timeout: time.Second}}
+	if err := r.ping(t.Context(), true); !errors.Is(err, errAbsent) {
 		t.Errorf("%v", err)
 	}
 }
@@ -229,7 +229,7 @@ func TestResolvedOfTheHost(t *testing.T) {
 	}
 	same(t, o.DNSMode(), ModeHosts)
 	mustContain(t, log.String(), "resolved=in-another-network-namespace")
-	if err := o.resolved.revert(t.Context(), 1); !errors.Is(err, errResolvedElsewhere) {
+	if err := o.resolved.revert(t.Context(), 1); !errors.Is(err, errElsewhere) {
 		t.Error(err)
 	}
 }

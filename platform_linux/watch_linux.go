@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/godbus/dbus/v5"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -21,15 +20,12 @@ import (
 )
 
 // watchGroups are the multicast groups of rtnetlink(7) that tell of links,
-// addresses and routes.
+// addresses, routes and policy rules.
 const watchGroups = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR |
-	unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_ROUTE
-
-// How long to wait for a bus that is not there, at first and at most.
-const (
-	busRetryFirst = time.Second
-	busRetryMost  = 30 * time.Second
-)
+	unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_ROUTE | unix.RTMGRP_IPV4_RULE |
+	// For these two there are no names of the old kind: policy rules, and
+	// IPv6 coming up on an interface on which it was switched off.
+	1<<(unix.RTNLGRP_IPV6_RULE-1) | 1<<(unix.RTNLGRP_IPV6_IFINFO-1)
 
 // Watch reports changes of the network and wakes until the context ends, and
 // repairs what others take away. It returns early only if it cannot listen to
@@ -40,14 +36,21 @@ func (o *OS) Watch(ctx context.Context, changed func(netcfg.Event)) error {
 	if err != nil {
 		return err
 	}
+	files, err := openFileWatch(o.options.ResolvConf, o.options.Nsswitch, o.options.Hosts, o.dropInPath())
+	if err != nil {
+		_ = socket.Close()
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	notices := make(chan netwatch.Notice)
 	var group sync.WaitGroup
 	group.Go(func() { o.watchNetlink(ctx, socket, notices) })
 	group.Go(func() { o.watchBus(ctx, notices) })
+	group.Go(func() { o.watchFiles(ctx, files, notices) })
 	loop := netwatch.Loop{
 		Notices: notices, Clocks: readClocks, Fingerprint: o.fingerprint, Changed: changed, Failing: o.failed.Load,
 		Repair: func(ctx context.Context, force bool) {
+			files.refresh() // a directory may have come
 			if err := o.again(ctx, force); err != nil && ctx.Err() == nil {
 				o.log.Warn("cannot put the host's configuration back", slog.String("error", err.Error()))
 			}
@@ -56,6 +59,7 @@ func (o *OS) Watch(ctx context.Context, changed func(netcfg.Event)) error {
 	loop.Run(ctx)
 	cancel()
 	_ = socket.Close() // wakes its reader
+	_ = files.file.Close()
 	group.Wait()
 	return context.Cause(ctx)
 }
@@ -114,80 +118,8 @@ func (o *OS) sort(indexes []int) []netwatch.Notice {
 	return seen
 }
 
-// watchBus waits for systemd-resolved to start anew, and for its settings to
-// change, through a connection of its own.
-func (o *OS) watchBus(ctx context.Context, notices chan<- netwatch.Notice) {
-	wait := busRetryFirst
-	for {
-		if lived := o.listenBus(ctx, notices); lived {
-			wait = busRetryFirst
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-		wait = min(2*wait, busRetryMost)
-	}
-}
-
-// listenBus reports whether it had a connection.
-func (o *OS) listenBus(ctx context.Context, notices chan<- netwatch.Notice) bool {
-	dialCtx, cancel := context.WithTimeout(ctx, busTimeout)
-	defer cancel()
-	conn, err := dialBus(dialCtx, o.options.Bus)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = conn.Close() }()
-	signals := make(chan *dbus.Signal, 16)
-	conn.Signal(signals)
-	err = errors.Join(
-		conn.AddMatchSignalContext(dialCtx, dbus.WithMatchInterface("org.freedesktop.DBus"),
-			dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, resolveName)),
-		conn.AddMatchSignalContext(dialCtx, dbus.WithMatchObjectPath(resolvePath),
-			dbus.WithMatchInterface("org.freedesktop.DBus.Properties"), dbus.WithMatchMember("PropertiesChanged")),
-	)
-	if err != nil {
-		return false
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return true
-		case s, ok := <-signals:
-			if !ok {
-				return true // the bus has gone
-			}
-			n := busNotice(s.Name, s.Body)
-			if n == 0 {
-				continue
-			}
-			select {
-			case notices <- n:
-			case <-ctx.Done():
-				return true
-			}
-		}
-	}
-}
-
-// busNotice reads a signal. A new owner of the name is a resolved that started;
-// no owner is one that stopped, which changes how the host resolves as well.
-func busNotice(name string, body []any) netwatch.Notice {
-	switch name {
-	case "org.freedesktop.DBus.NameOwnerChanged":
-		if len(body) == 3 && body[0] == resolveName {
-			return netwatch.Resolver
-		}
-	case "org.freedesktop.DBus.Properties.PropertiesChanged":
-		return netwatch.Own
-	}
-	return 0
-}
-
 // fingerprint describes the network without us: the links that are up, their
-// addresses, and the routes of the main table. An error makes it unlike any
+// addresses, routes and policy rules. An error makes it unlike any
 // other, which is an event too many rather than one too few.
 func (o *OS) fingerprint() string {
 	own := int(o.ownIndex.Load())
@@ -208,13 +140,17 @@ func (o *OS) fingerprint() string {
 			lines = append(lines, fmt.Sprintf("address %d %s", a.LinkIndex, a.IPNet))
 		}
 	}
-	routes, routeErr := retryDump(func() ([]netlink.Route, error) { return o.netlink.RouteList(nil, netlink.FAMILY_ALL) })
+	routes, routeErr := o.allRoutes()
 	for _, r := range routes {
-		if r.LinkIndex != own && r.Type == unix.RTN_UNICAST && r.Protocol != unix.RTPROT_KERNEL {
-			lines = append(lines, fmt.Sprintf("route %s via %s dev %d metric %d %v", r.Dst, r.Gw, r.LinkIndex, r.Priority, r.MultiPath))
+		if r.LinkIndex != own {
+			lines = append(lines, fmt.Sprintf("route %s type %d table %d via %s dev %d metric %d %v", r.Dst, r.Type, r.Table, r.Gw, r.LinkIndex, r.Priority, r.MultiPath))
 		}
 	}
-	if err := errors.Join(err, addressErr, routeErr); err != nil {
+	rules, ruleErr := retryDump(func() ([]netlink.Rule, error) { return o.netlink.RuleList(netlink.FAMILY_ALL) })
+	for _, r := range rules {
+		lines = append(lines, "rule "+r.String())
+	}
+	if err := errors.Join(err, addressErr, routeErr, ruleErr); err != nil {
 		lines = append(lines, fmt.Sprintf("error %v at %d", err, time.Now().UnixNano()))
 	}
 	slices.Sort(lines)
