@@ -28,6 +28,7 @@ type fakeTunnel struct {
 	profile Profile
 	failure chan error
 	residue error // what Run returns after its context has ended
+	relay   error // what AskRelay tells
 	changes broadcast
 	kicks   atomic.Int32
 	tokens  chan client.Token // that it was given while it ran
@@ -71,6 +72,8 @@ func (t *fakeTunnel) Ping(_ context.Context, name string) (*localv1.PingReply, e
 }
 
 func (t *fakeTunnel) Query(message []byte) []byte { return message }
+
+func (t *fakeTunnel) AskRelay(context.Context) (bool, error) { return true, t.relay }
 
 // fakeOS notes the cleanups.
 type fakeOS struct {

@@ -29,6 +29,8 @@ type Tunnel interface {
 	Ping(ctx context.Context, name string) (*localv1.PingReply, error)
 	// Query answers one packed DNS message; nil for one that gets no answer.
 	Query(message []byte) []byte
+	// AskRelay asks the home relay now; asked is false if there is none.
+	AskRelay(ctx context.Context) (asked bool, err error)
 }
 
 // NewTunnel makes the tunnel of a profile on this host; Run starts it.

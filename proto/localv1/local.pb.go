@@ -1280,6 +1280,172 @@ func (x *GetVersionResponse) GetApi() int32 {
 	return 0
 }
 
+type ExamineRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExamineRequest) Reset() {
+	*x = ExamineRequest{}
+	mi := &file_proto_localv1_local_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExamineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExamineRequest) ProtoMessage() {}
+
+func (x *ExamineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExamineRequest.ProtoReflect.Descriptor instead.
+func (*ExamineRequest) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{19}
+}
+
+type ExamineResponse struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Status     *Status                `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`                            // after the measuring
+	RelayAsked bool                   `protobuf:"varint,2,opt,name=relay_asked,json=relayAsked,proto3" json:"relay_asked,omitempty"` // false: there is no tunnel, or no relay is known
+	RelayError string                 `protobuf:"bytes,3,opt,name=relay_error,json=relayError,proto3" json:"relay_error,omitempty"`  // of the home relay when it was asked; "" when it answered
+	// The variables that lead the daemon's requests to a proxy, with user names
+	// and passwords left out.
+	ProxyVariables []*Variable `protobuf:"bytes,4,rep,name=proxy_variables,json=proxyVariables,proto3" json:"proxy_variables,omitempty"`
+	Pid            int32       `protobuf:"varint,5,opt,name=pid,proto3" json:"pid,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ExamineResponse) Reset() {
+	*x = ExamineResponse{}
+	mi := &file_proto_localv1_local_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExamineResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExamineResponse) ProtoMessage() {}
+
+func (x *ExamineResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExamineResponse.ProtoReflect.Descriptor instead.
+func (*ExamineResponse) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ExamineResponse) GetStatus() *Status {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+func (x *ExamineResponse) GetRelayAsked() bool {
+	if x != nil {
+		return x.RelayAsked
+	}
+	return false
+}
+
+func (x *ExamineResponse) GetRelayError() string {
+	if x != nil {
+		return x.RelayError
+	}
+	return ""
+}
+
+func (x *ExamineResponse) GetProxyVariables() []*Variable {
+	if x != nil {
+		return x.ProxyVariables
+	}
+	return nil
+}
+
+func (x *ExamineResponse) GetPid() int32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+type Variable struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Variable) Reset() {
+	*x = Variable{}
+	mi := &file_proto_localv1_local_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Variable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Variable) ProtoMessage() {}
+
+func (x *Variable) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Variable.ProtoReflect.Descriptor instead.
+func (*Variable) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Variable) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Variable) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 var File_proto_localv1_local_proto protoreflect.FileDescriptor
 
 const file_proto_localv1_local_proto_rawDesc = "" +
@@ -1375,7 +1541,19 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\x11GetVersionRequest\"@\n" +
 	"\x12GetVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x10\n" +
-	"\x03api\x18\x02 \x01(\x05R\x03api*o\n" +
+	"\x03api\x18\x02 \x01(\x05R\x03api\"\x10\n" +
+	"\x0eExamineRequest\"\xde\x01\n" +
+	"\x0fExamineResponse\x121\n" +
+	"\x06status\x18\x01 \x01(\v2\x19.causeway.local.v1.StatusR\x06status\x12\x1f\n" +
+	"\vrelay_asked\x18\x02 \x01(\bR\n" +
+	"relayAsked\x12\x1f\n" +
+	"\vrelay_error\x18\x03 \x01(\tR\n" +
+	"relayError\x12D\n" +
+	"\x0fproxy_variables\x18\x04 \x03(\v2\x1b.causeway.local.v1.VariableR\x0eproxyVariables\x12\x10\n" +
+	"\x03pid\x18\x05 \x01(\x05R\x03pid\"4\n" +
+	"\bVariable\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value*o\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -1385,7 +1563,7 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\tCONNECTED\x10\x04\x12\f\n" +
 	"\bDEGRADED\x10\x05\x12\n" +
 	"\n" +
-	"\x06FAILED\x10\x062\xc2\x05\n" +
+	"\x06FAILED\x10\x062\x94\x06\n" +
 	"\x05Local\x12K\n" +
 	"\tGetStatus\x12#.causeway.local.v1.GetStatusRequest\x1a\x19.causeway.local.v1.Status\x12O\n" +
 	"\vWatchStatus\x12#.causeway.local.v1.GetStatusRequest\x1a\x19.causeway.local.v1.Status0\x01\x12J\n" +
@@ -1396,7 +1574,8 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\x04Ping\x12\x1e.causeway.local.v1.PingRequest\x1a\x1c.causeway.local.v1.PingReply\x12S\n" +
 	"\bQueryDNS\x12\".causeway.local.v1.QueryDNSRequest\x1a#.causeway.local.v1.QueryDNSResponse\x12Y\n" +
 	"\n" +
-	"GetVersion\x12$.causeway.local.v1.GetVersionRequest\x1a%.causeway.local.v1.GetVersionResponseB.Z,github.com/causewayhq/causeway/proto/localv1b\x06proto3"
+	"GetVersion\x12$.causeway.local.v1.GetVersionRequest\x1a%.causeway.local.v1.GetVersionResponse\x12P\n" +
+	"\aExamine\x12!.causeway.local.v1.ExamineRequest\x1a\".causeway.local.v1.ExamineResponseB.Z,github.com/causewayhq/causeway/proto/localv1b\x06proto3"
 
 var (
 	file_proto_localv1_local_proto_rawDescOnce sync.Once
@@ -1411,7 +1590,7 @@ func file_proto_localv1_local_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_localv1_local_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_proto_localv1_local_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_proto_localv1_local_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_proto_localv1_local_proto_goTypes = []any{
 	(State)(0),                    // 0: causeway.local.v1.State
 	(AgentStatus_Path)(0),         // 1: causeway.local.v1.AgentStatus.Path
@@ -1434,50 +1613,57 @@ var file_proto_localv1_local_proto_goTypes = []any{
 	(*QueryDNSResponse)(nil),      // 18: causeway.local.v1.QueryDNSResponse
 	(*GetVersionRequest)(nil),     // 19: causeway.local.v1.GetVersionRequest
 	(*GetVersionResponse)(nil),    // 20: causeway.local.v1.GetVersionResponse
-	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(*ExamineRequest)(nil),        // 21: causeway.local.v1.ExamineRequest
+	(*ExamineResponse)(nil),       // 22: causeway.local.v1.ExamineResponse
+	(*Variable)(nil),              // 23: causeway.local.v1.Variable
+	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
 }
 var file_proto_localv1_local_proto_depIdxs = []int32{
-	21, // 0: causeway.local.v1.Relay.latency:type_name -> google.protobuf.Duration
+	24, // 0: causeway.local.v1.Relay.latency:type_name -> google.protobuf.Duration
 	1,  // 1: causeway.local.v1.AgentStatus.path:type_name -> causeway.local.v1.AgentStatus.Path
 	3,  // 2: causeway.local.v1.AgentStatus.relay:type_name -> causeway.local.v1.Relay
-	21, // 3: causeway.local.v1.AgentStatus.latency:type_name -> google.protobuf.Duration
-	22, // 4: causeway.local.v1.AgentStatus.last_handshake:type_name -> google.protobuf.Timestamp
-	22, // 5: causeway.local.v1.AgentStatus.last_answer:type_name -> google.protobuf.Timestamp
-	22, // 6: causeway.local.v1.AgentStatus.measured_at:type_name -> google.protobuf.Timestamp
+	24, // 3: causeway.local.v1.AgentStatus.latency:type_name -> google.protobuf.Duration
+	25, // 4: causeway.local.v1.AgentStatus.last_handshake:type_name -> google.protobuf.Timestamp
+	25, // 5: causeway.local.v1.AgentStatus.last_answer:type_name -> google.protobuf.Timestamp
+	25, // 6: causeway.local.v1.AgentStatus.measured_at:type_name -> google.protobuf.Timestamp
 	0,  // 7: causeway.local.v1.Status.state:type_name -> causeway.local.v1.State
 	2,  // 8: causeway.local.v1.Status.problems:type_name -> causeway.local.v1.Problem
-	22, // 9: causeway.local.v1.Status.workspaces_as_of:type_name -> google.protobuf.Timestamp
+	25, // 9: causeway.local.v1.Status.workspaces_as_of:type_name -> google.protobuf.Timestamp
 	3,  // 10: causeway.local.v1.Status.home_relay:type_name -> causeway.local.v1.Relay
 	4,  // 11: causeway.local.v1.Status.agents:type_name -> causeway.local.v1.AgentStatus
-	22, // 12: causeway.local.v1.Status.control_since:type_name -> google.protobuf.Timestamp
-	22, // 13: causeway.local.v1.Status.control_next_retry:type_name -> google.protobuf.Timestamp
-	21, // 14: causeway.local.v1.PingReply.latency:type_name -> google.protobuf.Duration
+	25, // 12: causeway.local.v1.Status.control_since:type_name -> google.protobuf.Timestamp
+	25, // 13: causeway.local.v1.Status.control_next_retry:type_name -> google.protobuf.Timestamp
+	24, // 14: causeway.local.v1.PingReply.latency:type_name -> google.protobuf.Duration
 	1,  // 15: causeway.local.v1.PingReply.path:type_name -> causeway.local.v1.AgentStatus.Path
 	3,  // 16: causeway.local.v1.PingReply.relay:type_name -> causeway.local.v1.Relay
-	6,  // 17: causeway.local.v1.Local.GetStatus:input_type -> causeway.local.v1.GetStatusRequest
-	6,  // 18: causeway.local.v1.Local.WatchStatus:input_type -> causeway.local.v1.GetStatusRequest
-	7,  // 19: causeway.local.v1.Local.Login:input_type -> causeway.local.v1.LoginRequest
-	9,  // 20: causeway.local.v1.Local.Logout:input_type -> causeway.local.v1.LogoutRequest
-	11, // 21: causeway.local.v1.Local.Up:input_type -> causeway.local.v1.UpRequest
-	13, // 22: causeway.local.v1.Local.Down:input_type -> causeway.local.v1.DownRequest
-	15, // 23: causeway.local.v1.Local.Ping:input_type -> causeway.local.v1.PingRequest
-	17, // 24: causeway.local.v1.Local.QueryDNS:input_type -> causeway.local.v1.QueryDNSRequest
-	19, // 25: causeway.local.v1.Local.GetVersion:input_type -> causeway.local.v1.GetVersionRequest
-	5,  // 26: causeway.local.v1.Local.GetStatus:output_type -> causeway.local.v1.Status
-	5,  // 27: causeway.local.v1.Local.WatchStatus:output_type -> causeway.local.v1.Status
-	8,  // 28: causeway.local.v1.Local.Login:output_type -> causeway.local.v1.LoginResponse
-	10, // 29: causeway.local.v1.Local.Logout:output_type -> causeway.local.v1.LogoutResponse
-	12, // 30: causeway.local.v1.Local.Up:output_type -> causeway.local.v1.UpResponse
-	14, // 31: causeway.local.v1.Local.Down:output_type -> causeway.local.v1.DownResponse
-	16, // 32: causeway.local.v1.Local.Ping:output_type -> causeway.local.v1.PingReply
-	18, // 33: causeway.local.v1.Local.QueryDNS:output_type -> causeway.local.v1.QueryDNSResponse
-	20, // 34: causeway.local.v1.Local.GetVersion:output_type -> causeway.local.v1.GetVersionResponse
-	26, // [26:35] is the sub-list for method output_type
-	17, // [17:26] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	5,  // 17: causeway.local.v1.ExamineResponse.status:type_name -> causeway.local.v1.Status
+	23, // 18: causeway.local.v1.ExamineResponse.proxy_variables:type_name -> causeway.local.v1.Variable
+	6,  // 19: causeway.local.v1.Local.GetStatus:input_type -> causeway.local.v1.GetStatusRequest
+	6,  // 20: causeway.local.v1.Local.WatchStatus:input_type -> causeway.local.v1.GetStatusRequest
+	7,  // 21: causeway.local.v1.Local.Login:input_type -> causeway.local.v1.LoginRequest
+	9,  // 22: causeway.local.v1.Local.Logout:input_type -> causeway.local.v1.LogoutRequest
+	11, // 23: causeway.local.v1.Local.Up:input_type -> causeway.local.v1.UpRequest
+	13, // 24: causeway.local.v1.Local.Down:input_type -> causeway.local.v1.DownRequest
+	15, // 25: causeway.local.v1.Local.Ping:input_type -> causeway.local.v1.PingRequest
+	17, // 26: causeway.local.v1.Local.QueryDNS:input_type -> causeway.local.v1.QueryDNSRequest
+	19, // 27: causeway.local.v1.Local.GetVersion:input_type -> causeway.local.v1.GetVersionRequest
+	21, // 28: causeway.local.v1.Local.Examine:input_type -> causeway.local.v1.ExamineRequest
+	5,  // 29: causeway.local.v1.Local.GetStatus:output_type -> causeway.local.v1.Status
+	5,  // 30: causeway.local.v1.Local.WatchStatus:output_type -> causeway.local.v1.Status
+	8,  // 31: causeway.local.v1.Local.Login:output_type -> causeway.local.v1.LoginResponse
+	10, // 32: causeway.local.v1.Local.Logout:output_type -> causeway.local.v1.LogoutResponse
+	12, // 33: causeway.local.v1.Local.Up:output_type -> causeway.local.v1.UpResponse
+	14, // 34: causeway.local.v1.Local.Down:output_type -> causeway.local.v1.DownResponse
+	16, // 35: causeway.local.v1.Local.Ping:output_type -> causeway.local.v1.PingReply
+	18, // 36: causeway.local.v1.Local.QueryDNS:output_type -> causeway.local.v1.QueryDNSResponse
+	20, // 37: causeway.local.v1.Local.GetVersion:output_type -> causeway.local.v1.GetVersionResponse
+	22, // 38: causeway.local.v1.Local.Examine:output_type -> causeway.local.v1.ExamineResponse
+	29, // [29:39] is the sub-list for method output_type
+	19, // [19:29] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_proto_localv1_local_proto_init() }
@@ -1493,7 +1679,7 @@ func file_proto_localv1_local_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_localv1_local_proto_rawDesc), len(file_proto_localv1_local_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   19,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

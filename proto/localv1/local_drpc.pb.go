@@ -47,6 +47,7 @@ type DRPCLocalClient interface {
 	Ping(ctx context.Context, in *PingRequest) (*PingReply, error)
 	QueryDNS(ctx context.Context, in *QueryDNSRequest) (*QueryDNSResponse, error)
 	GetVersion(ctx context.Context, in *GetVersionRequest) (*GetVersionResponse, error)
+	Examine(ctx context.Context, in *ExamineRequest) (*ExamineResponse, error)
 }
 
 type drpcLocalClient struct {
@@ -171,6 +172,15 @@ func (c *drpcLocalClient) GetVersion(ctx context.Context, in *GetVersionRequest)
 	return out, nil
 }
 
+func (c *drpcLocalClient) Examine(ctx context.Context, in *ExamineRequest) (*ExamineResponse, error) {
+	out := new(ExamineResponse)
+	err := c.cc.Invoke(ctx, "/causeway.local.v1.Local/Examine", drpcEncoding_File_proto_localv1_local_proto{}, in, out)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 type DRPCLocalServer interface {
 	GetStatus(context.Context, *GetStatusRequest) (*Status, error)
 	WatchStatus(*GetStatusRequest, DRPCLocal_WatchStatusStream) error
@@ -181,6 +191,7 @@ type DRPCLocalServer interface {
 	Ping(context.Context, *PingRequest) (*PingReply, error)
 	QueryDNS(context.Context, *QueryDNSRequest) (*QueryDNSResponse, error)
 	GetVersion(context.Context, *GetVersionRequest) (*GetVersionResponse, error)
+	Examine(context.Context, *ExamineRequest) (*ExamineResponse, error)
 }
 
 type DRPCLocalUnimplementedServer struct{}
@@ -221,9 +232,13 @@ func (s *DRPCLocalUnimplementedServer) GetVersion(context.Context, *GetVersionRe
 	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
 }
 
+func (s *DRPCLocalUnimplementedServer) Examine(context.Context, *ExamineRequest) (*ExamineResponse, error) {
+	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
+}
+
 type DRPCLocalDescription struct{}
 
-func (DRPCLocalDescription) NumMethods() int { return 9 }
+func (DRPCLocalDescription) NumMethods() int { return 10 }
 
 func (DRPCLocalDescription) Method(n int) (string, drpc.Encoding, drpc.Receiver, interface{}, bool) {
 	switch n {
@@ -308,6 +323,15 @@ func (DRPCLocalDescription) Method(n int) (string, drpc.Encoding, drpc.Receiver,
 						in1.(*GetVersionRequest),
 					)
 			}, DRPCLocalServer.GetVersion, true
+	case 9:
+		return "/causeway.local.v1.Local/Examine", drpcEncoding_File_proto_localv1_local_proto{},
+			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
+				return srv.(DRPCLocalServer).
+					Examine(
+						ctx,
+						in1.(*ExamineRequest),
+					)
+			}, DRPCLocalServer.Examine, true
 	default:
 		return "", nil, nil, nil, false
 	}
@@ -488,6 +512,26 @@ func (x *drpcLocal_GetVersionStream) GetStream() drpc.Stream {
 }
 
 func (x *drpcLocal_GetVersionStream) SendAndClose(m *GetVersionResponse) error {
+	if err := x.MsgSend(m, drpcEncoding_File_proto_localv1_local_proto{}); err != nil {
+		return err
+	}
+	return x.CloseSend()
+}
+
+type DRPCLocal_ExamineStream interface {
+	drpc.Stream
+	SendAndClose(*ExamineResponse) error
+}
+
+type drpcLocal_ExamineStream struct {
+	drpc.Stream
+}
+
+func (x *drpcLocal_ExamineStream) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcLocal_ExamineStream) SendAndClose(m *ExamineResponse) error {
 	if err := x.MsgSend(m, drpcEncoding_File_proto_localv1_local_proto{}); err != nil {
 		return err
 	}
