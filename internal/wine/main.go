@@ -1,0 +1,119 @@
+// Command wine runs packages' Windows tests under Wine, for what can be shown
+// without Windows: registry, file locks, services, pipes.
+//
+//	wine [go test flags] PACKAGE...
+//
+// The first run on a machine makes a prefix, Wine's word for a Windows
+// installation, in about 15 s; each run works on a copy and removes it. Tests
+// see CAUSEWAY_WINE=1: their HKEY_LOCAL_MACHINE is nobody's, so they may use
+// the real paths. They run one package at a time, for they share it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+const (
+	// cache is on a disk, not on a tmpfs: a prefix has 700 MB.
+	cache = "/var/tmp/causeway-testhosts/wine"
+	// deadline of a whole run.
+	deadline = 9 * time.Minute
+	// abandoned is the age of what a killed run left.
+	abandoned = time.Hour
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	err := run(ctx, os.Args[1:])
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() > 0 {
+		os.Exit(exit.ExitCode())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "wine:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) (err error) {
+	ready, err := prepare(ctx)
+	if err != nil {
+		return fmt.Errorf("prepare prefix: %w", err)
+	}
+	sweep()
+	dir, err := os.MkdirTemp(cache, "run-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	overlay, err := writeOverlay(ctx, dir)
+	if err != nil {
+		return fmt.Errorf("write overlay of the standard library: %w", err)
+	}
+	prefix := filepath.Join(dir, "prefix")
+	if err := command(ctx, nil, "cp", "-a", "--reflink=auto", ready, prefix); err != nil {
+		return err
+	}
+	environment := wineEnvironment(prefix)
+	// One server for all packages; it goes by itself a minute after a kill.
+	if err := command(ctx, environment, "wineserver", "-p60"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, command(context.WithoutCancel(ctx), environment, "wineserver", "-k", "-w")) }()
+	test := exec.CommandContext(ctx, "go", append([]string{"test", "-count=1", "-overlay", overlay,
+		"-exec", "flock " + filepath.Join(dir, "lock") + " wine"}, args...)...)
+	test.Env = append(environment, "GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=0", "CAUSEWAY_WINE=1")
+	test.Stdout, test.Stderr = os.Stdout, os.Stderr
+	test.Cancel = func() error { return test.Process.Signal(os.Interrupt) }
+	test.WaitDelay = 10 * time.Second
+	return test.Run()
+}
+
+// sweep removes what killed runs left.
+func sweep() {
+	runs, err := filepath.Glob(filepath.Join(cache, "run-*"))
+	if err != nil {
+		return
+	}
+	for _, run := range runs {
+		if info, err := os.Stat(run); err == nil && time.Since(info.ModTime()) > abandoned {
+			os.RemoveAll(run)
+		}
+	}
+}
+
+// wineEnvironment has no display, no debug output, and no offers to download
+// what a prefix lacks.
+func wineEnvironment(prefix string) []string {
+	return append(os.Environ(), "WINEPREFIX="+prefix, "WINEARCH=win64", "WINEDEBUG=-all", "DISPLAY=", "WINEDLLOVERRIDES=mscoree,mshtml=")
+}
+
+// command runs a program; what it prints is part of its error.
+func command(ctx context.Context, environment []string, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = environment
+	// Into a file and not a pipe: a server that stays would hold a pipe open.
+	output, err := os.CreateTemp("", "wine-output-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(output.Name())
+	defer output.Close()
+	cmd.Stdout, cmd.Stderr = output, output
+	if err := cmd.Run(); err != nil {
+		text, _ := os.ReadFile(output.Name()) //nolint:errcheck // the text is an extra
+		return fmt.Errorf("%s %q: %w\n%s", name, args, err, text)
+	}
+	return nil
+}
