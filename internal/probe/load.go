@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 // stub is where systemd-resolved listens.
@@ -25,6 +27,11 @@ type Order struct {
 	Rate  int               `json:"rate"`
 	// Every so-many-th lookup goes through nsswitch.conf; 0: none.
 	NSSEvery int `json:"nss_every"`
+	// Resolver is asked otherwise; empty: that of systemd-resolved.
+	Resolver string `json:"resolver"`
+	// Public are names of the internet with their IPv4 addresses: looked up as
+	// often, to compare with.
+	Public map[string]string `json:"public"`
 	// Flows TCP connections to Echo give records back.
 	Flows int    `json:"flows"`
 	Echo  string `json:"echo"`
@@ -37,8 +44,10 @@ type Order struct {
 // Event is what a load tells, one line of JSON each. At is in nanoseconds of
 // the wall clock; what took a while has Seconds, and began that much earlier.
 type Event struct {
-	At   int64  `json:"at"`
-	Kind string `json:"kind"` // tick, slow, failed, wrong, stall, broken, open, control, address, frozen, trouble
+	At int64 `json:"at"`
+	// Kind is tick, slow, failed, wrong, stall, broken, open, control, address,
+	// frozen or trouble; of a public name public-slow and so on.
+	Kind string `json:"kind"`
 	// Of is the name, the flow or the state.
 	Of      string  `json:"of,omitempty"`
 	Seconds float64 `json:"seconds,omitempty"`
@@ -53,6 +62,24 @@ type Event struct {
 	Refused int     `json:"refused,omitempty"`
 	Open    int     `json:"open,omitempty"`
 	Silence int64   `json:"silence,omitempty"`
+	// The longest times without a right answer, in milliseconds: of our names,
+	// and of the public ones.
+	Gap       int64 `json:"gap,omitempty"`
+	PublicGap int64 `json:"public_gap,omitempty"`
+}
+
+// gap is the longest time without a right answer; under the load's mutex.
+type gap struct{ last, longest time.Duration }
+
+func (g *gap) answered(now time.Duration) {
+	g.longest, g.last = max(g.longest, now-g.last), now
+}
+
+// take gives the longest so far, with the one that lasts.
+func (g *gap) take(now time.Duration) int64 {
+	longest := max(g.longest, now-g.last)
+	g.longest = 0
+	return longest.Milliseconds()
 }
 
 const (
@@ -76,6 +103,8 @@ type loading struct {
 	refused int
 	streams []*stream
 	known   map[string]string // address of the names that may change
+	ours    gap
+	public  gap
 }
 
 // load runs until its input ends.
@@ -111,8 +140,15 @@ func (l *loading) start(ctx context.Context) {
 	if len(l.order.Status) > 0 {
 		l.tasks.Go(func() { l.watch(ctx) })
 	}
+	if l.order.Resolver == "" {
+		l.order.Resolver = stub
+	}
+	l.ours.last, l.public.last = l.clock.now(), l.clock.now()
 	if l.order.Rate > 0 {
-		l.tasks.Go(l.lookups)
+		l.tasks.Go(func() { l.lookups(l.order.Names, false) })
+	}
+	if l.order.Rate > 0 && len(l.order.Public) > 0 {
+		l.tasks.Go(func() { l.lookups(l.order.Public, true) })
 	}
 }
 
@@ -152,6 +188,10 @@ func (l *loading) tick() {
 		l.mu.Lock()
 		e := Event{Kind: "tick", Micros: l.micros, Refused: l.refused}
 		l.micros, l.refused = nil, 0
+		e.Gap = l.ours.take(now)
+		if len(l.order.Public) > 0 {
+			e.PublicGap = l.public.take(now)
+		}
 		for _, s := range l.streams {
 			if s.open {
 				e.Open++
@@ -164,9 +204,9 @@ func (l *loading) tick() {
 }
 
 // lookups begins one at each beat, whether the earlier ones have ended or not.
-func (l *loading) lookups() {
-	names := make([]string, 0, len(l.order.Names))
-	for name := range l.order.Names {
+func (l *loading) lookups(of map[string]string, public bool) {
+	names := make([]string, 0, len(of))
+	for name := range of {
 		names = append(names, name)
 	}
 	slices.Sort(names)
@@ -180,20 +220,17 @@ func (l *loading) lookups() {
 		}
 		name := names[number%len(names)]
 		nss := l.order.NSSEvery > 0 && number%l.order.NSSEvery == 0
-		l.tasks.Go(func() { l.lookup(name, nss) })
+		if public {
+			l.tasks.Go(func() { l.lookupPublic(name, nss) })
+		} else {
+			l.tasks.Go(func() { l.lookup(name, nss) })
+		}
 	}
 }
 
 func (l *loading) lookup(name string, nss bool) {
 	began := l.clock.now()
-	var addrs []netip.Addr
-	var refused int
-	var err error
-	if nss {
-		addrs, err = askSystem(name)
-	} else {
-		addrs, refused, err = ask(l.clock, stub, name)
-	}
+	addrs, refused, err := l.resolve(name, nss, dnsmessage.TypeAAAA)
 	took := l.clock.now() - began
 	if l.ended() {
 		return
@@ -201,27 +238,75 @@ func (l *loading) lookup(name string, nss bool) {
 	if err == nil {
 		err = l.right(name, addrs)
 	}
-	if err == nil && took > lookupLimit {
-		err = fmt.Errorf("no answer within %v", lookupLimit)
-	}
-	event := Event{Of: name, Seconds: took.Seconds()}
-	switch {
-	case errors.Is(err, errWrong):
-		event.Kind, event.Detail = "wrong", err.Error()
-	case err != nil:
-		event.Kind, event.Detail = "failed", err.Error()
-	case took > slowLimit:
-		event.Kind = "slow"
-	}
+	kind, err := verdict(took, err)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refused += refused
 	if err == nil {
 		l.micros = append(l.micros, took.Microseconds())
+		l.ours.answered(began + took)
 	}
-	if event.Kind != "" {
-		l.tellLocked(event)
+	l.judged(kind, name, took, err)
+}
+
+// lookupPublic is the control: no name of ours, no change of the host is ours.
+func (l *loading) lookupPublic(name string, nss bool) {
+	began := l.clock.now()
+	addrs, _, err := l.resolve(name, nss, dnsmessage.TypeA)
+	took := l.clock.now() - began
+	if l.ended() {
+		return
 	}
+	if want := l.order.Public[name]; err == nil && (len(addrs) != 1 || addrs[0].String() != want) {
+		err = fmt.Errorf("%w: %v, want %s", errWrong, addrs, want)
+	}
+	kind, err := verdict(took, err)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil {
+		l.public.answered(began + took)
+	}
+	if kind != "" {
+		kind = "public-" + kind
+	}
+	l.judged(kind, name, took, err)
+}
+
+func (l *loading) resolve(name string, nss bool, of dnsmessage.Type) (addrs []netip.Addr, refused int, err error) {
+	if nss {
+		addrs, err = askSystem(name, of)
+		return addrs, 0, err
+	}
+	return ask(l.clock, l.order.Resolver, name, of)
+}
+
+// verdict is the kind of event that a lookup is, empty for one as it should
+// be. One that took too long has failed, whatever the answer.
+func verdict(took time.Duration, err error) (string, error) {
+	if err == nil && took > lookupLimit {
+		err = fmt.Errorf("no answer within %v", lookupLimit)
+	}
+	switch {
+	case errors.Is(err, errWrong):
+		return "wrong", err
+	case err != nil:
+		return "failed", err
+	case took > slowLimit:
+		return "slow", nil
+	}
+	return "", nil
+}
+
+// judged tells of a lookup that was not as it should be; l.mu is held.
+func (l *loading) judged(kind, name string, took time.Duration, err error) {
+	if kind == "" {
+		return
+	}
+	event := Event{Kind: kind, Of: name, Seconds: took.Seconds()}
+	if err != nil {
+		event.Detail = err.Error()
+	}
+	l.tellLocked(event)
 }
 
 // right checks an answer.

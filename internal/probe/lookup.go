@@ -25,10 +25,10 @@ var errWrong = errors.New("wrong answer")
 // ask looks a name up as glibc's stub resolver does with its defaults: one
 // datagram, 5 s for its answer, and a second one at once after SERVFAIL,
 // REFUSED or a resolver that is not there. The count is of those.
-func ask(clock *clock, resolver, name string) (addrs []netip.Addr, refused int, err error) {
+func ask(clock *clock, resolver, name string, of dnsmessage.Type) (addrs []netip.Addr, refused int, err error) {
 	began := clock.now()
 	for {
-		addrs, again, err := askOnce(clock, began, resolver, name)
+		addrs, again, err := askOnce(clock, began, resolver, name, of)
 		if err == nil || !again {
 			return addrs, refused, err
 		}
@@ -39,13 +39,13 @@ func ask(clock *clock, resolver, name string) (addrs []netip.Addr, refused int, 
 }
 
 // askOnce says of an error whether glibc would ask again.
-func askOnce(clock *clock, began time.Duration, resolver, name string) (addrs []netip.Addr, again bool, err error) {
+func askOnce(clock *clock, began time.Duration, resolver, name string, of dnsmessage.Type) (addrs []netip.Addr, again bool, err error) {
 	conn, err := net.Dial("udp", resolver)
 	if err != nil {
 		return nil, true, err
 	}
 	defer conn.Close()
-	query, err := packQuery(name)
+	query, err := packQuery(name, of)
 	if err != nil {
 		return nil, false, err
 	}
@@ -73,7 +73,7 @@ func askOnce(clock *clock, began time.Duration, resolver, name string) (addrs []
 	}
 }
 
-func packQuery(name string) ([]byte, error) {
+func packQuery(name string, of dnsmessage.Type) ([]byte, error) {
 	fqdn, err := dnsmessage.NewName(name + ".")
 	if err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func packQuery(name string) ([]byte, error) {
 	rand.Read(id[:])
 	message := dnsmessage.Message{
 		Header:    dnsmessage.Header{ID: binary.BigEndian.Uint16(id[:]), RecursionDesired: true},
-		Questions: []dnsmessage.Question{{Name: fqdn, Type: dnsmessage.TypeAAAA, Class: dnsmessage.ClassINET}},
+		Questions: []dnsmessage.Question{{Name: fqdn, Type: of, Class: dnsmessage.ClassINET}},
 	}
 	return message.Pack()
 }
@@ -100,8 +100,11 @@ func readAnswer(packet []byte) (addrs []netip.Addr, again bool, err error) {
 		return nil, false, fmt.Errorf("%w: %v", errWrong, message.RCode)
 	}
 	for _, record := range message.Answers {
-		if body, ok := record.Body.(*dnsmessage.AAAAResource); ok {
+		switch body := record.Body.(type) {
+		case *dnsmessage.AAAAResource:
 			addrs = append(addrs, netip.AddrFrom16(body.AAAA))
+		case *dnsmessage.AResource:
+			addrs = append(addrs, netip.AddrFrom4(body.A))
 		}
 	}
 	if len(addrs) == 0 {
@@ -113,8 +116,12 @@ func readAnswer(packet []byte) (addrs []netip.Addr, again bool, err error) {
 // askSystem looks a name up as an application does, through nsswitch.conf.
 // What getent does not find it does not find, whatever the reason: that counts
 // as failed, and nobody asks again.
-func askSystem(name string) ([]netip.Addr, error) {
-	output, err := exec.Command("getent", "ahostsv6", name).Output()
+func askSystem(name string, of dnsmessage.Type) ([]netip.Addr, error) {
+	database := "ahostsv6"
+	if of == dnsmessage.TypeA {
+		database = "ahostsv4"
+	}
+	output, err := exec.Command("getent", database, name).Output()
 	if err != nil {
 		return nil, fmt.Errorf("getent: %w", err)
 	}
@@ -157,7 +164,7 @@ func askQuickly(name string) ([]netip.Addr, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	query, err := packQuery(name)
+	query, err := packQuery(name, dnsmessage.TypeAAAA)
 	if err != nil {
 		return nil, err
 	}

@@ -80,7 +80,7 @@ func TestAsk(t *testing.T) {
 			go clock.run(stop)
 			defer close(stop)
 			began := time.Now()
-			addrs, refused, err := ask(clock, resolver(t, test.answers...), "main.myws.me.coder")
+			addrs, refused, err := ask(clock, resolver(t, test.answers...), "main.myws.me.coder", dnsmessage.TypeAAAA)
 			if refused != test.refused || (err != nil) != (test.failed || test.wrong) || errors.Is(err, errWrong) != test.wrong {
 				t.Errorf("refused %d times, %v; want %+v", refused, err, test)
 			}

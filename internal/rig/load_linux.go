@@ -25,6 +25,8 @@ type Event struct {
 	Refused   int     `json:"refused"`
 	Open      int     `json:"open"`
 	Silence   int64   `json:"silence"`
+	Gap       int64   `json:"gap"`
+	PublicGap int64   `json:"public_gap"`
 }
 
 func (e Event) Time() time.Time { return time.Unix(0, e.At) }
@@ -199,8 +201,12 @@ type Cost struct {
 	Broken                              int
 	Stall                               time.Duration // the longest
 	StallOf                             string
-	Frozen                              time.Duration
-	Told                                []string // everything that is not as it should be
+	// The longest times without a right answer: of our names, and of public
+	// ones, which lack nothing that is ours.
+	Gap, PublicGap time.Duration
+	PublicFailed   int
+	Frozen         time.Duration
+	Told           []string // everything that is not as it should be
 }
 
 func (c Cost) String() string {
@@ -222,6 +228,8 @@ func (m *Load) Cost(from time.Time) Cost {
 		case "tick":
 			micros = append(micros, e.Micros...)
 			c.Refused += e.Refused
+			c.Gap = max(c.Gap, time.Duration(e.Gap)*time.Millisecond)
+			c.PublicGap = max(c.PublicGap, time.Duration(e.PublicGap)*time.Millisecond)
 			if silence := time.Duration(e.Silence) * time.Millisecond; silence > c.Stall {
 				c.Stall = silence
 			}
@@ -232,6 +240,8 @@ func (m *Load) Cost(from time.Time) Cost {
 			c.Failed++
 		case "wrong":
 			c.Wrong++
+		case "public-failed", "public-wrong":
+			c.PublicFailed++
 		case "broken":
 			c.Broken++
 		case "stall":
