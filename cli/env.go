@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/causewayhq/causeway/cli/doctor"
 	"github.com/causewayhq/causeway/config"
 	"github.com/causewayhq/causeway/localapi"
 )
@@ -22,6 +23,8 @@ type Env struct {
 	Version string
 	// Lookup asks the operating system's resolver; nil is the real one.
 	Lookup Lookup
+	// Doctor measures and mends this machine; nil is the real one.
+	Doctor doctor.Patient
 }
 
 // app is one run of the command.

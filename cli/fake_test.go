@@ -183,3 +183,7 @@ func (f *fakeDaemon) QueryDNS(_ context.Context, in *localv1.QueryDNSRequest) (*
 func (f *fakeDaemon) GetVersion(context.Context, *localv1.GetVersionRequest) (*localv1.GetVersionResponse, error) {
 	return &localv1.GetVersionResponse{Version: "v1.2.2", Api: 1}, nil
 }
+
+func (f *fakeDaemon) Examine(context.Context, *localv1.ExamineRequest) (*localv1.ExamineResponse, error) {
+	return &localv1.ExamineResponse{Status: f.get(), RelayAsked: true}, nil
+}

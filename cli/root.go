@@ -36,7 +36,8 @@ const examples = `  sudo causeway login https://coder.example.com   # once; afte
   causeway up --wait                              # connect
   causeway list                                   # which names there are
   causeway ssh myws                               # or plainly: ssh main.myws.me.coder
-  causeway status                                 # what works, what does not, and why`
+  causeway status                                 # what works, what does not, and why
+  causeway doctor                                 # what is in the way, and what to do about it`
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
@@ -68,7 +69,7 @@ func (a *app) root() *cobra.Command {
 		}
 	}
 	add("connect", a.login(), a.logout(), a.up(), a.down())
-	add("look", a.status(), a.list(), a.dns(), a.version())
+	add("look", a.status(), a.list(), a.dns(), a.doctor(), a.version())
 	add("use", a.ssh(), a.ping())
 	root.InitDefaultCompletionCmd()
 	for _, child := range root.Commands() {

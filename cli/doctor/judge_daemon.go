@@ -1,0 +1,228 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/causewayhq/causeway/localapi"
+	"github.com/causewayhq/causeway/proto/localv1"
+)
+
+const (
+	startRemedy = "run: sudo systemctl start causewayd"
+	logRemedy   = "; its log: journalctl -u causewayd"
+)
+
+// is says whether an error is one of ours with that code.
+func is(err error, code localapi.Code) bool {
+	var known *localapi.Error
+	return errors.As(err, &known) && known.Code == code
+}
+
+func remedyOf(err error) string {
+	var known *localapi.Error
+	if errors.As(err, &known) {
+		return known.Remedy
+	}
+	return ""
+}
+
+func judgeService(f *Facts) Finding {
+	d := f.Daemon
+	switch {
+	case d.Dial == nil && d.Call == nil:
+		return well("causewayd %s answers on %s", d.Version, d.Socket.Path)
+	case d.Dial == nil || is(d.Dial, localapi.CodeTimeout):
+		return d.wedged()
+	case d.Socket.Exists && is(d.Dial, localapi.CodePermission):
+		// Whether somebody is behind it is not known, but somebody has made it.
+		if d.Unit.Installed() && d.Unit.Active != "active" && len(d.PIDs) == 0 {
+			return d.stopped()
+		}
+		return well("causewayd runs%s", d.who())
+	}
+	return d.stopped()
+}
+
+// who names the process, as far as it is known.
+func (d Daemon) who() string {
+	if len(d.PIDs) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (process %d)", d.PIDs[0])
+}
+
+func (d Daemon) wedged() Finding {
+	finding := fail(fmt.Sprintf("causewayd%s runs, but does not answer on %s", d.who(), d.Socket.Path), "")
+	finding.Code = localapi.CodeTimeout
+	if d.Unit.Installed() && d.Unit.Active == "active" {
+		finding.Remedy = "run: sudo systemctl restart causewayd (sessions and names are kept)" + logRemedy
+		finding.Mend = MendRestart
+		return finding
+	}
+	finding.Remedy = "end it (sudo kill -9 and its number), and start it again where it was started"
+	return finding
+}
+
+func (d Daemon) stopped() Finding {
+	unit := d.Unit
+	finding := Finding{Result: Failed, Code: localapi.CodeNotRunning}
+	switch {
+	case unit.Installed() && unit.Active == "active":
+		finding.Cause = fmt.Sprintf("the service causewayd is active, but there is nobody at %s", d.Socket.Path)
+		finding.Remedy = "run: sudo systemctl restart causewayd (sessions and names are kept); if the service was given another socket, name it with --socket"
+		finding.Mend = MendRestart
+	case unit.Installed() && unit.Active == "activating":
+		finding.Cause = "the service causewayd is starting, or fails again and again" + bracketed(unit.Result)
+		finding.Remedy = "wait a moment; its log: journalctl -u causewayd"
+	case unit.Installed() && unit.Active == "failed":
+		finding.Cause = "the service causewayd has failed" + bracketed(unit.Result)
+		finding.Remedy, finding.Mend = startRemedy+logRemedy, MendStart
+	case unit.Installed():
+		finding.Cause, finding.Remedy, finding.Mend = "the service causewayd is stopped", startRemedy, MendStart
+		if unit.Enabled == "disabled" {
+			finding.Cause += ", and will not start with the host either"
+			finding.Remedy = "run: sudo systemctl enable --now causewayd"
+		}
+	case unit.Known && unit.Load == "masked":
+		finding.Cause, finding.Remedy = "the service causewayd is masked", "run: sudo systemctl unmask --now causewayd && sudo systemctl start causewayd"
+	case len(d.PIDs) > 0:
+		finding.Cause = fmt.Sprintf("causewayd%s runs, but not on %s", d.who(), d.Socket.Path)
+		finding.Remedy = "name its socket with --socket or CAUSEWAY_SOCKET"
+	default:
+		finding.Cause = "the daemon is not running, and is not installed as a service"
+		finding.Remedy = "run: sudo causewayd run (or install the package, which brings the service)"
+	}
+	if d.Leftover != "" {
+		finding.Cause += fmt.Sprintf("; the interface %s of an earlier one is still there", d.Leftover)
+		finding.Remedy += "; the next daemon takes it over, or else: sudo causewayd cleanup"
+	}
+	return finding
+}
+
+func bracketed(text string) string {
+	if text == "" || text == "success" {
+		return ""
+	}
+	return " (" + text + ")"
+}
+
+func judgeSocket(f *Facts) Finding {
+	socket := f.Daemon.Socket
+	finding := Finding{Result: Failed, Code: localapi.CodePermission}
+	switch err := f.Tunnel.Err; {
+	case socket.Exists && socket.Mode.Perm()&0o666 != 0o666:
+		finding.Cause = fmt.Sprintf("%s has mode %#o, so that only some users can connect to it", socket.Path, socket.Mode.Perm())
+		finding.Remedy = "run: sudo chmod 666 " + socket.Path + " (the daemon itself asks the kernel who calls)"
+		finding.Mend = MendSocket
+	case socket.Closed != "":
+		finding.Cause = fmt.Sprintf("the directory %s has mode %#o, so that other users cannot pass to %s", socket.Closed, socket.ClosedMode.Perm(), socket.Path)
+		finding.Remedy = "run: sudo chmod o+x " + socket.Closed
+		if socket.ownDir() {
+			finding.Mend = MendSocket
+		}
+	case f.Daemon.Dial != nil:
+		finding.Cause, finding.Remedy = f.Daemon.Dial.Error(), remedyOf(f.Daemon.Dial)
+	case err != nil && is(err, localapi.CodePermission):
+		finding.Cause, finding.Remedy = err.Error(), remedyOf(err)
+	case err != nil && is(err, localapi.CodeIncompatible):
+		// The daemon is older than the call; version says so in better words.
+		return well("%s can be used", socket.Path).stopping()
+	case err != nil:
+		finding.Cause, finding.Remedy = err.Error(), remedyOf(err)
+		finding.Code = localapi.CodeDegraded
+	default:
+		return well("%s can be used by this user", socket.Path)
+	}
+	return finding
+}
+
+// ownDir says that the closed directory is the one that the daemon makes.
+func (s Socket) ownDir() bool {
+	return strings.HasSuffix(s.Closed, "/causeway") && strings.HasPrefix(s.Path, s.Closed+"/")
+}
+
+func judgeVersion(f *Facts) Finding {
+	d := f.Daemon
+	switch {
+	case d.API != d.OwnAPI:
+		return fail(fmt.Sprintf("the daemon (%s) and this program (%s) speak different versions of the local API", d.Version, d.OwnVersion),
+			"install both from the same release, and run: sudo systemctl restart causewayd").withCode(localapi.CodeIncompatible)
+	case is(f.Tunnel.Err, localapi.CodeIncompatible):
+		return fail(fmt.Sprintf("the daemon (%s) is older than this program (%s) and does not know what doctor asks", d.Version, d.OwnVersion),
+			remedyOf(f.Tunnel.Err)).withCode(localapi.CodeIncompatible)
+	case d.Version != d.OwnVersion:
+		return warn(fmt.Sprintf("the daemon is %s, this program is %s", d.Version, d.OwnVersion),
+			"after an upgrade the daemon has to be restarted: sudo systemctl restart causewayd (sessions and names are kept)")
+	}
+	return well("both are %s", d.Version)
+}
+
+func judgeSignIn(f *Facts) Finding {
+	status := f.Tunnel.Status
+	if status.GetState() == localv1.State_SIGNED_OUT {
+		command := "causeway login <url>"
+		if status.OwnerUid == nil {
+			command = "sudo causeway login <url>"
+		}
+		return fail("nobody has signed in", "run: "+command).withCode(localapi.CodeNotSignedIn)
+	}
+	if problem := f.Tunnel.problem("signed-out"); problem != nil {
+		return fail(fmt.Sprintf("%s refuses the token of %s, which has expired or was revoked: %s", status.GetUrl(), status.GetUser(), problem.GetCause()),
+			"run: causeway login "+status.GetUrl()).withCode(localapi.CodeNotSignedIn)
+	}
+	return well("%s as %s", status.GetUrl(), status.GetUser())
+}
+
+func judgeTunnel(f *Facts) Finding {
+	status := f.Tunnel.Status
+	switch status.GetState() {
+	case localv1.State_SIGNED_OUT:
+		return skippedFor(idSignIn)
+	case localv1.State_DOWN:
+		if problems := status.GetProblems(); len(problems) > 0 {
+			return fail("the tunnel is down, and left something behind: "+problems[0].GetCause(), problems[0].GetRemedy())
+		}
+		return warn("the tunnel is down, because that was asked for", "run: causeway up --wait").stopping()
+	case localv1.State_FAILED:
+		if f.Tunnel.problem("signed-out") != nil {
+			return skippedFor(idSignIn)
+		}
+		return f.Tunnel.failed("the tunnel cannot run")
+	case localv1.State_STARTING:
+		return warn("the tunnel is starting", "wait a moment; if it stays so, the next checks say why")
+	case localv1.State_CONNECTED, localv1.State_DEGRADED, localv1.State_STATE_UNSPECIFIED:
+	}
+	return well("it is up and works on %s", status.GetInterface())
+}
+
+// failed is the status's first problem.
+func (t Tunnel) failed(what string) Finding {
+	if problems := t.Status.GetProblems(); len(problems) > 0 {
+		return fail(what+": "+problems[0].GetCause(), problems[0].GetRemedy()).mendedBy(MendApply)
+	}
+	return fail(what, "see the daemon's log: journalctl -u causewayd")
+}
+
+// judgeRest is what the daemon complains of and no other check is about.
+func judgeRest(f *Facts) Finding {
+	if problem := f.Tunnel.problem("host-configuration"); problem != nil {
+		return fail(problem.GetCause(), problem.GetRemedy()).mendedBy(MendApply)
+	}
+	if problem := f.Tunnel.problem("state-not-saved"); problem != nil {
+		return fail(problem.GetCause(), problem.GetRemedy())
+	}
+	for _, problem := range f.Tunnel.Status.GetProblems() {
+		if !covered[problem.GetCode()] {
+			return warn(problem.GetCause(), problem.GetRemedy())
+		}
+	}
+	return well("the daemon complains of nothing else")
+}
+
+// covered are the codes of problems that other checks are about.
+var covered = map[string]bool{
+	"signed-out": true, "control-unreachable": true, "control-certificate": true, "control-version": true, "control-rejected": true,
+	"control-not-causeway": true, "relay-unreachable": true, "names-not-resolved": true, "tunnel-stopped": true, "path-mtu": true,
+}

@@ -1,0 +1,146 @@
+package doctor
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/causewayhq/causeway/config"
+	"github.com/causewayhq/causeway/localapi"
+	"github.com/causewayhq/causeway/proto/localv1"
+	"github.com/causewayhq/causeway/workspace"
+)
+
+// How long each question may take.
+const (
+	// callLimit is for the socket and the first call: a healthy daemon answers
+	// within milliseconds, also on a busy machine within a second.
+	callLimit = 3 * time.Second
+	// examineLimit lets the daemon ask the relay, for up to 3 s.
+	examineLimit = 8 * time.Second
+	// pingLimit is past what the daemon itself waits for an agent to be
+	// announced (6 s), so that its words arrive.
+	pingLimit = 8 * time.Second
+	// pingAgents bounds how many agents are asked, and pingAtOnce at a time.
+	pingAgents, pingAtOnce = 16, 8
+)
+
+// API is the version of the local API that this program speaks.
+const API = 1
+
+// Machine is this host. It implements Probes and Mender.
+type Machine struct {
+	Socket string
+	// Version and API of this program.
+	Version string
+	API     int32
+	// LookupEnv is os.LookupEnv.
+	LookupEnv func(string) (string, bool)
+}
+
+// Daemon looks at the daemon from outside.
+func (m *Machine) Daemon(ctx context.Context) Daemon {
+	d := Daemon{OwnVersion: m.Version, OwnAPI: m.API, Unit: unit(ctx), PIDs: processes("causewayd"), Socket: socketFile(m.Socket)}
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	client, err := localapi.Dial(ctx, m.Socket)
+	if err != nil {
+		d.Dial = err
+		if is(err, localapi.CodeNotRunning) && interfaceExists(config.DefaultInterface) {
+			d.Leftover = config.DefaultInterface
+		}
+		return d
+	}
+	defer client.Close()
+	version, err := client.GetVersion(ctx, &localv1.GetVersionRequest{})
+	d.Call, d.Version, d.API = err, version.GetVersion(), version.GetApi()
+	return d
+}
+
+// Tunnel has the daemon measure, and takes its word.
+func (m *Machine) Tunnel(ctx context.Context) Tunnel {
+	ctx, cancel := context.WithTimeout(ctx, examineLimit)
+	defer cancel()
+	client, err := localapi.Dial(ctx, m.Socket)
+	if err != nil {
+		return Tunnel{Err: err}
+	}
+	defer client.Close()
+	answer, err := client.Examine(ctx, &localv1.ExamineRequest{})
+	if err != nil {
+		return Tunnel{Err: err}
+	}
+	t := Tunnel{
+		Status: answer.GetStatus(), RelayAsked: answer.GetRelayAsked(), RelayError: answer.GetRelayError(), Variables: answer.GetProxyVariables(),
+	}
+	if suffix := t.Status.GetSuffix(); suffix != "" {
+		t.Sentinel = workspace.Sentinel + "." + strings.ToLower(suffix)
+	}
+	return t
+}
+
+// status is what the daemon says now, or nil.
+func (m *Machine) status(ctx context.Context) *localv1.Status {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	client, err := localapi.Dial(ctx, m.Socket)
+	if err != nil {
+		return nil
+	}
+	defer client.Close()
+	status, err := client.GetStatus(ctx, &localv1.GetStatusRequest{})
+	if err != nil {
+		return nil
+	}
+	return status
+}
+
+// Agents has the daemon ping agents of running workspaces, those in use first.
+func (m *Machine) Agents(ctx context.Context, tunnel Tunnel) Agents {
+	var chosen []*localv1.AgentStatus
+	for _, agent := range tunnel.Status.GetAgents() {
+		if agent.GetWorkspaceStatus() == running {
+			chosen = append(chosen, agent)
+		}
+	}
+	slices.SortStableFunc(chosen, func(a, b *localv1.AgentStatus) int {
+		return b.GetLastHandshake().AsTime().Compare(a.GetLastHandshake().AsTime())
+	})
+	out := Agents{Others: max(len(chosen)-pingAgents, 0)}
+	chosen = chosen[:min(len(chosen), pingAgents)]
+	client, err := localapi.Dial(ctx, m.Socket)
+	if err != nil {
+		return Agents{Err: err}
+	}
+	defer client.Close()
+	out.Asked = make([]Ping, len(chosen))
+	places := make(chan struct{}, pingAtOnce)
+	var group sync.WaitGroup
+	for i, agent := range chosen {
+		group.Go(func() {
+			places <- struct{}{}
+			defer func() { <-places }()
+			out.Asked[i] = ping(ctx, client, agent)
+		})
+	}
+	group.Wait()
+	out.MTU = Tunnel{Status: m.status(ctx)}.problem("path-mtu")
+	return out
+}
+
+func ping(ctx context.Context, client *localapi.Client, agent *localv1.AgentStatus) Ping {
+	out := Ping{Name: agent.GetName() + "." + agent.GetWorkspace(), Workspace: agent.GetWorkspace(), Status: agent.GetWorkspaceStatus()}
+	if names := agent.GetNames(); len(names) > 0 {
+		out.Name = names[0]
+	}
+	ctx, cancel := context.WithTimeout(ctx, pingLimit)
+	defer cancel()
+	reply, err := client.Ping(ctx, &localv1.PingRequest{Name: agent.GetAddresses()[0]})
+	if ctx.Err() != nil {
+		err = errNoAnswer
+	}
+	out.Err, out.Latency, out.Direct = err, reply.GetLatency().AsDuration(), reply.GetPath() == localv1.AgentStatus_DIRECT
+	return out
+}
