@@ -241,6 +241,7 @@ func (d *resolverDir) forget(root *os.Root, wanted []string) error {
 		_ = os.Remove(d.path)
 		gone = append(gone, made)
 	}
+	d.at("strike out")
 	return errors.Join(err, d.journal.Done(gone...))
 }
 
