@@ -66,11 +66,11 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	environment := wineEnvironment(prefix)
-	// One server for all packages; it goes by itself a minute after a kill.
-	if err := command(ctx, environment, "wineserver", "-p60"); err != nil {
+	stop, err := keep(ctx, environment)
+	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, command(context.WithoutCancel(ctx), environment, "wineserver", "-k", "-w")) }()
+	defer func() { err = errors.Join(err, stop()) }()
 	test := exec.CommandContext(ctx, "go", append([]string{"test", "-count=1", "-overlay", overlay,
 		"-exec", "flock " + filepath.Join(dir, "lock") + " wine"}, args...)...)
 	test.Env = append(environment, "GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=0", "CAUSEWAY_WINE=1")
@@ -78,6 +78,30 @@ func run(ctx context.Context, args []string) (err error) {
 	test.Cancel = func() error { return test.Process.Signal(os.Interrupt) }
 	test.WaitDelay = 10 * time.Second
 	return test.Run()
+}
+
+// keep starts a Windows program that does nothing until stop, or until we are
+// killed. While it runs, Wine's services do: else the first test would start
+// them, with its output in their hands, and go test would wait for them too.
+func keep(ctx context.Context, environment []string) (stop func() error, err error) {
+	keeper := exec.CommandContext(ctx, "wine", "cmd")
+	keeper.Env = environment
+	input, err := keeper.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := keeper.Start(); err != nil {
+		return nil, fmt.Errorf("start wine: %w", err)
+	}
+	stop = func() error {
+		input.Close()
+		keeper.Wait() //nolint:errcheck // how it ended says nothing
+		return command(context.WithoutCancel(ctx), environment, "wineserver", "-k", "-w")
+	}
+	if err := command(ctx, environment, "wine", "cmd", "/c", "ver"); err != nil {
+		return nil, errors.Join(err, stop())
+	}
+	return stop, nil
 }
 
 // sweep removes what killed runs left.
