@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 
 	wgtun "github.com/tailscale/wireguard-go/tun"
@@ -41,8 +42,8 @@ func NewKeeper(log *slog.Logger, store Store, inherited []int) *Keeper {
 
 // Open gives the kept device, if it is the one asked for and still good, or
 // else makes one and keeps it. A kept device that is of no use is dropped
-// first, and why is logged. The device tells by Lost when its interface has
-// been taken away.
+// first, and why is logged. The device is read from Begin on, and tells by Lost
+// when its interface has been taken away.
 func (k *Keeper) Open(name string, mtu int) (Device, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -209,12 +210,15 @@ func (k *Keeper) drop(why string) {
 	k.held, k.name = -1, ""
 }
 
-// guarded is a device that tells when it has ended by itself.
+// guarded is a device that is not read before Begin, and tells when it has
+// ended by itself.
 type guarded struct {
 	wgtun.GRODevice
-	lost         chan struct{}
-	closed       chan struct{} // by Close
-	losing, once sync.Once
+	lost   chan struct{}
+	begun  chan struct{}
+	closed chan struct{} // by Close
+
+	losing, beginning, closing sync.Once
 }
 
 // guard wraps a device; one of another kind than ours is given back as it is.
@@ -223,15 +227,25 @@ func guard(device Device) Device {
 	if !ok {
 		return device
 	}
-	return &guarded{GRODevice: native, lost: make(chan struct{}), closed: make(chan struct{})}
+	return &guarded{GRODevice: native, lost: make(chan struct{}), begun: make(chan struct{}), closed: make(chan struct{})}
 }
 
 // Lost is closed when a read failed for good and Close was not the reason: the
 // interface has been taken away. WireGuard reads no more after such a failure.
 func (g *guarded) Lost() <-chan struct{} { return g.lost }
 
+// Begin lets packets be read. Those that came before wait in the interface's
+// queue: a process that has just started would drop what it cannot answer yet,
+// and whoever asked would ask again only seconds later.
+func (g *guarded) Begin() { g.beginning.Do(func() { close(g.begun) }) }
+
 // Read reads packets.
 func (g *guarded) Read(buffers [][]byte, sizes []int, offset int) (int, error) {
+	select {
+	case <-g.begun:
+	case <-g.closed:
+		return 0, os.ErrClosed
+	}
 	n, err := g.GRODevice.Read(buffers, sizes, offset)
 	if err != nil && !errors.Is(err, wgtun.ErrTooManySegments) {
 		select {
@@ -245,6 +259,6 @@ func (g *guarded) Read(buffers [][]byte, sizes []int, offset int) (int, error) {
 
 // Close ends the reads; the interface stays for as long as it is kept.
 func (g *guarded) Close() error {
-	g.once.Do(func() { close(g.closed) })
+	g.closing.Do(func() { close(g.closed) })
 	return g.GRODevice.Close()
 }

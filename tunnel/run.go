@@ -202,8 +202,12 @@ func (s *session) signal(to chan struct{}) {
 	}
 }
 
-// fragile is a device that tells when the system has taken it away.
-type fragile interface{ Lost() <-chan struct{} }
+// fragile is a device that tells when the system has taken it away, and patient
+// one that keeps packets until there is somebody to answer them.
+type (
+	fragile interface{ Lost() <-chan struct{} }
+	patient interface{ Begin() }
+)
 
 func (s *session) run(outer context.Context, device tun.Device, kept saved) (left bool, err error) {
 	t := s.tunnel
@@ -216,6 +220,9 @@ func (s *session) run(outer context.Context, device tun.Device, kept saved) (lef
 	t.mu.Unlock()
 	t.setKick(s.kick)
 	s.resume(kept)
+	if waits, ok := device.(patient); ok {
+		waits.Begin()
+	}
 	s.apply(outer)
 
 	ctx, cancel := context.WithCancelCause(outer)
