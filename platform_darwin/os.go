@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -259,8 +260,9 @@ func (o *OS) undo(ctx context.Context, links []link, c netcfg.Change) error {
 	return o.journal.Done(c)
 }
 
-// undoMarked finds routes that the journal does not know, after it was lost.
-// The addresses of such an interface go with the process that has it.
+// undoMarked finds routes that the journal does not know, after it was lost. On
+// interfaces of other kinds a routing daemon may use the same flag. Addresses go
+// with the process that has the interface.
 func (o *OS) undoMarked(links []link) error {
 	table, err := o.routes()
 	if err != nil {
@@ -268,6 +270,9 @@ func (o *OS) undoMarked(links []link) error {
 	}
 	var errs []error
 	for _, l := range links {
+		if !strings.HasPrefix(l.name, "utun") {
+			continue
+		}
 		errs = append(errs, o.removeRoutes(l, planRoutes(table, nil, l.index).remove))
 	}
 	return errors.Join(errs...)

@@ -256,11 +256,3 @@ func linkName(b raw) string {
 	}
 	return string(b[linkData : linkData+int(b[5])])
 }
-
-// linkIndex reads the index in a sockaddr_dl, 0 if there is none.
-func linkIndex(b raw) int {
-	if len(b) < linkData || b[1] != afLink {
-		return 0
-	}
-	return int(host.Uint16(b[2:]))
-}

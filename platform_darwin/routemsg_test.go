@@ -20,6 +20,14 @@ func unhex(t testing.TB, text string) []byte {
 const rtMetrics = `00000000 00000000 00000000 00000000 00000000 00000000 00000000
 	00000000 00000000 00000000 00000000 00000000 00000000 00000000`
 
+// linkIndex reads the index in a sockaddr_dl, 0 if there is none.
+func linkIndex(b raw) int {
+	if len(b) < linkData || b[1] != afLink {
+		return 0
+	}
+	return int(host.Uint16(b[2:]))
+}
+
 // TestRouteRequestGolden: the bytes are those that golang.org/x/net/route makes
 // of the same request, with its 1024 zeros at the end.
 func TestRouteRequestGolden(t *testing.T) {
