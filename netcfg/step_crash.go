@@ -7,17 +7,15 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 )
 
-// What the crash matrix asks for: CAUSEWAY_STEPS is the file that each step
-// is added to, a line each; CAUSEWAY_CRASH_AT the number of lines in it at which
-// the process kills itself (0: never).
-const (
-	stepsEnv = "CAUSEWAY_STEPS"
-	crashEnv = "CAUSEWAY_CRASH_AT"
-)
+// stepsEnv names the file that each step is added to, a line each. A file of
+// the same name and ".at" holds the number of lines at which the process kills
+// itself; without one it never does. Both can change while it runs.
+const stepsEnv = "CAUSEWAY_STEPS"
 
 var stepping sync.Mutex
 
@@ -30,27 +28,32 @@ func step(when string, before, after []Change) {
 	}
 	stepping.Lock()
 	defer stepping.Unlock()
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
+	lines, err := addLine(path, when+difference(before, after))
 	if err != nil {
 		panic(err)
 	}
-	defer file.Close()
-	fmt.Fprintf(file, "%s%s\n", when, difference(before, after))
-	content, err := os.ReadFile(path)
+	asked, err := os.ReadFile(path + ".at")
 	if err != nil {
-		panic(err)
+		return
 	}
-	at, _ := strconv.Atoi(os.Getenv(crashEnv))
-	lines := 0
-	for _, b := range content {
-		if b == '\n' {
-			lines++
-		}
-	}
-	if lines == at {
+	if at, err := strconv.Atoi(strings.TrimSpace(string(asked))); err == nil && at == lines {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
 	}
+}
+
+// addLine returns how many lines the file has then.
+func addLine(path, line string) (int, error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	if _, err := fmt.Fprintln(file, line); err != nil {
+		return 0, err
+	}
+	content, err := os.ReadFile(path)
+	return strings.Count(string(content), "\n"), err
 }
 
 func difference(before, after []Change) string {

@@ -13,7 +13,7 @@ import (
 )
 
 // stopLimit is how long a program may take to end after SIGTERM. It is past the
-// 20 s after which a daemon that hangs dumps its stacks and ends itself.
+// 12 s after which a daemon that hangs dumps its stacks and ends itself.
 const stopLimit = 25 * time.Second
 
 // Program is a program that runs until it is stopped; what it prints is kept

@@ -1,0 +1,218 @@
+package crashmatrix
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/causewayhq/causeway/internal/testnet"
+)
+
+// host is a flavour with or without the forwarder.
+type host struct {
+	flavour testnet.Flavour
+	forward bool
+	sample  bool // its short form is part of every `make test`
+}
+
+func (h host) String() string {
+	if h.forward {
+		return string(h.flavour) + "+forwarder"
+	}
+	return string(h.flavour)
+}
+
+// hosts leaves out the forwarder where names are split anyway.
+var hosts = []host{
+	{flavour: testnet.Resolved, sample: true},
+	{flavour: testnet.NetworkManager},
+	{flavour: testnet.Dnsmasq},
+	{flavour: testnet.OpenResolv},
+	{flavour: testnet.Resolvconf},
+	{flavour: testnet.Plain, sample: true},
+	{flavour: testnet.Plain, forward: true},
+	{flavour: testnet.OpenResolv, forward: true},
+	{flavour: testnet.Resolvconf, forward: true},
+	{flavour: testnet.NetworkManager, forward: true},
+}
+
+// atOnce is how many hosts are busy at the same time.
+const atOnce = "3"
+
+// TestCrashMatrix prints the cells run and failed of every host.
+func TestCrashMatrix(t *testing.T) {
+	short := sample(t)
+	must(t, flag.Set("test.parallel", atOnce))
+	tables := make([]*table, len(hosts))
+	t.Run("on", func(t *testing.T) {
+		for i, h := range hosts {
+			t.Run(h.String(), func(t *testing.T) {
+				if short && !h.sample {
+					t.Skip("not in the sample: make e2e runs it")
+				}
+				if h.forward && !hasForwarder(t) {
+					t.Skip("NOT RUN: this causewayd has no setting dns-forwarder")
+				}
+				t.Parallel()
+				tables[i] = &table{host: h}
+				onHost(t, h, short, tables[i])
+			})
+		}
+	})
+	run, failed := 0, 0
+	for _, table := range tables {
+		if table != nil {
+			run, failed = run+table.run, failed+table.failed
+			figure(t, "%s", table)
+		}
+	}
+	figure(t, "%d cells run, %d failed", run, failed)
+}
+
+// hasForwarder asks the daemon that was built.
+func hasForwarder(t *testing.T) bool {
+	t.Helper()
+	output, err := exec.Command(filepath.Join(bin, "causewayd"), "run", "--help").CombinedOutput()
+	must(t, err)
+	return strings.Contains(string(output), "dns-forwarder")
+}
+
+// onHost runs all cells of one host.
+func onHost(t *testing.T, h host, short bool, table *table) {
+	b := newBench(t, h.flavour, h.forward)
+	if short || !h.forward {
+		b.noticesLeftovers(t)
+	}
+	b.ask(t)
+	ctx := context.WithoutCancel(t.Context())
+	b.first(t)
+	var outcomes []*outcome
+	for _, p := range phases {
+		if p.skip != nil && p.skip(b) != "" {
+			figure(t, "%s: no phase %q: %s", h, p.name, p.skip(b))
+			continue
+		}
+		steps, err := b.record(ctx, p)
+		if err != nil {
+			o := &outcome{cell: cell{phase: p, step: "the run without a crash"}, began: time.Now()}
+			o.fault("%v\n%s", err, tail(b.daemon.Log(), 40))
+			o.fault("%v", b.kill())
+			b.expectRestored(ctx, o, "cleanup")
+			o.ended = time.Now()
+			outcomes = append(outcomes, o)
+			continue
+		}
+		cells := cellsOf(p, steps, short)
+		t.Logf("%s: %d steps: %s", p.name, len(steps), strings.Join(steps, "; "))
+		for _, c := range cells {
+			o := b.run(ctx, c)
+			t.Logf("%5.1f s, %d faults: %s", o.ended.Sub(o.began).Seconds(), len(o.faults), c)
+			outcomes = append(outcomes, o)
+		}
+	}
+	if !short {
+		b.powerCuts(t)
+		b.fullDisk(t)
+	}
+	table.judge(t, outcomes, b.stopAsking())
+}
+
+// first signs in and comes up for the first time, and stops.
+func (b *bench) first(t *testing.T) {
+	t.Helper()
+	ctx := within(t, 2*time.Minute)
+	must(t, b.arm(0))
+	must(t, b.start())
+	must(t, b.wish(ctx, "version"))
+	must(t, b.stack.Login(ctx, b.user))
+	must(t, b.wish(ctx, "up"))
+	if err := b.works(ctx); err != nil {
+		t.Fatalf("the first start: %v\n%s", err, tail(b.daemon.Log(), 60))
+	}
+	after, err := b.snapshot(ctx)
+	must(t, err)
+	if len(compare(b.before, after)) == 0 {
+		t.Error("the running tunnel shows nowhere in what is compared")
+	}
+	must(t, b.restore(ctx))
+	if differences := b.unlike(ctx, b.before); len(differences) > 0 {
+		t.Errorf("the first stop: the host differs from before:\n%s", strings.Join(differences, "\n"))
+	}
+}
+
+// sampled is how many steps of each phase the short form tries.
+const sampled = 2
+
+// cellsOf makes a cell of each step, and one of the end.
+func cellsOf(p phase, steps []string, short bool) []cell {
+	var cells []cell
+	for i, step := range steps {
+		cells = append(cells, cell{p, i + 1, step})
+	}
+	if short && len(cells) > sampled {
+		cells = []cell{cells[len(cells)/2], cells[len(cells)-1]}
+	}
+	if !p.ends || p.name == "down" {
+		cells = append(cells, cell{phase: p})
+	}
+	return cells
+}
+
+// table is the result of one host.
+type table struct {
+	host                 host
+	run, failed          int
+	lines                []string
+	asked, unanswered    int
+	longest, recoveryMax time.Duration
+}
+
+func (t *table) String() string {
+	return fmt.Sprintf("%-21s %3d cells run, %d failed; %d lookups of public names, %d failed, longest %.2f s; next start works after at most %.1f s\n%s",
+		t.host, t.run, t.failed, t.asked, t.unanswered, t.longest.Seconds(), t.recoveryMax.Seconds(), strings.Join(t.lines, "\n"))
+}
+
+// judge holds the lookups against the cells during which they ran.
+func (t *table) judge(test *testing.T, outcomes []*outcome, lookups []lookup) {
+	test.Helper()
+	for _, l := range lookups {
+		t.asked++
+		t.longest = max(t.longest, l.took)
+		if l.fault == "" {
+			continue
+		}
+		t.unanswered++
+		i := slices.IndexFunc(outcomes, func(o *outcome) bool { return !l.began.Before(o.began) && l.began.Before(o.ended) })
+		if i < 0 {
+			test.Errorf("outside all cells: a public name at %s: %s", l.began.Format("15:04:05.000"), l.fault)
+			continue
+		}
+		outcomes[i].fault("a public name: %s", l.fault)
+	}
+	if t.asked == 0 {
+		test.Error("no public name was looked up")
+	}
+	phaseCells, phaseFailed := map[string]int{}, map[string]int{}
+	var order []string
+	for _, o := range outcomes {
+		t.run++
+		t.recoveryMax = max(t.recoveryMax, o.recovery)
+		if phaseCells[o.phase.name]++; phaseCells[o.phase.name] == 1 {
+			order = append(order, o.phase.name)
+		}
+		if len(o.faults) > 0 {
+			t.failed++
+			phaseFailed[o.phase.name]++
+			test.Errorf("%s: %s:\n%s", t.host, o.cell, strings.Join(o.faults, "\n"))
+		}
+	}
+	for _, name := range order {
+		t.lines = append(t.lines, fmt.Sprintf("    %-15s %3d run %3d failed", name, phaseCells[name], phaseFailed[name]))
+	}
+}
