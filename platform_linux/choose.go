@@ -58,6 +58,8 @@ type dnsEnv struct {
 	resolvconfInUse bool
 	// fought tells that another program took our line out too often.
 	fought bool
+	// refused tells that resolvconf did not list our server as it should.
+	refused bool
 }
 
 // chooseDNS decides how the host learns our names, and tells its reasons.
@@ -153,6 +155,8 @@ func lookAtForwarding(env dnsEnv, servers []netip.Addr) (mode, reason string) {
 		return "", "forward=local-server"
 	case env.fought:
 		return "", "forward=fought-over"
+	case env.resolvconfInUse && env.refused:
+		return "", "forward=refused-by-resolvconf"
 	case env.resolvconfInUse && env.resolvconf == "debian":
 		return ModeDebianResolvconf, "forward=resolvconf"
 	case env.resolvconfInUse && env.resolvconf == "openresolv":

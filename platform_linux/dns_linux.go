@@ -49,7 +49,7 @@ func (o *OS) detect(ctx context.Context, want netcfg.Config) dnsEnv {
 		env.resolvconf = resolvconfKind(ctx)
 		env.resolvconfInUse = o.resolvconfInUse(env.resolvconf, env.resolvConf)
 		o.modeMu.Lock()
-		env.fought = o.fight.over(time.Now())
+		env.fought, env.refused = o.fight.over(time.Now()), o.refusal != nil
 		o.modeMu.Unlock()
 	}
 	return env

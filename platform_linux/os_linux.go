@@ -77,6 +77,7 @@ type OS struct {
 	mode      string
 	upstreams []netip.Addr
 	fight     fight
+	refusal   error // of resolvconf, to list our server first
 	rivals    error // that lead our packets away
 	repair    error // why what was taken away could not be put back
 }
@@ -203,7 +204,7 @@ func (o *OS) setMode(mode string) {
 func (o *OS) Trouble() error {
 	o.modeMu.Lock()
 	defer o.modeMu.Unlock()
-	return errors.Join(o.hosts.Status().Err, o.repair, o.rivals, o.fight.trouble(o.options.ResolvConf, time.Now()))
+	return errors.Join(o.hosts.Status().Err, o.repair, o.refusal, o.rivals, o.fight.trouble(o.options.ResolvConf, time.Now()))
 }
 
 // note takes down why a repair failed.
@@ -211,6 +212,15 @@ func (o *OS) note(repair error) {
 	o.modeMu.Lock()
 	defer o.modeMu.Unlock()
 	o.repair = repair
+}
+
+// setRefusal takes down that resolvconf orders its records in a way that is of
+// no use to us. It is not asked again by this process: each time would change
+// resolv.conf twice.
+func (o *OS) setRefusal(refusal error) {
+	o.modeMu.Lock()
+	defer o.modeMu.Unlock()
+	o.refusal = refusal
 }
 
 // noteRivals takes down what leads our packets away, and logs it if it is new.

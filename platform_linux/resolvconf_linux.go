@@ -31,16 +31,18 @@ type resolvconf struct {
 }
 
 // Both have names of our own, by which a record is found when the journal is
-// lost. Debian's orders by name, and the one of a tunnel comes before those of
-// network cards (/etc/resolvconf/interface-order); openresolv has a metric.
+// lost. They are such that it comes before those of network cards: by
+// /etc/resolvconf/interface-order with Debian's, by dynamic_order of
+// resolvconf.conf(5) with openresolv. (A metric would put it behind all that
+// have none.)
 var (
 	debianResolvconf = resolvconf{
 		mode: ModeDebianResolvconf, record: "tun-causeway.inet", dir: "interface",
 		add: []string{"-a", "tun-causeway.inet"}, remove: []string{"-d", "tun-causeway.inet"},
 	}
 	openResolv = resolvconf{
-		mode: ModeOpenResolv, record: "causeway", dir: "interfaces",
-		add: []string{"-m", "0", "-a", "causeway"}, remove: []string{"-f", "-d", "causeway"},
+		mode: ModeOpenResolv, record: "tun0.causeway", dir: "interfaces",
+		add: []string{"-a", "tun0.causeway"}, remove: []string{"-f", "-d", "tun0.causeway"},
 	}
 )
 
@@ -132,7 +134,9 @@ func (o *OS) applyRecord(ctx context.Context, r resolvconf, dns netcfg.DNS, own 
 		err = checkListed(before, after, dns.Nameservers, own)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("hand name server to %s: %w", r.mode, err), o.removeRecord(ctx, r))
+		err = fmt.Errorf("hand name server to %s: %w; names are in the hosts file", r.mode, err)
+		o.setRefusal(err)
+		return errors.Join(err, o.removeRecord(ctx, r))
 	}
 	o.placed = true
 	o.log.Info("name server handed to resolvconf", slog.String("record", r.record))
