@@ -13,6 +13,7 @@ type Daemon struct {
 	LogLevel  slog.Level
 	LogFormat string // "text" or "json"
 	Telemetry bool
+	Forwarder bool
 	// File is the settings file that was read, or would have been.
 	File string
 }
@@ -85,6 +86,7 @@ func assemble(values map[string]string, path string) (Daemon, error) {
 		LogLevel:  level,
 		LogFormat: values[LogFormat],
 		Telemetry: values[Telemetry] == "true",
+		Forwarder: values[Forwarder] == "on",
 		File:      path,
 	}, nil
 }

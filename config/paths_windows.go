@@ -4,6 +4,6 @@ package config
 const (
 	DefaultStateDir  = `C:\ProgramData\Causeway`
 	DefaultFile      = `C:\ProgramData\Causeway\causeway.yaml`
-	DefaultSocket    = `C:\ProgramData\Causeway\causeway.sock`
+	DefaultSocket    = `\\.\pipe\ProtectedPrefix\Administrators\Causeway`
 	DefaultInterface = `Causeway`
 )

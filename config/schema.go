@@ -56,6 +56,7 @@ const (
 	LogLevel  = "log-level"
 	LogFormat = "log-format"
 	Telemetry = "telemetry"
+	Forwarder = "dns-forwarder"
 )
 
 // FileEnv is the environment variable that names the settings file, and
@@ -94,6 +95,11 @@ func Schema() []Setting {
 			Name: Telemetry, Env: "CAUSEWAY_TELEMETRY", Default: "false", Kind: Choice,
 			Choices: []string{"false", "true"},
 			Doc:     "tell the control plane how workspaces are reached; addresses and host names are hashed",
+		},
+		{
+			Name: Forwarder, Env: "CAUSEWAY_DNS_FORWARDER", Default: "off", Kind: Choice,
+			Choices: []string{"off", "on"},
+			Doc:     "on hosts without split DNS, stand first in resolv.conf and pass all other names on to the host's own name servers",
 		},
 	}
 }

@@ -8,5 +8,6 @@
 // TUN device.
 //
 // The resolver never forwards: outside of its suffixes it refuses, because the
-// operating system sends it only what is inside.
+// operating system sends it only what is inside. On hosts that can only send it
+// everything, its owner may ask dns/forward for what is [Resolver.Foreign].
 package dns

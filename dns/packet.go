@@ -30,56 +30,78 @@ const (
 // limit of zero, and source addresses that cannot be replied to. It does not
 // allocate if dst has room; the slices must not overlap.
 func (r *Resolver) AnswerPacket(dst, packet []byte) []byte {
-	if len(packet) < ipv6HeaderLen || packet[0]>>4 != 6 || packet[7] == 0 {
+	payload, ok := acceptPacket(packet)
+	if !ok {
 		return dst
+	}
+	protocol, base := packet[6], len(dst)
+	dst = appendHeaders(dst, packet)
+	if protocol == protocolUDP {
+		before := len(dst)
+		if dst = r.Answer(dst, payload[udpHeaderLen:], ednsSize); len(dst) == before {
+			return dst[:base]
+		}
+	} else {
+		dst = append(dst, payload[4:]...)
+	}
+	complete(dst[base:])
+	return dst
+}
+
+// acceptPacket gives what is behind the IPv6 header of a packet that deserves
+// an answer.
+func acceptPacket(packet []byte) (payload []byte, ok bool) {
+	if len(packet) < ipv6HeaderLen || packet[0]>>4 != 6 || packet[7] == 0 {
+		return nil, false
 	}
 	size := int(binary.BigEndian.Uint16(packet[4:]))
 	if len(packet) != ipv6HeaderLen+size || size < udpHeaderLen || !answerable(packet) {
-		return dst
+		return nil, false
 	}
-	payload := packet[ipv6HeaderLen:]
+	payload = packet[ipv6HeaderLen:]
 	protocol := packet[6]
-	base := len(dst)
 	switch {
 	case protocol == protocolUDP:
 		if binary.BigEndian.Uint16(payload) == 0 || binary.BigEndian.Uint16(payload[2:]) != portDNS ||
 			int(binary.BigEndian.Uint16(payload[4:])) != size {
-			return dst
+			return nil, false
 		}
 	case protocol == protocolICMPv6 && payload[0] == echoRequest && payload[1] == 0:
 	default:
-		return dst
+		return nil, false
 	}
 	// A checksum that comes out as zero should be sent as 0xffff, but one of
 	// 65,536 queries has zero: upstream completes the kernel's partial checksums
 	// without that exception (wireguard-go/tun, GSOSplit). A resolver repeats
 	// the very same packet for two minutes. A missing checksum is not right.
-	if checksum(packet, protocol) != 0 {
-		return dst
-	}
+	return payload, checksum(packet, protocol) == 0
+}
+
+// appendHeaders begins the reply to an accepted packet: its IPv6 header and the
+// first bytes of what follows, lengths and checksum left open.
+func appendHeaders(dst, packet []byte) []byte {
+	protocol, payload := packet[6], packet[ipv6HeaderLen:]
 	dst = append(dst, 0x60, 0, 0, 0, 0, 0, protocol, hopLimit)
 	dst = append(append(dst, packet[24:40]...), packet[8:24]...)
-	field := base + ipv6HeaderLen
 	if protocol == protocolUDP {
-		field += 6
-		dst = append(dst, payload[2], payload[3], payload[0], payload[1], 0, 0, 0, 0)
-		before := len(dst)
-		dst = r.Answer(dst, payload[udpHeaderLen:], ednsSize)
-		if len(dst) == before {
-			return dst[:base]
-		}
-		binary.BigEndian.PutUint16(dst[base+ipv6HeaderLen+4:], uint16(len(dst)-base-ipv6HeaderLen))
-	} else {
-		field += 2
-		dst = append(append(dst, echoReply, 0, 0, 0), payload[4:]...)
+		return append(dst, payload[2], payload[3], payload[0], payload[1], 0, 0, 0, 0)
 	}
-	binary.BigEndian.PutUint16(dst[base+4:], uint16(len(dst)-base-ipv6HeaderLen))
-	sum := checksum(dst[base:], protocol)
+	return append(dst, echoReply, 0, 0, 0)
+}
+
+// complete fills in the lengths and the checksum of a reply.
+func complete(reply []byte) {
+	size, protocol, field := uint16(len(reply)-ipv6HeaderLen), reply[6], ipv6HeaderLen+2
+	binary.BigEndian.PutUint16(reply[4:], size)
+	if protocol == protocolUDP {
+		field = ipv6HeaderLen + 6
+		binary.BigEndian.PutUint16(reply[ipv6HeaderLen+4:], size)
+	}
+	sum := checksum(reply, protocol)
 	if sum == 0 {
 		sum = 0xffff // zero means "no checksum" in UDP
 	}
-	binary.BigEndian.PutUint16(dst[field:], sum)
-	return dst
+	binary.BigEndian.PutUint16(reply[field:], sum)
 }
 
 // answerable is whether a reply with source and destination exchanged makes

@@ -11,6 +11,7 @@ import (
 // lock.
 type Resolver struct {
 	current atomic.Pointer[state]
+	reverse zones      // of our prefixes, which nobody else has names for
 	writing sync.Mutex // serialises the replacement of current
 }
 
@@ -22,9 +23,9 @@ type state struct {
 
 // New returns a resolver that answers SERVFAIL inside the suffixes until the
 // first [Resolver.Publish]: a client then asks again, whereas an NXDOMAIN would
-// be believed.
-func New(suffixes []string) *Resolver {
-	r := new(Resolver)
+// be believed. The reverse names of our own prefixes are never [Resolver.Foreign].
+func New(suffixes []string, own ...netip.Prefix) *Resolver {
+	r := &Resolver{reverse: reverseZones(own)}
 	r.current.Store(&state{pending: newZones(suffixes)})
 	return r
 }
@@ -61,6 +62,8 @@ type verdict struct {
 	target string // wire name that a PTR names
 	soa    bool   // in the answer section if answer is typeSOA, else in authority
 	zone   int    // offset in the question name at which the SOA's owner begins
+	// foreign says that the name is none of our business.
+	foreign bool
 }
 
 func (s *state) decide(q *query, v *verdict) {
@@ -76,7 +79,7 @@ func (s *state) decide(q *query, v *verdict) {
 		v.rcode, v.soa, v.zone = rcodeNXDomain, true, offset
 		return
 	}
-	v.rcode = rcodeRefused
+	v.rcode, v.foreign = rcodeRefused, true
 }
 
 // decide reports false for what the table is not authoritative for.

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/causewayhq/causeway/dns"
+	"github.com/causewayhq/causeway/dns/forward"
 	"github.com/causewayhq/causeway/dns/tcp53"
 	"github.com/causewayhq/causeway/proto"
 	"github.com/causewayhq/causeway/tailnet"
@@ -34,6 +35,8 @@ type ingredients struct {
 	kept      saved
 	addresses *addressBook
 	began     func() // a peer has a session for the first time; does not block
+	// upstreams are the name servers to ask for all other names; nil: none.
+	upstreams func() []netip.Addr
 }
 
 // parts makes the concrete parts of a tunnel.
@@ -50,6 +53,7 @@ const (
 // resolver answers the packets that the host sends to the service address.
 type resolver struct {
 	dns     *dns.Resolver
+	forward *forward.Forwarder // nil: what is not ours is refused
 	tcp     *tcp53.Server
 	engine  *tailnet.Engine
 	ready   chan struct{} // closed when engine is set
@@ -59,10 +63,10 @@ type resolver struct {
 
 // realParts starts the data plane with the resolver behind its service address.
 func realParts(in ingredients) (Engine, answers, error) {
-	r := &resolver{dns: dns.New([]string{in.kept.Suffix}), ready: make(chan struct{}), log: in.log}
-	r.buffers.New = func() any { return new([]byte) }
-	tcp, err := tcp53.New(proto.DNSAddr, r.dns, r.send, in.log)
+	r := newResolver(in)
+	tcp, err := tcp53.New(proto.DNSAddr, r.dns, r.forwardMessage, r.send, in.log)
 	if err != nil {
+		r.forward.Close()
 		in.device.Close()
 		return nil, nil, fmt.Errorf("start DNS over TCP: %w", err)
 	}
@@ -79,7 +83,7 @@ func realParts(in ingredients) (Engine, answers, error) {
 		SessionBegan: in.began,
 	})
 	if err != nil {
-		tcp.Close()
+		r.close()
 		return nil, nil, err
 	}
 	r.engine = engine
@@ -96,6 +100,9 @@ func (r *resolver) handle(packet []byte) {
 	case protocolTCP:
 		r.tcp.Deliver(packet)
 	case protocolUDP:
+		if r.forwardPacket(packet) {
+			return
+		}
 		buffer, _ := r.buffers.Get().(*[]byte)
 		if reply := r.dns.AnswerPacket((*buffer)[:0], packet); len(reply) > 0 {
 			if err := r.send(reply); err != nil {
@@ -118,9 +125,6 @@ func (r *resolver) send(packet []byte) error {
 	}
 }
 
-// reverse are the prefixes whose reverse names we answer.
-var reverse = []netip.Prefix{proto.ServicePrefix, proto.TailscalePrefix}
-
 // replace makes a new table. Until it is there the old one is answered from.
 func (r *resolver) replace(suffix string, size int, names iter.Seq2[string, netip.Addr]) {
 	r.dns.SetSuffixes([]string{suffix})
@@ -142,4 +146,8 @@ func (r *resolver) change(names []workspace.NameChange) {
 
 func (r *resolver) query(message []byte) []byte { return r.dns.Answer(nil, message, 0) }
 
-func (r *resolver) close() { r.tcp.Close() }
+// close ends the forwarder first: connections wait for its answers.
+func (r *resolver) close() {
+	r.forward.Close()
+	r.tcp.Close()
+}

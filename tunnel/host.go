@@ -24,7 +24,7 @@ func (s *session) wanted() netcfg.Config {
 		Interface: s.device, MTU: MTU,
 		Addresses: []netip.Prefix{t.saved.address()},
 		Routes:    []netip.Prefix{proto.ServicePrefix},
-		DNS:       netcfg.DNS{Nameservers: []netip.Addr{proto.DNSAddr}, Suffixes: []string{t.saved.Suffix}},
+		DNS:       netcfg.DNS{Nameservers: []netip.Addr{proto.DNSAddr}, Suffixes: []string{t.saved.Suffix}, Forward: t.config.DNSForwarder},
 	}
 	if t.live != nil {
 		want.DNS.Hosts = t.live.book.hosts

@@ -160,14 +160,18 @@ func (t *Tunnel) assemble(ctx context.Context, disk store, web *http.Client) (le
 		connected: make(chan struct{}, 1), kicked: make(chan struct{}, 1), began: make(chan struct{}, 1), woke: make(chan struct{}, 1),
 		parted: make(chan struct{}, 1), doubt: make(chan struct{}, 1), places: make(chan struct{}, pingsAtOnce),
 	}
+	var upstreams func() []netip.Addr
+	if t.config.DNSForwarder {
+		upstreams = t.config.OS.Upstreams
+	}
 	engine, answers, err := t.parts(ingredients{
 		log: t.log, profile: t.config.Profile, name: name, device: device, kept: kept, addresses: t.addresses,
-		began: func() { s.signal(s.began) },
+		began: func() { s.signal(s.began) }, upstreams: upstreams,
 	})
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", ErrEngine, err)
 	}
-	s.engine, s.answers = engine, answers
+	s.engine, s.answers, s.tun = engine, answers, device
 	t.addresses.onChange(func() { s.signal(s.dirty) })
 	defer t.addresses.onChange(nil)
 	return s.run(ctx, device, kept)
@@ -181,6 +185,7 @@ type session struct {
 	loop    *control.Loop
 	disk    interface{ save(saved) error }
 	http    *http.Client
+	tun     tun.Device
 	teller  *teller // nil: telemetry is off
 	device  string  // name of the interface
 	asked   bool    // the control plane has just said who we are
@@ -203,10 +208,13 @@ func (s *session) signal(to chan struct{}) {
 }
 
 // fragile is a device that tells when the system has taken it away, and patient
-// one that keeps packets until there is somebody to answer them.
+// one that keeps packets while there is nobody to answer them.
 type (
 	fragile interface{ Lost() <-chan struct{} }
-	patient interface{ Begin() }
+	patient interface {
+		Begin()
+		Pause()
+	}
 )
 
 func (s *session) run(outer context.Context, device tun.Device, kept saved) (left bool, err error) {
@@ -304,6 +312,9 @@ func (s *session) shutdown(leave func() error) error {
 	s.collect()
 	_ = s.save() // said and shown by itself
 	left := leave()
+	if waits, ok := s.tun.(patient); ok {
+		waits.Pause() // before anything is gone that answers
+	}
 	t.mu.Lock()
 	t.live = nil
 	t.notify()

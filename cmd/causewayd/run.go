@@ -68,7 +68,7 @@ func newService(options config.Daemon) *service.Service {
 				once.Do(func() { close(opened) })
 				return device, nil
 			},
-			Telemetry: options.Telemetry, Version: version.Version,
+			Telemetry: options.Telemetry, DNSForwarder: options.Forwarder, Version: version.Version,
 		}),
 		Verify: func(ctx context.Context, access *url.URL, token client.Token) (client.User, error) {
 			return client.New(access, token, client.Options{}).Me(ctx)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 )
 
@@ -50,9 +51,20 @@ func (s *Server) dismiss(conn net.Conn) {
 	delete(s.conns, conn)
 }
 
-// serve answers messages in the order they come (RFC 7766, pipelining), until
-// the client is done, too slow, or sends what deserves no answer.
+// dialogue is one connection with the queries that others answer for us.
+type dialogue struct {
+	conn    net.Conn
+	writing sync.Mutex
+	places  chan struct{}
+	pending sync.WaitGroup
+}
+
+// serve answers messages as they come (RFC 7766, pipelining), those that others
+// answer later than those behind them, until the client is done, too slow, or
+// sends what deserves no answer.
 func (s *Server) serve(conn net.Conn) {
+	d := &dialogue{conn: conn, places: make(chan struct{}, maxPending)}
+	defer d.pending.Wait()
 	reader := bufio.NewReaderSize(conn, 1024)
 	var message, answer []byte
 	for {
@@ -74,13 +86,42 @@ func (s *Server) serve(conn net.Conn) {
 		if _, err := io.ReadFull(reader, message); err != nil {
 			return
 		}
-		answer = s.resolver.Answer(append(answer[:0], 0, 0), message, 0)
-		if len(answer) == len(prefix) {
-			return
+		if s.forward != nil && d.forward(s.forward, message) {
+			continue
 		}
-		binary.BigEndian.PutUint16(answer, uint16(len(answer)-len(prefix)))
-		if _, err := conn.Write(answer); err != nil {
+		answer = s.resolver.Answer(append(answer[:0], 0, 0), message, 0)
+		if len(answer) == len(prefix) || d.write(answer) != nil {
 			return
 		}
 	}
+}
+
+// write sends an answer, which has room for its length in front.
+func (d *dialogue) write(framed []byte) error {
+	binary.BigEndian.PutUint16(framed, uint16(len(framed)-2))
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	_, err := d.conn.Write(framed)
+	return err
+}
+
+// forward has somebody else answer, and reports false if nobody will.
+func (d *dialogue) forward(forward Forward, message []byte) bool {
+	select {
+	case d.places <- struct{}{}:
+	default:
+		return false
+	}
+	answered := make(chan []byte, 1)
+	if !forward(message, func(answer []byte) { answered <- answer }) {
+		<-d.places
+		return false
+	}
+	d.pending.Go(func() {
+		defer func() { <-d.places }()
+		if answer := <-answered; answer != nil {
+			_ = d.write(append([]byte{0, 0}, answer...)) // the reader notices that it broke
+		}
+	})
+	return true
 }

@@ -46,6 +46,9 @@ const (
 	// maxMessage is the longest query that is read. Ours fit in 512 bytes;
 	// options of EDNS, padding among them, may add a few hundred.
 	maxMessage = 4096
+	// maxPending queries of one connection may be with the forwarder; the next
+	// one is refused, so that none of ours waits behind it.
+	maxPending = 16
 	// socketBuffer holds some ten queries or answers per direction.
 	socketBuffer = 16 << 10
 	// closedTimeout is how long the stack remembers a closed connection, so
@@ -60,6 +63,7 @@ type Server struct {
 	send     func(packet []byte) error
 	logger   *slog.Logger
 	idle     time.Duration
+	forward  Forward
 
 	stack    *stack.Stack
 	link     *channel.Endpoint
@@ -75,19 +79,24 @@ type Server struct {
 	conns  map[net.Conn]struct{}
 }
 
+// Forward takes a query that somebody else has to answer and calls done once,
+// with nil if there will be no answer; done does not block. It reports false,
+// and calls nothing, if the query is for the resolver.
+type Forward func(query []byte, done func(answer []byte)) bool
+
 // New starts a server for the address. Packets for the host go to send, one at
 // a time and from one goroutine; it must not keep the slice, and Close waits
-// for it to return.
-func New(addr netip.Addr, r *dns.Resolver, send func(packet []byte) error, logger *slog.Logger) (*Server, error) {
-	return newServer(addr, r, send, logger, idleTimeout)
+// for it to return. Forward may be nil.
+func New(addr netip.Addr, r *dns.Resolver, forward Forward, send func(packet []byte) error, logger *slog.Logger) (*Server, error) {
+	return newServer(addr, r, forward, send, logger, idleTimeout)
 }
 
-func newServer(addr netip.Addr, r *dns.Resolver, send func([]byte) error, logger *slog.Logger, idle time.Duration) (*Server, error) {
+func newServer(addr netip.Addr, r *dns.Resolver, forward Forward, send func([]byte) error, logger *slog.Logger, idle time.Duration) (*Server, error) {
 	if !addr.Is6() || addr.Is4In6() {
 		return nil, fmt.Errorf("start DNS over TCP at %s: not an IPv6 address", addr)
 	}
 	s := &Server{
-		addr: addr, resolver: r, send: send, logger: logger, idle: idle,
+		addr: addr, resolver: r, send: send, logger: logger, idle: idle, forward: forward,
 		link:    channel.New(queueLen, mtu, ""),
 		inbound: make(chan *stack.PacketBuffer, queueLen),
 		conns:   map[net.Conn]struct{}{},

@@ -44,7 +44,9 @@ type client struct {
 	pump   sync.WaitGroup
 }
 
-func start(t *testing.T, idle time.Duration) *client {
+func start(t *testing.T, idle time.Duration) *client { return startForwarding(t, idle, nil) }
+
+func startForwarding(t *testing.T, idle time.Duration, forward Forward) *client {
 	t.Helper()
 	resolver := dns.New([]string{"coder"})
 	resolver.Publish(dns.NewTable([]string{"coder"}, 1, maps.All(map[string]netip.Addr{"myws.coder": agentAddr}), nil))
@@ -61,7 +63,7 @@ func start(t *testing.T, idle time.Duration) *client {
 		t.Fatal(err)
 	}
 	c.stack.SetRouteTable([]tcpip.Route{{Destination: header.IPv6EmptySubnet, NIC: 1}})
-	server, err := newServer(serviceAddr, resolver, func(packet []byte) error {
+	server, err := newServer(serviceAddr, resolver, forward, func(packet []byte) error {
 		p := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(packet)})
 		c.link.InjectInbound(ipv6.ProtocolNumber, p)
 		p.DecRef()
@@ -316,7 +318,7 @@ func syn(port uint16) []byte {
 // Deliver goes on dropping.
 func TestDeliverNeverBlocks(t *testing.T) {
 	release := make(chan struct{})
-	server, err := New(serviceAddr, dns.New(nil), func([]byte) error { <-release; return errors.New("nobody reads") }, slog.New(slog.DiscardHandler))
+	server, err := New(serviceAddr, dns.New(nil), nil, func([]byte) error { <-release; return errors.New("nobody reads") }, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -362,7 +364,7 @@ func TestCloseWithOpenConnections(t *testing.T) {
 }
 
 func TestNewRefusesIPv4(t *testing.T) {
-	if _, err := New(netip.MustParseAddr("127.0.0.53"), dns.New(nil), nil, slog.New(slog.DiscardHandler)); err == nil {
+	if _, err := New(netip.MustParseAddr("127.0.0.53"), dns.New(nil), nil, nil, slog.New(slog.DiscardHandler)); err == nil {
 		t.Fatal("no error")
 	}
 }
