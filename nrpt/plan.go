@@ -61,6 +61,7 @@ type Op struct {
 func Plan(s State, want Want) []Op {
 	mirror, retire, note := s.policyFate(want)
 	var writes, deletes, ops []Op
+	var stay []netcfg.Change
 	for _, place := range []Place{Local, Policy} {
 		names := want.names
 		if place == Policy {
@@ -71,10 +72,14 @@ func Plan(s State, want Want) []Op {
 				names = nil
 			}
 		}
-		w, d := cover(place, s.ours(place), names, want.servers)
+		w, d, ids := cover(place, s.ours(place), names, want.servers)
 		writes, deletes = append(writes, w...), append(deletes, d...)
+		stay = append(stay, changesOf(ids)...)
 	}
-	ops = appendChanges(ops, OpRecord, missing(recordsOf(writes, note), s.Journal))
+	if note {
+		stay = append(stay, foundEmpty)
+	}
+	ops = appendChanges(ops, OpRecord, missing(stay, s.Journal))
 	ops = append(append(ops, writes...), deletes...)
 	if retire {
 		ops = append(ops, Op{Kind: OpRetire, IDs: ids(s.ours(Policy))})
@@ -82,7 +87,7 @@ func Plan(s State, want Want) []Op {
 	if retire || s.Retired {
 		ops = append(ops, Op{Kind: OpSweep})
 	}
-	ops = appendChanges(ops, OpForget, s.spent(writes, deletes, retire, note))
+	ops = appendChanges(ops, OpForget, missing(s.mine(), stay))
 	if len(writes) > 0 || len(deletes) > 0 || retire || s.Unannounced {
 		ops = append(ops, Op{Kind: OpNotify}, Op{Kind: OpFlush})
 	}
@@ -132,101 +137,98 @@ func (s State) owns(f Found) bool {
 // keeper is a rule that stays or comes.
 type keeper struct {
 	found Found
-	names []string // will be in it
-	gains bool     // some of them are not in it yet
+	holds map[string]bool // the wanted names that are in it
+	names []string        // will be in it
+	gains bool            // some of them are not in it yet
 }
 
 // cover returns the operations for one place. A name stays in the rule where it
 // is whenever there is room, so that writing a rule takes no name away that is
-// wanted; where it has to move, the rule that gets it is written first.
-func cover(place Place, ours []Found, names []string, servers string) (writes, deletes []Op) {
+// wanted; where it has to move, the rule that gets it is written first. It also
+// returns all rules that will be there.
+func cover(place Place, ours []Found, names []string, servers string) (writes, deletes []Op, stay []string) {
 	keepers, surplus := choose(ours, names)
 	homeless := slices.Clone(names)
 	for i := range keepers {
-		has := decode(keepers[i].found.ID, keepers[i].found.Values).Names
+		k := &keepers[i]
 		homeless = slices.DeleteFunc(homeless, func(name string) bool {
-			stays := len(keepers[i].names) < maxNames && slices.ContainsFunc(has, func(n string) bool { return strings.EqualFold(n, name) })
+			stays := k.holds[name] && len(k.names) < maxNames
 			if stays {
-				keepers[i].names = append(keepers[i].names, name)
+				k.names = append(k.names, name)
 			}
 			return stays
 		})
 	}
 	for i := range keepers {
-		moved := min(maxNames-len(keepers[i].names), len(homeless))
-		keepers[i].names, keepers[i].gains = append(keepers[i].names, homeless[:moved]...), moved > 0
+		k := &keepers[i]
+		moved := min(maxNames-len(k.names), len(homeless))
+		k.names, k.gains = append(k.names, homeless[:moved]...), moved > 0
 		homeless = homeless[moved:]
-		slices.Sort(keepers[i].names)
+		slices.Sort(k.names)
+		stay = append(stay, k.found.ID)
 	}
 	for _, gains := range []bool{true, false} {
 		for _, k := range keepers {
-			if values := encode(k.names, servers); k.gains == gains && !same(values, k.found.Values) {
+			if k.gains != gains {
+				continue
+			}
+			if values := encode(k.names, servers); !same(values, k.found.Values) {
 				writes = append(writes, Op{Kind: OpWrite, Place: place, ID: k.found.ID, Values: values})
 			}
 		}
 	}
-	for _, f := range surplus {
-		deletes = append(deletes, Op{Kind: OpDelete, Place: place, ID: f.ID})
+	for _, k := range surplus {
+		deletes = append(deletes, Op{Kind: OpDelete, Place: place, ID: k.found.ID})
 	}
-	return writes, deletes
+	return writes, deletes, stay
 }
 
 // choose returns as many rules as the names need: those of ours that hold most
 // of them, then new ones. The rest is surplus.
-func choose(ours []Found, names []string) (keepers []keeper, surplus []Found) {
-	held := func(f Found) int {
-		return min(maxNames, len(slices.DeleteFunc(decode(f.ID, f.Values).Names, func(name string) bool {
-			return !slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
-		})))
+func choose(ours []Found, names []string) (keepers, surplus []keeper) {
+	all := make([]keeper, len(ours))
+	taken := map[string]bool{}
+	for i, f := range ours {
+		all[i] = keeper{found: f, holds: map[string]bool{}}
+		taken[strings.ToUpper(f.ID)] = true
+		for _, name := range decode(f.ID, f.Values).Names {
+			if name = strings.ToLower(name); contains(names, name) {
+				all[i].holds[name] = true
+			}
+		}
 	}
-	ours = slices.SortedStableFunc(slices.Values(ours), func(a, b Found) int {
-		return cmp.Or(cmp.Compare(held(b), held(a)), cmp.Compare(a.ID, b.ID))
+	slices.SortStableFunc(all, func(a, b keeper) int {
+		return cmp.Or(cmp.Compare(len(b.holds), len(a.holds)), cmp.Compare(a.found.ID, b.found.ID))
 	})
 	need := (len(names) + maxNames - 1) / maxNames
-	for _, f := range ours[:min(need, len(ours))] {
-		keepers = append(keepers, keeper{found: f})
-	}
-	surplus = ours[len(keepers):]
+	old := min(need, len(all))
+	keepers, surplus = all[:old:old], all[old:]
 	for n := 0; len(keepers) < need; n++ {
-		if id := ruleID(n); !slices.ContainsFunc(ours, func(f Found) bool { return strings.EqualFold(f.ID, id) }) {
+		if id := ruleID(n); !taken[id] {
 			keepers = append(keepers, keeper{found: Found{ID: id}})
 		}
 	}
 	return keepers, surplus
 }
 
-// recordsOf is what has to be in the journal before the writes.
-func recordsOf(writes []Op, note bool) []netcfg.Change {
-	var changes []netcfg.Change
-	for _, op := range writes {
-		if c := ruleChange(op.ID); !slices.Contains(changes, c) {
-			changes = append(changes, c)
-		}
-	}
-	if note {
-		changes = append(changes, foundEmpty)
-	}
-	return changes
+// contains is whether a sorted list has the text.
+func contains(sorted []string, text string) bool {
+	_, found := slices.BinarySearch(sorted, text)
+	return found
 }
 
-// spent is what the journal need not hold once the plan is carried out.
-func (s State) spent(writes, deletes []Op, retire, note bool) []netcfg.Change {
-	stay := recordsOf(writes, note)
-	for _, place := range []Place{Local, Policy} {
-		for _, f := range s.ours(place) {
-			gone := retire && place == Policy || slices.ContainsFunc(deletes, func(op Op) bool { return op.Place == place && op.ID == f.ID })
-			if !gone {
-				stay = append(stay, ruleChange(f.ID))
-			}
-		}
+// mine are the entries of the journal that are this package's.
+func (s State) mine() []netcfg.Change {
+	return slices.DeleteFunc(slices.Clone(s.Journal), func(c netcfg.Change) bool { return c.Kind != KindRule && c.Kind != kindPolicy })
+}
+
+// changesOf are the entries of the journal for rules.
+func changesOf(ids []string) []netcfg.Change {
+	changes := make([]netcfg.Change, len(ids))
+	for i, id := range ids {
+		changes[i] = ruleChange(id)
 	}
-	var mine []netcfg.Change
-	for _, c := range s.Journal {
-		if c.Kind == KindRule || c.Kind == kindPolicy {
-			mine = append(mine, c)
-		}
-	}
-	return missing(mine, stay)
+	return changes
 }
 
 // ruleChange is the journal's entry for a rule. Identifiers are spelt one way

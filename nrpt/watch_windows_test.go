@@ -1,0 +1,95 @@
+package nrpt
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+)
+
+// TestWatchRegistry has real notifications: each kind of change is seen, also
+// of keys that did not exist when the watch began, and ours are put back.
+func TestWatchRegistry(t *testing.T) {
+	h := newHost(t).(realHost)
+	ctx, cancel := context.WithCancel(within(t))
+	changes := make(chan struct{}, 1)
+	ended := make(chan error, 1)
+	go func() { ended <- h.Registry.Watch(ctx, func() { poke(changes) }) }()
+	seen := func(what string) {
+		t.Helper()
+		select {
+		case <-changes:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("not seen: %s", what)
+		}
+		for quiet := false; !quiet; { // one change can be told more than once
+			select {
+			case <-changes:
+			case <-time.After(200 * time.Millisecond):
+				quiet = true
+			}
+		}
+	}
+	// The watch tells nobody that it has begun.
+	for begun := false; !begun; {
+		must(t, h.Write(Local, foreignID, foreignRule(".", "192.0.2.1", "Other")))
+		must(t, h.Delete(Local, foreignID))
+		select {
+		case <-changes:
+			begun = true
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	made := func(what string, err error) {
+		t.Helper()
+		must(t, err)
+		seen(what)
+	}
+	made("local rule written", h.Write(Local, foreignID, foreignRule(".", "192.0.2.1", "Other")))
+	made("value changed", h.Write(Local, foreignID, foreignRule(".", "192.0.2.2", "Other")))
+	made("local rule deleted", h.Delete(Local, foreignID))
+	h.setPolicy(true)
+	seen("key of group policy made")
+	made("policy rule written", h.Write(Policy, foreignID, foreignRule(".", "192.0.2.1", "Other")))
+	h.setPolicy(false)
+	seen("key of group policy removed")
+	h.setPolicy(true)
+	seen("key of group policy made again")
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestPutBackRegistry(t *testing.T) {
+	h, journal := newHost(t).(realHost), &listed{}
+	r := rules(h, journal, h.Registry)
+	ctx, cancel := context.WithCancel(within(t))
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- r.Watch(ctx) }()
+	must(t, r.SetDNS(ctx, suffixes(0, 60), servers))
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		// Until the watch has begun, a deletion may go unseen.
+		must(t, h.Delete(Local, ruleID(0)))
+		time.Sleep(watchFirst + 250*time.Millisecond)
+		if list, _, err := h.List(Local); err == nil && len(list) == 2 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("not put back")
+		}
+	}
+	cancel()
+	<-ended
+	checkSettled(t, h, journal, suffixes(0, 60))
+}
+
+// TestRealSystem calls what Wine has; what it lacks is an error and no panic.
+func TestRealSystem(t *testing.T) {
+	h := newHost(t).(realHost)
+	if err := h.FlushCache(); err != nil {
+		t.Error(err)
+	}
+	t.Logf("notification: %v", h.NotifyPolicy())
+}
