@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// ShutdownLimit is how long the daemon may take to end. systemd's own limit is
-// 90 s, and a reboot must not wait that long. Undoing the network configuration
-// takes well under a second; the tunnel gives it 15 s and then says what is
-// left, for which these 20 s leave it the time.
-const ShutdownLimit = 20 * time.Second
+// ShutdownLimit is how long the daemon may take to end. Our unit for systemd
+// gives it 15 s (TimeoutStopSec=), and a reboot must not wait long. Undoing the
+// network configuration takes well under a second; the tunnel gives it 8 s and
+// then says what is left, for which these 12 s leave it the time.
+const ShutdownLimit = 12 * time.Second
 
 // maxStacks bounds the dump of all goroutines, in bytes.
 const maxStacks = 4 << 20

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	wgtun "github.com/tailscale/wireguard-go/tun"
 	"golang.org/x/sys/unix"
@@ -216,10 +217,15 @@ type guarded struct {
 	wgtun.GRODevice
 	lost   chan struct{}
 	begun  chan struct{}
+	paused chan struct{} // by Pause
+	idle   chan struct{} // nobody reads any more, after Pause
 	closed chan struct{} // by Close
 
-	losing, beginning, closing sync.Once
+	losing, beginning, pausing, idling, closing sync.Once
 }
+
+// pauseLimit bounds how long Pause waits for the last packets to be dealt with.
+const pauseLimit = 200 * time.Millisecond
 
 // guard wraps a device; one of another kind than ours is given back as it is.
 func guard(device Device) Device {
@@ -227,7 +233,10 @@ func guard(device Device) Device {
 	if !ok {
 		return device
 	}
-	return &guarded{GRODevice: native, lost: make(chan struct{}), begun: make(chan struct{}), closed: make(chan struct{})}
+	return &guarded{
+		GRODevice: native, lost: make(chan struct{}), begun: make(chan struct{}),
+		paused: make(chan struct{}), idle: make(chan struct{}), closed: make(chan struct{}),
+	}
 }
 
 // Lost is closed when a read failed for good and Close was not the reason: the
@@ -239,6 +248,24 @@ func (g *guarded) Lost() <-chan struct{} { return g.lost }
 // and whoever asked would ask again only seconds later.
 func (g *guarded) Begin() { g.beginning.Do(func() { close(g.begun) }) }
 
+// Pause leaves further packets in the interface's queue, for the next reader,
+// and returns when those that were read have been dealt with: whoever reads
+// comes back for more only then.
+func (g *guarded) Pause() {
+	g.pausing.Do(func() { close(g.paused) })
+	// Without a deadline only the next packet would end the read that waits.
+	if err := g.File().SetReadDeadline(time.Unix(1, 0)); err != nil {
+		return
+	}
+	timer := time.NewTimer(pauseLimit)
+	defer timer.Stop()
+	select {
+	case <-g.idle:
+	case <-g.closed:
+	case <-timer.C:
+	}
+}
+
 // Read reads packets.
 func (g *guarded) Read(buffers [][]byte, sizes []int, offset int) (int, error) {
 	select {
@@ -247,12 +274,19 @@ func (g *guarded) Read(buffers [][]byte, sizes []int, offset int) (int, error) {
 		return 0, os.ErrClosed
 	}
 	n, err := g.GRODevice.Read(buffers, sizes, offset)
-	if err != nil && !errors.Is(err, wgtun.ErrTooManySegments) {
-		select {
-		case <-g.closed:
-		default:
-			g.losing.Do(func() { close(g.lost) })
+	select {
+	case <-g.closed:
+		return n, err
+	case <-g.paused:
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			g.idling.Do(func() { close(g.idle) })
+			<-g.closed
+			return 0, os.ErrClosed
 		}
+	default:
+	}
+	if err != nil && !errors.Is(err, wgtun.ErrTooManySegments) {
+		g.losing.Do(func() { close(g.lost) })
 	}
 	return n, err
 }

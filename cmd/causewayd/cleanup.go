@@ -19,6 +19,7 @@ resolver settings and the section of the hosts file. It needs no daemon, and
 refuses while one runs. It can be run again at any time. Who is signed in stays.`,
 	}
 	load := settings(command)
+	afterStop := command.Flags().String(afterStopFlag, "", "only if systemd is stopping this unit for good; for ExecStopPost=")
 	command.RunE = ran(func(cmd *cobra.Command) error {
 		options, err := load()
 		if err != nil {
@@ -26,6 +27,16 @@ refuses while one runs. It can be run again at any time. Who is signed in stays.
 		}
 		if err := privileged(); err != nil {
 			return err
+		}
+		if *afterStop != "" {
+			stops, err := stopsForGood(cmd.Context(), *afterStop)
+			if err != nil {
+				return &service.Error{Failure: service.FailureNetwork, Remedy: "run: causewayd cleanup", Err: err}
+			}
+			if !stops {
+				fmt.Fprintf(cmd.OutOrStdout(), "nothing to undo: %s is not being stopped\n", *afterStop)
+				return nil
+			}
 		}
 		if _, err := os.Lstat(options.StateDir); errors.Is(err, fs.ErrNotExist) {
 			fmt.Fprintf(cmd.OutOrStdout(), "nothing to undo: %s does not exist\n", options.StateDir)
