@@ -54,8 +54,15 @@ type host struct {
 // diagnoseNode explains a failure to open /dev/net/tun.
 func diagnoseNode(name string, err error, h host) error {
 	e := &Error{Name: name, Err: err}
-	missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.ENXIO)
+	driverless := errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.ENXIO) // there is a node, and nobody behind it
+	missing := driverless || errors.Is(err, fs.ErrNotExist)
 	switch {
+	case driverless && h.driver:
+		return notTheDevice(e)
+	case driverless && h.container:
+		e.Kind = ErrNoDevice
+		e.Cause = "the kernel " + h.kernel + " of the machine that runs this container has no TUN driver loaded"
+		e.Remedy = "run on that machine: modprobe tun"
 	case missing && h.container:
 		e.Kind = ErrNoDevice
 		e.Cause = "this container has no /dev/net/tun"
@@ -88,6 +95,15 @@ func diagnoseNode(name string, err error, h host) error {
 	return e
 }
 
+// notTheDevice is for a node that leads to no device, or to another one, such as
+// /dev/null put over it.
+func notTheDevice(e *Error) *Error {
+	e.Kind = ErrNoDevice
+	e.Cause = "/dev/net/tun is there, but it is not the TUN device"
+	e.Remedy = "make the node anew: umount /dev/net/tun; rm -f /dev/net/tun && mknod -m 666 /dev/net/tun c 10 200"
+	return e
+}
+
 // diagnoseCreate explains a failure of TUNSETIFF on the open node.
 func diagnoseCreate(name string, err error, h host) error {
 	e := &Error{Name: name, Err: err}
@@ -110,6 +126,8 @@ func diagnoseCreate(name string, err error, h host) error {
 		if h.container {
 			e.Remedy = "start the container with --cap-add NET_ADMIN"
 		}
+	case errors.Is(err, syscall.ENOTTY):
+		return notTheDevice(e)
 	case errors.Is(err, syscall.EBUSY):
 		e.Kind = ErrNameTaken
 		e.Cause = "an interface of this name existed a moment ago"

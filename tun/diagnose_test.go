@@ -20,6 +20,8 @@ func TestDiagnoseNode(t *testing.T) {
 		{"node missing, driver there", syscall.ENOENT, host{root: true, driver: true}, ErrNoDevice, "/dev/net/tun is missing", "mknod"},
 		{"module not loaded", syscall.ENODEV, host{root: true, kernel: "6.1.0"}, ErrNoDevice, "kernel 6.1.0 has no TUN driver loaded", "modprobe tun"},
 		{"no such device or address", syscall.ENXIO, host{root: true, kernel: "6.1.0"}, ErrNoDevice, "no TUN driver loaded", "modprobe tun"},
+		{"the node of no device", syscall.ENODEV, host{root: true, driver: true}, ErrNoDevice, "it is not the TUN device", "make the node anew"},
+		{"container's machine without the driver", syscall.ENODEV, host{root: true, container: true, kernel: "6.1.0", modulesAbsent: true}, ErrNoDevice, "of the machine that runs this container has no TUN driver", "run on that machine: modprobe tun"},
 		{"kernel was upgraded", syscall.ENOENT, host{root: true, kernel: "6.1.0", modulesAbsent: true}, ErrNoDevice, "its modules are not installed", "reboot"},
 		{"not root", syscall.EACCES, host{}, ErrNoPermission, "this user may not", "run as root"},
 		{"sandboxed root", syscall.EPERM, host{root: true}, ErrNoPermission, "a sandbox forbids", "DeviceAllow"},
@@ -48,6 +50,7 @@ func TestDiagnoseCreate(t *testing.T) {
 		{"gone again", syscall.EBUSY, host{}, ErrNameTaken, "a moment ago", "try again"},
 		{"no capability", syscall.EPERM, host{root: true}, ErrNoPermission, "CAP_NET_ADMIN", "run as root"},
 		{"no capability in a container", syscall.EPERM, host{root: true, container: true}, ErrNoPermission, "CAP_NET_ADMIN", "--cap-add NET_ADMIN"},
+		{"another device's node", syscall.ENOTTY, host{root: true}, ErrNoDevice, "it is not the TUN device", "mknod -m 666"},
 		{"out of memory", syscall.ENOMEM, host{root: true}, ErrFailed, "refused", ""},
 	}
 	for _, test := range tests {

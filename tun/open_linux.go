@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -189,7 +190,9 @@ func inspect(name string) host {
 }
 
 // holder finds the process that has the TUN device open, by the "iff:" line
-// which the kernel shows in the descriptor's information.
+// which the kernel shows in the descriptor's information. The line does not say
+// of which network namespace the device is: only a process that is in ours is
+// blamed, since containers and test hosts give their devices the same names.
 func holder(name string) string {
 	infos, err := filepath.Glob("/proc/[0-9]*/fdinfo/*")
 	if err != nil {
@@ -207,6 +210,9 @@ func holder(name string) string {
 			continue
 		}
 		pid := strings.Split(info, "/")[2]
+		if !inOurNetwork(pid) {
+			continue
+		}
 		command, err := os.ReadFile(filepath.Join("/proc", pid, "comm"))
 		if err != nil {
 			return "process " + pid
@@ -214,6 +220,23 @@ func holder(name string) string {
 		return fmt.Sprintf("process %s (%s)", pid, strings.TrimSpace(string(command)))
 	}
 	return ""
+}
+
+// inOurNetwork tells whether a thread of the process is in the network namespace
+// of this thread.
+func inOurNetwork(pid string) bool {
+	ours, err := os.Readlink("/proc/thread-self/ns/net")
+	if err != nil {
+		return true // without namespaces there is one network
+	}
+	threads, err := filepath.Glob("/proc/" + pid + "/task/*/ns/net")
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(threads, func(thread string) bool {
+		theirs, err := os.Readlink(thread)
+		return err == nil && theirs == ours
+	})
 }
 
 func holds(fdinfo, name string) bool {

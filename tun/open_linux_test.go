@@ -2,6 +2,7 @@ package tun
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -261,5 +262,32 @@ func TestHolds(t *testing.T) {
 	const info = "pos:\t0\nflags:\t02004002\nmnt_id:\t22\niff:\tcauseway0\n"
 	if !holds(info, "causeway0") || holds(info, "causeway") || holds("pos:\t0\n", "causeway0") {
 		t.Error("the interface of a descriptor is misread")
+	}
+}
+
+// TestHolderOfAnotherNetwork: a device of the same name in another namespace is
+// nobody's fault.
+func TestHolderOfAnotherNetwork(t *testing.T) {
+	inNamespace(t, unix.CLONE_NEWNET)
+	theirs, err := Open("cwtun0", 1280)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := exec.Command("sleep", "60")
+	child.ExtraFiles = []*os.File{theirs.File()}
+	if err := child.Start(); err != nil { // in the namespace of this thread
+		t.Fatal(err)
+	}
+	defer func() { _ = child.Process.Kill(); _ = child.Wait() }()
+	_ = theirs.Close()
+	want := fmt.Sprintf("process %d (sleep)", child.Process.Pid)
+	if who := holder("cwtun0"); who != want {
+		t.Errorf("held by %q, want %s", who, want)
+	}
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatal(err)
+	}
+	if who := holder("cwtun0"); who != "" {
+		t.Errorf("blames %s", who)
 	}
 }
