@@ -17,6 +17,7 @@ const (
 	FailureLocalAPI  Failure = 16 // the local API stopped while running
 	FailureHang      Failure = 17 // the shutdown did not end
 	FailurePlatform  Failure = 18 // this operating system is not supported yet
+	FailureResumed   Failure = 19 // Windows resumed what was shut down
 )
 
 // Failures lists every failure point with one sentence each, for the help text.
@@ -37,6 +38,7 @@ func Failures() []struct {
 		{FailureLocalAPI, "the local API stopped"},
 		{FailureHang, "the shutdown hung; the stacks are on standard error"},
 		{FailurePlatform, "this operating system is not supported yet"},
+		{FailureResumed, "Windows resumed what was shut down (fast startup); the service manager starts it anew"},
 	}
 }
 

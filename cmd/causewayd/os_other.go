@@ -1,4 +1,4 @@
-//go:build !linux && !darwin
+//go:build !linux && !darwin && !windows
 
 package main
 
@@ -12,7 +12,7 @@ import (
 	"github.com/causewayhq/causeway/service"
 )
 
-var errPlatform = errors.New("this version configures the network of Linux only")
+var errPlatform = errors.New("this version configures the network of Linux, macOS and Windows only")
 
 func newOS(string, *slog.Logger) (netcfg.OS, error) { return nil, privileged() }
 
