@@ -246,3 +246,38 @@ func starts(t *testing.T, host *testnet.Host) {
 		t.Errorf("after the remedy: %v\n%s", err, output.String())
 	}
 }
+
+// TestNoIPv6: the device opens, but the host gives it no address. The status
+// names cause and remedy, and the tunnel comes up by itself once that is done.
+func TestNoIPv6(t *testing.T) {
+	needRig(t, false)
+	stack := newStack(t, testnet.Public, testnet.Public)
+	_, err := stack.Client(t.Context(), "sysctl", "-w", "net.ipv6.conf.default.disable_ipv6=1")
+	must(t, err)
+	must(t, stack.StartAll(within(t, 90*time.Second)))
+	_, _ = stack.Causeway(within(t, 30*time.Second), "up") // it may say that it is not connected
+	var status string
+	must(t, rig.Eventually(within(t, 30*time.Second), func() error {
+		status, _ = stack.Causeway(within(t, 10*time.Second), "status")
+		if !strings.Contains(status, "IPv6 is disabled") || !strings.Contains(status, "causeway0/disable_ipv6 is 1") || !strings.Contains(status, "switch it on") {
+			return fmt.Errorf("status does not name the cause and the remedy:\n%s", status)
+		}
+		return nil
+	}))
+	t.Log(status)
+	_, err = stack.Client(t.Context(), "sysctl", "-w", "net.ipv6.conf.causeway0.disable_ipv6=0")
+	must(t, err)
+	began := time.Now()
+	must(t, rig.Eventually(within(t, 30*time.Second), func() error {
+		// What answers here is libc, by way of the address and the route.
+		_, err := stack.Client(within(t, 10*time.Second), "ping", "-6", "-c", "1", "-W", "1", rig.Name)
+		if err == nil {
+			status, err = stack.Causeway(within(t, 10*time.Second), "status")
+		}
+		if err == nil && (!strings.HasPrefix(status, "connected") || strings.Contains(status, "IPv6")) {
+			err = errors.New(status)
+		}
+		return err
+	}))
+	figure(t, "%.2f s from IPv6 switched on to names, addresses and a green status", time.Since(began).Seconds())
+}
