@@ -62,6 +62,11 @@ func (f File) attempt(entries []Entry) error {
 	if err != nil {
 		return err
 	}
+	end, err := begin(target)
+	if err != nil {
+		return err
+	}
+	defer end()
 	sweep(target)
 	before, err := read(target)
 	if err != nil {

@@ -14,6 +14,13 @@ import (
 // systemEOL ends the lines of a file that has none yet.
 const systemEOL = LF
 
+// SystemPath is the hosts file that the C library reads.
+func SystemPath() string { return "/etc/hosts" }
+
+// begin has nothing to do: the lock on the temporary file is enough, for it
+// lasts until that file has its final name.
+func begin(string) (end func(), err error) { return func() {}, nil }
+
 // openTemp opens and locks the temporary file. Whoever holds the lock of the
 // file that has this name may do with it what it likes.
 func openTemp(name string) (*os.File, error) {
