@@ -122,17 +122,18 @@ func (h *house) stop(t *testing.T) {
 	h.allThere(t, "start")
 }
 
-// hang freezes the daemon unseen by systemd, whose signals would let a stopped
-// process go on.
-func (h *house) hang(t *testing.T) {
+// hanging makes the daemon one that does not react to being ended: it gets a
+// signal that it does not know, and is killed in the end. systemd is made less
+// patient than it is with the unit that is shipped.
+func (h *house) hanging(t *testing.T) (undo func()) {
 	t.Helper()
-	h.sh(t, "echo 1 > /sys/fs/cgroup/system.slice/"+unit+"/cgroup.freeze")
+	h.sh(t, `printf '[Service]\nKillSignal=SIGWINCH\nRestartKillSignal=SIGWINCH\nTimeoutStopSec=2\n' > `+unitFile+`.d/hang.conf; systemctl daemon-reload`)
+	return func() { h.sh(t, "rm "+unitFile+".d/hang.conf; systemctl daemon-reload") }
 }
 
-// stopHanging stops a daemon that does not react, and is killed for it.
+// stopHanging stops a daemon that does not react.
 func (h *house) stopHanging(t *testing.T) {
-	defer h.limitStop(t)()
-	h.hang(t)
+	defer h.hanging(t)()
 	began := time.Now()
 	h.sh(t, "systemctl stop "+unit)
 	if took := time.Since(began); took < 2*time.Second {
@@ -145,9 +146,8 @@ func (h *house) stopHanging(t *testing.T) {
 
 // restartHanging restarts one: that is no stop.
 func (h *house) restartHanging(t *testing.T) {
-	defer h.limitStop(t)()
+	defer h.hanging(t)()
 	index := h.index(t)
-	h.hang(t)
 	began := time.Now()
 	h.sh(t, "systemctl restart "+unit)
 	if took := time.Since(began); took < 2*time.Second {
@@ -157,13 +157,6 @@ func (h *house) restartHanging(t *testing.T) {
 		t.Errorf("the interface was %s and is %s", index, now)
 	}
 	h.allThere(t, "restart")
-}
-
-// limitStop makes systemd less patient than it is with the unit that is shipped.
-func (h *house) limitStop(t *testing.T) (undo func()) {
-	t.Helper()
-	h.sh(t, `printf '[Service]\nTimeoutStopSec=2\n' > `+unitFile+`.d/limit.conf; systemctl daemon-reload`)
-	return func() { h.sh(t, "rm "+unitFile+".d/limit.conf; systemctl daemon-reload") }
 }
 
 // renamed changes the interface's name: the kept device is of no use any more.
