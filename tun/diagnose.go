@@ -4,9 +4,50 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
 	"strings"
 	"syscall"
 )
+
+// checkUtunName takes "utun", for the next free number, or that with a number.
+func checkUtunName(name string) error {
+	number, ok := strings.CutPrefix(name, "utun")
+	if ok && number == "" {
+		return nil
+	}
+	if n, err := strconv.ParseUint(number, 10, 32); ok && err == nil && strconv.FormatUint(n, 10) == number && n < maxUtun {
+		return nil
+	}
+	return &Error{
+		Kind: ErrBadName, Name: name, Cause: "macOS names its TUN devices utun0, utun1 and so on",
+		Remedy: "choose utun, which takes the next free one",
+	}
+}
+
+// maxUtun bounds the numbers: IFNAMSIZ would allow more, and nobody has them.
+const maxUtun = 1 << 16
+
+// diagnoseUtun explains a failure to make a utun device. The errors are those
+// of the steps of sys/kern_control.h: a socket of the system's family, the
+// control by its name, connect to a unit of it.
+func diagnoseUtun(name string, err error) error {
+	e := &Error{Name: name, Err: err}
+	switch {
+	case errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES):
+		e.Kind, e.Cause, e.Remedy = ErrNoPermission, "only root may make a utun device", "run: sudo causewayd run, or run it as the system's service"
+	case errors.Is(err, syscall.EBUSY):
+		e.Kind, e.Cause, e.Remedy = ErrNameTaken, "another program has this utun device", "choose utun, which takes the next free one"
+	case errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EPROTONOSUPPORT) || errors.Is(err, syscall.EAFNOSUPPORT):
+		e.Kind, e.Cause, e.Remedy = ErrNoDevice, "this system has no utun control", "run it on macOS itself, not in a sandbox that lacks it"
+	case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE):
+		e.Kind, e.Cause, e.Remedy = ErrFailed, "too many files are open", "raise NumberOfFiles in the launchd property list, or end what has them open"
+	case errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM):
+		e.Kind, e.Cause, e.Remedy = ErrFailed, "the system is out of memory for another interface", "end programs that made many interfaces, or reboot"
+	default:
+		e.Kind, e.Cause, e.Remedy = ErrFailed, "the system refused to make the device", "see the system's error"
+	}
+	return e
+}
 
 // maxLinuxName is IFNAMSIZ less the terminating zero byte, in bytes.
 const maxLinuxName = 15

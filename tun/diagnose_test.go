@@ -2,6 +2,7 @@ package tun
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -57,6 +58,40 @@ func TestDiagnoseCreate(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			checkError(t, diagnoseCreate("causeway0", test.err, test.host), test.kind, test.err, test.cause, test.remedy)
 		})
+	}
+}
+
+func TestUtunNames(t *testing.T) {
+	for _, good := range []string{"utun", "utun0", "utun4", "utun65535"} {
+		if err := checkUtunName(good); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, bad := range []string{"", "tun", "causeway0", "utun-1", "utun+1", "utun01", "utun4 ", "utun65536", "utun4294967296", "xutun4"} {
+		err := checkUtunName(bad)
+		if err == nil {
+			t.Errorf("took %q", bad)
+			continue
+		}
+		checkError(t, err, ErrBadName, nil, "choose utun")
+	}
+}
+
+// TestDiagnoseUtun has the errors in the clothes that the library gives them.
+func TestDiagnoseUtun(t *testing.T) {
+	seen := map[string]bool{}
+	for errno, kind := range map[syscall.Errno]error{
+		syscall.EPERM: ErrNoPermission, syscall.EBUSY: ErrNameTaken, syscall.ENOENT: ErrNoDevice,
+		syscall.EMFILE: ErrFailed, syscall.ENOBUFS: ErrFailed, syscall.EIO: ErrFailed,
+	} {
+		wrapped := fmt.Errorf("IoctlGetCtlInfo: %w", errno)
+		err := diagnoseUtun("utun4", wrapped)
+		checkError(t, err, kind, errno)
+		var diagnosed *Error
+		if errors.As(err, &diagnosed) && seen[diagnosed.Cause] {
+			t.Errorf("%v has the cause of another", errno)
+		}
+		seen[diagnosed.Cause] = true
 	}
 }
 
