@@ -33,6 +33,7 @@ type fakeTunnel struct {
 	kicks   atomic.Int32
 	tokens  chan client.Token // that it was given while it ran
 	ended   chan struct{}     // closed when Run returns
+	cause   error             // why its context ended; to read after that
 
 	mu     sync.Mutex
 	status *localv1.Status
@@ -42,6 +43,7 @@ func (t *fakeTunnel) Run(ctx context.Context) error {
 	defer close(t.ended)
 	select {
 	case <-ctx.Done():
+		t.cause = context.Cause(ctx)
 		return t.residue
 	case err := <-t.failure:
 		return err

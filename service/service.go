@@ -114,6 +114,7 @@ func listen(path string) (net.Listener, error) {
 func (s *Service) prepareHost(ctx context.Context) error {
 	if s.config.Preflight != nil {
 		if err := s.config.Preflight(); err != nil {
+			s.giveUp(ctx)
 			return err
 		}
 	}
@@ -129,6 +130,19 @@ func (s *Service) prepareHost(ctx context.Context) error {
 	}
 	s.release()
 	return nil
+}
+
+// giveUp takes away what an earlier daemon left, when no tunnel can run that
+// would answer for it; the reason for that is the error that counts.
+func (s *Service) giveUp(ctx context.Context) {
+	host, err := s.config.OpenOS()
+	if err == nil {
+		err = errors.Join(host.Cleanup(ctx), host.Close())
+	}
+	if err != nil {
+		s.config.Logger.Error("what an earlier daemon left is not undone", slog.Any("error", err))
+	}
+	s.release()
 }
 
 // release lets a kept device go. What the host says of it has gone before.
