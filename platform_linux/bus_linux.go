@@ -22,11 +22,10 @@ const (
 	busPeer       = busName + ".Peer"
 	busProperties = busName + ".Properties"
 
-	errUnknownMethod   = busName + ".Error.UnknownMethod"
-	errServiceUnknown  = busName + ".Error.ServiceUnknown"
-	errNameHasNoOwner  = busName + ".Error.NameHasNoOwner"
-	errInvalidArgs     = busName + ".Error.InvalidArgs"
-	errUnknownProperty = busName + ".Error.UnknownProperty"
+	errUnknownMethod  = busName + ".Error.UnknownMethod"
+	errServiceUnknown = busName + ".Error.ServiceUnknown"
+	errNameHasNoOwner = busName + ".Error.NameHasNoOwner"
+	errInvalidArgs    = busName + ".Error.InvalidArgs"
 )
 
 // busTimeout bounds one D-Bus call. A healthy service answers within

@@ -165,6 +165,21 @@ func lookAtForwarding(env dnsEnv, servers []netip.Addr) (mode, reason string) {
 	return ModeResolvConf, "forward=resolv.conf"
 }
 
+// leadsPast tells what leads applications past a mechanism that splits DNS, ""
+// if nothing does.
+func leadsPast(mode, resolvConf, nsswitch string) string {
+	servers := upstreams(resolvConf, nil)
+	switch {
+	case len(servers) == 0:
+		return ""
+	case mode == ModeResolved && !isStub(servers[0]) && !usesNSSResolve(nsswitch):
+		return "resolv.conf leads to " + servers[0].String() + ", past systemd-resolved, as of " + author(resolvConf)
+	case mode == ModeNetworkManager && !servers[0].IsLoopback():
+		return "resolv.conf leads to " + servers[0].String() + ", past the dnsmasq of NetworkManager, as of " + author(resolvConf)
+	}
+	return ""
+}
+
 // isStub knows both listeners of systemd-resolved; .54 is the one that does
 // not read the hosts file.
 func isStub(a netip.Addr) bool {

@@ -64,7 +64,7 @@ func (o *OS) undoChange(ctx context.Context, c netcfg.Change) error {
 		if err := o.undoKernel(c); err != nil && !gone(err) {
 			return fmt.Errorf("undo %s %s on %s: %w", c.Kind, c.Value, c.Interface, err)
 		}
-		o.log.Info("undone", slog.String("kind", c.Kind), slog.String("interface", c.Interface), slog.String("value", c.Value))
+		o.did("undone", slog.String("kind", c.Kind), slog.String("interface", c.Interface), slog.String("value", c.Value))
 	}
 	return o.journal.Done(c)
 }

@@ -84,6 +84,7 @@ func (o *OS) applyDNS(ctx context.Context, link netlink.Link, want netcfg.Config
 	if want.DNS.IsZero() {
 		o.setMode("")
 		o.setUpstreams("", nil)
+		o.noteBypass("", dnsEnv{})
 		return remove(all, "")
 	}
 	env := o.detect(ctx, want)
@@ -93,6 +94,7 @@ func (o *OS) applyDNS(ctx context.Context, link netlink.Link, want netcfg.Config
 		trail = append(trail, "interface-or-server=missing", "mode="+mode)
 	}
 	o.logTrail(trail, env.resolvedErr)
+	o.noteBypass(mode, env)
 	failed := apply(all, mode)
 	if failed == nil {
 		o.setMode(mode)
@@ -149,7 +151,7 @@ func (o *OS) applyResolved(ctx context.Context, link netlink.Link, dns netcfg.DN
 	}
 	sent, err := o.resolved.set(ctx, link.Attrs().Index, dns)
 	if sent && err == nil {
-		o.log.Info("split DNS set in systemd-resolved", slog.String("interface", link.Attrs().Name),
+		o.did("split DNS set in systemd-resolved", slog.String("interface", link.Attrs().Name),
 			slog.String("suffixes", strings.Join(dns.Suffixes, " ")))
 	}
 	return err
@@ -174,7 +176,7 @@ func (o *OS) revertResolvedChange(ctx context.Context, c netcfg.Change) error {
 		if err := o.resolved.revert(ctx, c.Index); err != nil && !holdsNothing(err) {
 			return err
 		}
-		o.log.Info("split DNS taken out of systemd-resolved", slog.String("interface", c.Interface))
+		o.did("split DNS taken out of systemd-resolved", slog.String("interface", c.Interface))
 	}
 	return o.journal.Done(c)
 }

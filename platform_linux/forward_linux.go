@@ -42,7 +42,7 @@ func (o *OS) applyResolvConf(dns netcfg.DNS) error {
 		return err
 	}
 	o.placed = true
-	o.log.Info("name server put first in resolv.conf", slog.String("file", o.options.ResolvConf))
+	o.did("name server put first in resolv.conf", slog.String("file", o.options.ResolvConf))
 	return nil
 }
 
@@ -71,7 +71,7 @@ func (o *OS) removeResolvConf() error {
 		if err := replaceText(o.options.ResolvConf, have, want); err != nil {
 			return err
 		}
-		o.log.Info("name server taken out of resolv.conf", slog.String("file", o.options.ResolvConf))
+		o.did("name server taken out of resolv.conf", slog.String("file", o.options.ResolvConf))
 	}
 	o.placed = false
 	if !o.recorded(o.resolvConfChange()) {

@@ -20,6 +20,9 @@ import (
 // from inotify(7). Files are replaced by renaming, so directories are watched.
 const fileEvents = unix.IN_CLOSE_WRITE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_DELETE | unix.IN_CREATE | unix.IN_ONLYDIR
 
+// anyFile as the last element of a path stands for every file in the directory.
+const anyFile = "*"
+
 // maxLinks is the kernel's limit of symbolic links in a path.
 const maxLinks = 40
 
@@ -91,7 +94,8 @@ func (w *fileWatch) concerns(batch []byte) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, e := range fileChanges(batch) {
-		if e.wd == -1 || w.names[e.wd][e.name] { // -1: events were lost (IN_Q_OVERFLOW)
+		names := w.names[e.wd]
+		if e.wd == -1 || names[e.name] || names[anyFile] { // -1: events were lost (IN_Q_OVERFLOW)
 			return true
 		}
 	}

@@ -65,7 +65,7 @@ func (o *OS) applyLink(link netlink.Link, mtu int) error {
 	if err := o.netlink.LinkSetUp(link); err != nil {
 		return fmt.Errorf("bring %s up: %w", name, err)
 	}
-	o.log.Info("interface is up", slog.String("interface", name), slog.Int("index", link.Attrs().Index))
+	o.did("interface is up", slog.String("interface", name), slog.Int("index", link.Attrs().Index))
 	return nil
 }
 
@@ -99,7 +99,7 @@ func (o *OS) addAddresses(link netlink.Link, want []netip.Prefix) (surplus []net
 			errs = append(errs, fmt.Errorf("add address %s to %s: %w", p, name, err))
 			continue
 		}
-		o.log.Info("address added", slog.String("interface", name), slog.String("address", p.String()))
+		o.did("address added", slog.String("interface", name), slog.String("address", p.String()))
 	}
 	return surplus, errors.Join(errs...)
 }
@@ -115,7 +115,7 @@ func (o *OS) removeAddresses(link netlink.Link, surplus []netip.Prefix) error {
 			errs = append(errs, fmt.Errorf("remove address %s from %s: %w", p, name, err))
 			continue
 		}
-		o.log.Info("address removed", slog.String("interface", name), slog.String("address", p.String()))
+		o.did("address removed", slog.String("interface", name), slog.String("address", p.String()))
 		errs = append(errs, o.journal.Done(o.change(kindAddress, link, p.String())))
 	}
 	return errors.Join(errs...)

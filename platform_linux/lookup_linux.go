@@ -10,7 +10,9 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -24,20 +26,64 @@ const getentNotFound = 2
 // two servers three times, at five seconds each.
 const lookupTimeout = 10 * time.Second
 
-// Lookup resolves a name as applications on this host do: libc, with all that
-// nsswitch.conf lists. Only a child process can do that. Go without cgo does
-// not know NSS modules, so it would not see nss-resolve; and the D-Bus call of
-// systemd-resolved would answer happily on a host whose resolv.conf no longer
-// points to it, which is just what the canary must notice.
-//
-// Where getent is missing or is of another kind (Alpine's), Go's own resolver
-// reads resolv.conf and the hosts file, which on such hosts is all there is.
+// Lookup resolves a name as applications on this host do, in every way that
+// they have: libc always, and systemd-resolved over D-Bus without its cache
+// where it is the mechanism. Each of the two can work while the other does not:
+// libc may be led past resolved by a resolv.conf, and a cache may hide that our
+// server does not answer. The addresses are libc's; the error says which failed.
 func (o *OS) Lookup(ctx context.Context, name string) ([]netip.Addr, error) {
 	if name == "" || strings.HasPrefix(name, "-") || strings.ContainsAny(name, "\x00 \t\r\n/") {
 		return nil, fmt.Errorf("look up %q: not a host name", name)
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
+	if o.DNSMode() != ModeResolved {
+		list, err := lookupLibc(ctx, name)
+		return list, o.blame(err)
+	}
+	var group sync.WaitGroup
+	var direct []netip.Addr
+	var directErr error
+	group.Go(func() { direct, directErr = o.resolved.lookup(ctx, name) })
+	list, err := lookupLibc(ctx, name)
+	group.Wait()
+	if directErr != nil {
+		directErr = fmt.Errorf("ask systemd-resolved without its cache: %w", directErr)
+	}
+	if err := errors.Join(directErr, o.blame(err)); err != nil {
+		return nil, err
+	}
+	for _, a := range direct {
+		if !slices.Contains(list, a) {
+			return nil, fmt.Errorf("look up %s: libc answers %v, systemd-resolved %v", name, list, direct)
+		}
+	}
+	return list, nil
+}
+
+// blame adds to an error of libc's what leads it past the mechanism in use.
+func (o *OS) blame(err error) error {
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("ask libc: %w", err)
+	content, readErr := readText(o.options.ResolvConf)
+	if readErr != nil {
+		return fmt.Errorf("%w (%w)", err, readErr)
+	}
+	nsswitch, _ := readText(o.options.Nsswitch)
+	if past := leadsPast(o.DNSMode(), content, nsswitch); past != "" {
+		return fmt.Errorf("%w; %s", err, past)
+	}
+	return err
+}
+
+// lookupLibc asks with all that nsswitch.conf lists. Only a child process can do
+// that: Go without cgo knows no NSS modules.
+//
+// Where getent is missing or is of another kind (Alpine's), Go's own resolver
+// reads resolv.conf and the hosts file, which on such hosts is all there is.
+func lookupLibc(ctx context.Context, name string) ([]netip.Addr, error) {
 	for _, path := range getentPaths {
 		list, err := runGetent(ctx, path, name)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errGetentUsage) {

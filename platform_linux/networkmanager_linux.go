@@ -86,7 +86,7 @@ func (o *OS) applyDropIn(ctx context.Context, dns netcfg.DNS) error {
 	if err := o.reload(ctx); err != nil {
 		return err
 	}
-	o.log.Info("split DNS set in the dnsmasq of NetworkManager", slog.String("file", o.dropInPath()),
+	o.did("split DNS set in the dnsmasq of NetworkManager", slog.String("file", o.dropInPath()),
 		slog.String("suffixes", strings.Join(dns.Suffixes, " ")))
 	return nil
 }
@@ -108,7 +108,7 @@ func (o *OS) removeDropIn(ctx context.Context) error {
 		if err := os.Remove(o.dropInPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		o.log.Info("split DNS taken out of the dnsmasq of NetworkManager", slog.String("file", o.dropInPath()))
+		o.did("split DNS taken out of the dnsmasq of NetworkManager", slog.String("file", o.dropInPath()))
 	}
 	if err := os.Remove(tempName(o.dropInPath())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -52,6 +52,9 @@ type Options struct {
 	// DnsmasqDir has the drop-ins of NetworkManager's dnsmasq, ResolvconfRun
 	// the records of resolvconf; "" means the usual ones.
 	DnsmasqDir, ResolvconfRun string
+	// LinkState is where resolved keeps what each link was told, one file for
+	// each: it announces only a part of it on the bus.
+	LinkState string
 }
 
 // OS implements netcfg.OS on Linux.
@@ -65,6 +68,8 @@ type OS struct {
 	options  Options
 	epoch    string       // of this boot
 	failed   atomic.Bool  // the last attempt to apply what is wanted failed
+	deeds    atomic.Int64 // counts what was changed on the host
+	sixless  atomic.Value // string: the interface that lacks IPv6, "" if none
 	ownIndex atomic.Int64 // of our interface, 0 if none; read by the watchers
 
 	mu     sync.Mutex // serialises everything that touches the host
@@ -77,9 +82,11 @@ type OS struct {
 	mode      string
 	upstreams []netip.Addr
 	fight     fight
-	refusal   error // of resolvconf, to list our server first
-	rivals    error // that lead our packets away
-	repair    error // why what was taken away could not be put back
+	split     string // the mode that split DNS before applications were led past it
+	bypass    error  // by what
+	refusal   error  // of resolvconf, to list our server first
+	rivals    error  // that lead our packets away
+	repair    error  // why what was taken away could not be put back
 }
 
 var _ netcfg.OS = (*OS)(nil)
@@ -91,6 +98,7 @@ func New(options Options) (*OS, error) {
 	for path, usual := range map[*string]string{
 		&options.ResolvConf: "/etc/resolv.conf", &options.Nsswitch: "/etc/nsswitch.conf", &options.Hosts: "/etc/hosts",
 		&options.DnsmasqDir: "/etc/NetworkManager/dnsmasq.d", &options.ResolvconfRun: "/run/resolvconf",
+		&options.LinkState: "/run/systemd/resolve/netif/" + anyFile,
 	} {
 		if *path == "" {
 			*path = usual
@@ -182,7 +190,18 @@ func (o *OS) apply(ctx context.Context, want netcfg.Config) error {
 		o.removeRoutes(surplusRoutes),
 		o.removeAddresses(link, surplusAddresses))
 	o.noteRivals(o.findRivals(link, want))
-	return errors.Join(errs...)
+	err = errors.Join(errs...)
+	o.sixless.Store("")
+	if errors.Is(err, ErrIPv6Disabled) {
+		o.sixless.Store(want.Interface)
+	}
+	return err
+}
+
+// did logs a change to the host, and counts it.
+func (o *OS) did(what string, attrs ...slog.Attr) {
+	o.deeds.Add(1)
+	o.log.LogAttrs(context.Background(), slog.LevelInfo, what, attrs...)
 }
 
 // DNSMode names the mechanism in use, "" before the first Apply.
@@ -200,11 +219,12 @@ func (o *OS) setMode(mode string) {
 
 // Trouble is what Apply cannot tell: that the hosts file has not been written
 // for 30 s, that what others took away could not be put back, that another
-// program's route takes our packets, or that one fights over resolv.conf.
+// program's route takes our packets, that one fights over resolv.conf, or has
+// led applications past the resolver that we had set up.
 func (o *OS) Trouble() error {
 	o.modeMu.Lock()
 	defer o.modeMu.Unlock()
-	return errors.Join(o.hosts.Status().Err, o.repair, o.refusal, o.rivals, o.fight.trouble(o.options.ResolvConf, time.Now()))
+	return errors.Join(o.hosts.Status().Err, o.repair, o.bypass, o.refusal, o.rivals, o.fight.trouble(o.options.ResolvConf, time.Now()))
 }
 
 // note takes down why a repair failed.
@@ -212,6 +232,22 @@ func (o *OS) note(repair error) {
 	o.modeMu.Lock()
 	defer o.modeMu.Unlock()
 	o.repair = repair
+}
+
+// noteBypass takes down that applications asked a resolver that splits DNS, and
+// are led past it now. It was another program's doing; who never asked one is
+// not told anything.
+func (o *OS) noteBypass(mode string, env dnsEnv) {
+	o.modeMu.Lock()
+	defer o.modeMu.Unlock()
+	o.bypass = nil
+	if mode == ModeResolved || mode == ModeNetworkManager || mode == "" {
+		o.split = mode
+		return
+	}
+	if past := leadsPast(o.split, env.resolvConf, env.nsswitch); past != "" {
+		o.bypass = errors.New(past + "; until that is mended, names come by way of " + mode)
+	}
 }
 
 // setRefusal takes down that resolvconf orders its records in a way that is of

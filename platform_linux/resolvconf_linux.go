@@ -139,7 +139,7 @@ func (o *OS) applyRecord(ctx context.Context, r resolvconf, dns netcfg.DNS, own 
 		return errors.Join(err, o.removeRecord(ctx, r))
 	}
 	o.placed = true
-	o.log.Info("name server handed to resolvconf", slog.String("record", r.record))
+	o.did("name server handed to resolvconf", slog.String("record", r.record))
 	return nil
 }
 
@@ -180,7 +180,7 @@ func (o *OS) removeRecord(ctx context.Context, r resolvconf) error {
 			return err
 		}
 		o.placed = false
-		o.log.Info("name server taken out of resolvconf", slog.String("record", r.record))
+		o.did("name server taken out of resolvconf", slog.String("record", r.record))
 	}
 	return o.journal.Done(o.recordChange(r))
 }

@@ -48,7 +48,7 @@ func (o *OS) addRoutes(link netlink.Link, want []netip.Prefix) (surplus []netlin
 			errs = append(errs, fmt.Errorf("add route %s to %s: %w", p, name, err))
 			continue
 		}
-		o.log.Info("route added", slog.String("interface", name), slog.String("route", p.String()))
+		o.did("route added", slog.String("interface", name), slog.String("route", p.String()))
 	}
 	return surplus, errors.Join(errs...)
 }
@@ -90,7 +90,7 @@ func (o *OS) removeRoutes(surplus []netlink.Route) error {
 			errs = append(errs, fmt.Errorf("remove route %s: %w", p, err))
 			continue
 		}
-		o.log.Info("route removed", slog.String("route", p.String()))
+		o.did("route removed", slog.String("route", p.String()))
 		for _, c := range o.journal.Entries() {
 			if c.Kind == kindRoute && c.Index == r.LinkIndex && c.Value == p.String() {
 				errs = append(errs, o.journal.Done(c))

@@ -23,9 +23,8 @@ import (
 // addresses, routes and policy rules.
 const watchGroups = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR |
 	unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_ROUTE | unix.RTMGRP_IPV4_RULE |
-	// For these two there are no names of the old kind: policy rules, and
-	// IPv6 coming up on an interface on which it was switched off.
-	1<<(unix.RTNLGRP_IPV6_RULE-1) | 1<<(unix.RTNLGRP_IPV6_IFINFO-1)
+	// There is no name of the old kind for this one.
+	1<<(unix.RTNLGRP_IPV6_RULE-1)
 
 // Watch reports changes of the network and wakes until the context ends, and
 // repairs what others take away. It returns early only if it cannot listen to
@@ -36,7 +35,7 @@ func (o *OS) Watch(ctx context.Context, changed func(netcfg.Event)) error {
 	if err != nil {
 		return err
 	}
-	files, err := openFileWatch(o.options.ResolvConf, o.options.Nsswitch, o.options.Hosts, o.dropInPath())
+	files, err := openFileWatch(o.options.ResolvConf, o.options.Nsswitch, o.options.Hosts, o.dropInPath(), o.options.LinkState)
 	if err != nil {
 		_ = socket.Close()
 		return err
@@ -47,14 +46,18 @@ func (o *OS) Watch(ctx context.Context, changed func(netcfg.Event)) error {
 	group.Go(func() { o.watchNetlink(ctx, socket, notices) })
 	group.Go(func() { o.watchBus(ctx, notices) })
 	group.Go(func() { o.watchFiles(ctx, files, notices) })
+	group.Go(func() { o.watchIPv6(ctx, notices) })
+	deeds := o.deeds.Load()
 	loop := netwatch.Loop{
 		Notices: notices, Clocks: readClocks, Fingerprint: o.fingerprint, Changed: changed, Failing: o.failed.Load,
 		Repair: func(ctx context.Context, force bool) {
+			deeds = o.deeds.Load()
 			files.refresh() // a directory may have come
 			if err := o.again(ctx, force); err != nil && ctx.Err() == nil {
 				o.log.Warn("cannot put the host's configuration back", slog.String("error", err.Error()))
 			}
 		},
+		InVain: func() bool { return o.deeds.Load() == deeds },
 	}
 	loop.Run(ctx)
 	cancel()
@@ -98,6 +101,32 @@ func (o *OS) watchNetlink(ctx context.Context, socket *os.File, notices chan<- n
 			case <-ctx.Done():
 				return
 			}
+		}
+	}
+}
+
+// ipv6Interval is how often it is looked whether IPv6 has been switched on again,
+// while it is off: the kernel tells nobody (tried: an interface without addresses
+// sends no message).
+const ipv6Interval = 500 * time.Millisecond
+
+func (o *OS) watchIPv6(ctx context.Context, notices chan<- netwatch.Notice) {
+	ticker := time.NewTicker(ipv6Interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		name, _ := o.sixless.Load().(string)
+		if name == "" || ipv6Off(name) != "" {
+			continue
+		}
+		select {
+		case notices <- netwatch.Own:
+		case <-ctx.Done():
+			return
 		}
 	}
 }

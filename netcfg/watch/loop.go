@@ -22,8 +22,9 @@ const (
 	// resolv.conf.
 	auditInterval = time.Minute
 	// repairEvery and repairBurst limit the repairs: after ten in a row
-	// somebody is fighting with us, and one in five seconds has to do.
-	repairEvery = 5 * time.Second
+	// somebody is fighting with us, and one a second has to do: names and routes
+	// are still back within two.
+	repairEvery = time.Second
 	repairBurst = 10
 )
 
@@ -68,7 +69,7 @@ func wakeBetween(before, after Reading, interval time.Duration) bool {
 }
 
 // Loop turns notices into repairs and events. It owns all timers; notices come
-// from goroutines that know nothing of time. Every field is needed.
+// from goroutines that know nothing of time. Every field but InVain is needed.
 type Loop struct {
 	Notices <-chan Notice
 	Clocks  func() Reading
@@ -80,6 +81,9 @@ type Loop struct {
 	// Failing says that the last attempt to apply it failed.
 	Failing func() bool
 	Changed func(netcfg.Event)
+	// InVain tells that the last repair found all in place, as most do that
+	// follow from our own changes: such do not count for the limit. Nil: all count.
+	InVain func() bool
 }
 
 // retry spaces the attempts after a failure: after 1, 2, 4, 8 and then each 12
@@ -145,12 +149,15 @@ func (w *Loop) Run(ctx context.Context) {
 			}
 		case <-own:
 			own = nil
-			if !limit.Allow() {
+			if limit.Tokens() < 1 {
 				own = time.After(repairEvery)
 				continue
 			}
 			w.Repair(ctx, force)
 			force = false
+			if w.InVain == nil || !w.InVain() {
+				limit.Allow()
+			}
 		case <-audit.C:
 			repairSoon(0)
 		case <-clock.C:

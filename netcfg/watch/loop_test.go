@@ -19,6 +19,7 @@ type bench struct {
 	start   time.Time
 	network atomic.Value // string
 	slept   atomic.Int64 // nanoseconds added to the boot clock
+	vain    atomic.Bool  // repairs find all in place
 
 	mu  sync.Mutex
 	log []string
@@ -47,6 +48,7 @@ func inBubble(t *testing.T, script func(*testing.T, *bench)) {
 			Repair:      func(_ context.Context, force bool) { b.note("repair %v", force) },
 			Failing:     func() bool { return false },
 			Changed:     func(e netcfg.Event) { b.note("event %d", e) },
+			InVain:      b.vain.Load,
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -112,8 +114,26 @@ func TestFightIsLimited(t *testing.T) {
 		synctest.Wait()
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		// A burst of ten, and one in five seconds of thirty.
-		if n := len(b.log); n < repairBurst+3 || n > repairBurst+7 {
+		// A burst of ten, and one in each of thirty seconds.
+		if n := len(b.log); n < repairBurst+20 || n > repairBurst+31 {
+			t.Errorf("%d repairs: %q", n, b.log)
+		}
+	})
+}
+
+// TestRepairsInVain: what follows from our own changes does not use up what is
+// there for those of others.
+func TestRepairsInVain(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.vain.Store(true)
+		for range 100 {
+			b.notices <- Own
+			time.Sleep(300 * time.Millisecond)
+		}
+		synctest.Wait()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if n := len(b.log); n != 100 {
 			t.Errorf("%d repairs: %q", n, b.log)
 		}
 	})

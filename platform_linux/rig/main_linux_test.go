@@ -115,7 +115,7 @@ func answer(ctx context.Context, host *platform.OS, question string) {
 	if err := host.Trouble(); err != nil {
 		said["trouble"] = err.Error()
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	found, err := host.Lookup(ctx, question)
 	said["found"] = found

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -114,7 +115,26 @@ type daemon struct {
 	command *exec.Cmd
 	input   io.WriteCloser
 	output  *bufio.Reader
-	log     strings.Builder
+	log     text
+	plain   bool // only the names of the hosts file are known
+}
+
+// text is what a process says while others read it.
+type text struct {
+	mu   sync.Mutex
+	said strings.Builder
+}
+
+func (t *text) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.said.Write(p)
+}
+
+func (t *text) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.said.String()
 }
 
 func (l *lab) daemon(t *testing.T, forward bool) *daemon {
