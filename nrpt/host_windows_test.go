@@ -111,3 +111,25 @@ func TestMissingKeys(t *testing.T) {
 		t.Error("a key that is not there was retired")
 	}
 }
+
+// TestRetireSparesOthers: a rule that came after the plan was made stays in
+// effect.
+func TestRetireSparesOthers(t *testing.T) {
+	h := newHost(t).(realHost)
+	h.setPolicy(true)
+	must(t, h.Write(Policy, ruleID(0), encode([]string{".coder"}, serversText)))
+	must(t, h.Write(Policy, foreignID, foreignRule(".", "192.0.2.1", "Other")))
+	before := take(t, h)
+	if err := h.Retire([]string{ruleID(0)}); err == nil {
+		t.Error("a foreign rule was retired")
+	}
+	// It comes in the middle.
+	must(t, h.rename(tableKey, retiredKey))
+	if err := h.holdsOnly(h.parent(Policy)+`\`+retiredKey, []string{ruleID(0)}); err == nil {
+		t.Error("the foreign rule is not noticed")
+	}
+	must(t, h.rename(retiredKey, tableKey))
+	if now := take(t, h); !sameRules(before.places[Policy], now.places[Policy]) || now.retired {
+		t.Errorf("the table changed: %v", now)
+	}
+}

@@ -247,6 +247,9 @@ func (r *Registry) holdsOnly(path string, ids []string) error {
 }
 
 func (r *Registry) rename(from, to string) error {
+	if err := regRenameKey.Find(); err != nil {
+		return err
+	}
 	path := r.parent(Policy)
 	parent, err := registry.OpenKey(r.root, path, registry.WRITE)
 	if err != nil {

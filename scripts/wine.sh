@@ -3,5 +3,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/deps.sh wine wine64 util-linux >&2
-[ $# -gt 0 ] || set -- ./nrpt ./hosts
+[ $# -gt 0 ] || set -- ./nrpt ./hosts ./internal/wine
 exec go run ./internal/wine "$@"
