@@ -21,7 +21,7 @@ type StateDir struct {
 // OpenStateDir makes the directory if it is missing (0700), checks that it is
 // ours alone, and locks it. The lock ends with Close or with the process.
 func OpenStateDir(path string) (*StateDir, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	if err := makeStateDir(path); err != nil {
 		return nil, fail(FailureState, "choose another with --state-dir, or make room there", "make state directory: %w", err)
 	}
 	if err := checkStateDir(path); err != nil {

@@ -15,6 +15,8 @@ import (
 // noFollow refuses to open what a symbolic link points to.
 const noFollow = unix.O_NOFOLLOW
 
+func makeStateDir(path string) error { return os.MkdirAll(path, 0o700) }
+
 func lock(file *os.File) error {
 	err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
