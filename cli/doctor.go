@@ -124,6 +124,7 @@ func (a *app) confirm(ctx context.Context, machine doctor.Patient, outcomes []do
 	if !tried {
 		return outcomes, mended
 	}
+	before := outcomes
 	var confirmed []doctor.Mended
 	for try := range confirmTries {
 		if try > 0 && !pause(ctx, confirmPause) {
@@ -131,7 +132,7 @@ func (a *app) confirm(ctx context.Context, machine doctor.Patient, outcomes []do
 		}
 		outcomes = a.examine(ctx, machine, func(doctor.Outcome) {})
 		confirmed = doctor.Confirm(append([]doctor.Mended{}, mended...), outcomes)
-		if doctor.AllDone(confirmed) {
+		if doctor.Calm(confirmed, before, outcomes) {
 			break
 		}
 	}

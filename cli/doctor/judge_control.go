@@ -38,6 +38,8 @@ func judgeControl(f *Facts) Finding {
 	switch {
 	case problem != nil && c.Asked && c.Err == nil && c.HTTP == http.StatusOK:
 		return fail(fmt.Sprintf("the daemon is not connected (%s), although the control plane answers this program", problem.GetCause()), problem.GetRemedy())
+	case problem != nil && c.Err != nil:
+		return fail(fmt.Sprintf("%s; doctor is not answered either: %s", problem.GetCause(), c.Err), problem.GetRemedy())
 	case problem != nil:
 		return fail(problem.GetCause(), problem.GetRemedy())
 	case !c.Connected && c.Err != nil:

@@ -112,16 +112,16 @@ func judgeSocket(f *Facts) Finding {
 	socket := f.Daemon.Socket
 	finding := Finding{Result: Failed, Code: localapi.CodePermission}
 	switch err := f.Tunnel.Err; {
-	case socket.Exists && socket.Mode.Perm()&0o666 != 0o666:
-		finding.Cause = fmt.Sprintf("%s has mode %#o, so that only some users can connect to it", socket.Path, socket.Mode.Perm())
-		finding.Remedy = "run: sudo chmod 666 " + socket.Path + " (the daemon itself asks the kernel who calls)"
-		finding.Mend = MendSocket
 	case socket.Closed != "":
 		finding.Cause = fmt.Sprintf("the directory %s has mode %#o, so that other users cannot pass to %s", socket.Closed, socket.ClosedMode.Perm(), socket.Path)
 		finding.Remedy = "run: sudo chmod o+x " + socket.Closed
 		if socket.ownDir() {
 			finding.Mend = MendSocket
 		}
+	case socket.Exists && socket.Mode.Perm()&0o666 != 0o666:
+		finding.Cause = fmt.Sprintf("%s has mode %#o, so that only some users can connect to it", socket.Path, socket.Mode.Perm())
+		finding.Remedy = "run: sudo chmod 666 " + socket.Path + " (the daemon itself asks the kernel who calls)"
+		finding.Mend = MendSocket
 	case f.Daemon.Dial != nil:
 		finding.Cause, finding.Remedy = f.Daemon.Dial.Error(), remedyOf(f.Daemon.Dial)
 	case err != nil && is(err, localapi.CodePermission):

@@ -48,15 +48,16 @@ func (r Route) foreign() bool {
 
 // shadow says what takes the packets and whose it is.
 func (r Route) shadow(h Host) string {
-	text := fmt.Sprintf("packets to %s leave through %s, not through %s", r.To, r.Interface, h.Interface)
+	text := fmt.Sprintf("packets to %s leave through %s", r.To, r.Interface)
+	if r.Program != "" {
+		text += fmt.Sprintf(", which belongs to %s", r.Program)
+	}
+	text += ", not through " + h.Interface
 	if r.Interface == "" {
 		text = fmt.Sprintf("packets to %s go nowhere", r.To)
 		if r.Err != nil {
 			text += fmt.Sprintf(" (%s)", r.Err)
 		}
-	}
-	if r.Program != "" {
-		text += fmt.Sprintf(", which belongs to %s", r.Program)
 	}
 	switch {
 	case r.Rule != "":

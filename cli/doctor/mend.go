@@ -117,10 +117,20 @@ func Confirm(mended []Mended, after []Outcome) []Mended {
 	return mended
 }
 
-// AllDone says whether nothing more is to be waited for.
-func AllDone(mended []Mended) bool {
+// Calm says that waiting will change nothing: each repair that was tried has
+// helped, and nothing fails now that did not before.
+func Calm(mended []Mended, before, after []Outcome) bool {
 	for _, one := range mended {
 		if !one.Done && !errors.Is(one.Err, ErrNeedsRoot) {
+			return false
+		}
+	}
+	failed := map[string]bool{}
+	for _, outcome := range before {
+		failed[outcome.ID] = outcome.Result == Failed
+	}
+	for _, outcome := range after {
+		if outcome.Result == Failed && !failed[outcome.ID] {
 			return false
 		}
 	}

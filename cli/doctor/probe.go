@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -137,9 +138,11 @@ func ping(ctx context.Context, client *localapi.Client, agent *localv1.AgentStat
 	}
 	ctx, cancel := context.WithTimeout(ctx, pingLimit)
 	defer cancel()
-	reply, err := client.Ping(ctx, &localv1.PingRequest{Name: agent.GetAddresses()[0]})
-	if ctx.Err() != nil {
+	reply, err := client.Ping(ctx, &localv1.PingRequest{Name: out.Name})
+	if ctx.Err() != nil || is(err, localapi.CodeTimeout) {
 		err = errNoAnswer
+	} else if err != nil {
+		err = errors.New(strings.TrimPrefix(err.Error(), "ping "+out.Name+": "))
 	}
 	out.Err, out.Latency, out.Direct = err, reply.GetLatency().AsDuration(), reply.GetPath() == localv1.AgentStatus_DIRECT
 	return out

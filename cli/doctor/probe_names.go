@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -35,10 +36,12 @@ func (m *Machine) Names(ctx context.Context, tunnel Tunnel) Names {
 	}
 	libc, cancel := context.WithTimeout(ctx, libcLimit)
 	defer cancel()
-	n.Libc = judged(lookupLibc(libc, tunnel.Sentinel))
+	var group sync.WaitGroup
+	group.Go(func() { n.Libc = judged(lookupLibc(libc, tunnel.Sentinel)) })
 	if servers := n.ResolvConf.Servers; len(servers) > 0 {
-		n.Direct = judged(lookupDirect(ctx, servers[0], tunnel.Sentinel))
+		group.Go(func() { n.Direct = judged(lookupDirect(ctx, servers[0], tunnel.Sentinel)) })
 	}
+	group.Wait()
 	return n
 }
 

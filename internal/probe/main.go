@@ -30,6 +30,9 @@ const usage = `usage:
   probe load                       the steady load that standard input describes (see load.go), until it is closed
   probe relay ADDR STUN KEYFILE    a relay for everybody, and STUN
   probe api-hole ADDR TARGET       a TCP proxy that lets the Tailnet API and the relay through, and takes other requests without ever answering
+  probe clock-proxy ADDR HOST OFF  a reverse proxy to HOST whose Date header is off by OFF
+  probe tun NAME                   hold a TUN device open, as another VPN does
+  probe vpn NAME LISTEN [PEER]     a VPN: packets between a TUN device and UDP, to PEER or to whoever wrote last
 `
 
 func main() {
@@ -65,6 +68,14 @@ func run(ctx context.Context, args []string) error {
 		return serveRelay(ctx, args[1], args[2], args[3])
 	case len(args) == 3 && args[0] == "api-hole":
 		return apiHole(ctx, args[1], args[2])
+	case len(args) == 4 && args[0] == "clock-proxy":
+		return clockProxy(ctx, args[1], args[2], args[3])
+	case len(args) == 2 && args[0] == "tun":
+		return holdTUN(ctx, args[1])
+	case len(args) == 3 && args[0] == "vpn":
+		return vpn(ctx, args[1], args[2], "")
+	case len(args) == 4 && args[0] == "vpn":
+		return vpn(ctx, args[1], args[2], args[3])
 	}
 	fmt.Fprint(os.Stderr, usage)
 	return errors.New("bad arguments")
