@@ -8,7 +8,6 @@ import (
 	wgtun "github.com/tailscale/wireguard-go/tun"
 	"golang.org/x/sys/windows"
 	"golang.zx2c4.com/wintun"
-	"golang.zx2c4.com/wireguard/windows/tunnel/winipcfg"
 )
 
 // AdapterGUID is Causeway's own and fixed, so that Windows recognises the
@@ -63,23 +62,27 @@ func open(name string, mtu int) (Device, *Error) {
 	}
 	wgtun.WintunTunnelType = tunnelType
 	device, err := wgtun.CreateTUNWithRequestedGUID(name, &AdapterGUID, mtu)
-	if taken(err) && closeOwn(name) {
-		device, err = wgtun.CreateTUNWithRequestedGUID(name, &AdapterGUID, mtu)
+	if err == nil {
+		return device, nil
 	}
-	if err != nil {
+	diagnosed := diagnoseAdapter(name, err)
+	if !mayPass(diagnosed) {
+		return nil, diagnosed
+	}
+	// The first attempt after a process that was killed fails now and then, with
+	// one error or another.
+	sweep(name)
+	if device, err = wgtun.CreateTUNWithRequestedGUID(name, &AdapterGUID, mtu); err != nil {
 		return nil, diagnoseAdapter(name, err)
 	}
 	return device, nil
 }
 
-// closeOwn releases an adapter that a killed process of ours left, and says
-// whether there was one. Only the GUID proves that it is ours, never its kind.
-func closeOwn(name string) bool {
-	adapter, err := wintun.OpenAdapter(name)
-	if err != nil {
-		return false
+// sweep opens and closes the adapter of this name: opening removes what the
+// processes that made adapters left when they were killed, and closing a handle
+// that did not make the adapter leaves it be (wintun.h).
+func sweep(name string) {
+	if adapter, err := wintun.OpenAdapter(name); err == nil {
+		_ = adapter.Close()
 	}
-	guid, err := winipcfg.LUID(adapter.LUID()).GUID()
-	own := err == nil && *guid == AdapterGUID
-	return adapter.Close() == nil && own
 }

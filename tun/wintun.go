@@ -135,13 +135,6 @@ func codeOf(err error) syscall.Errno {
 	return code
 }
 
-// taken says that something has our name or identifier, maybe what a process of
-// ours left that was killed.
-func taken(err error) bool {
-	code := codeOf(err)
-	return code == errorAlreadyExists || code == errorObjectAlreadyExists
-}
-
 // bootPolicy spaces the attempts while Windows starts: the services that set up
 // adapters may come after us, and say so in many ways. Later an error is an
 // error at once.
