@@ -7,8 +7,10 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/causewayhq/causeway/cli/doctor"
 )
@@ -19,6 +21,8 @@ const (
 	// confirmTries and confirmPause are for a repair that shows only after a
 	// while: the daemon applies in the background.
 	confirmTries, confirmPause = 4, 2 * time.Second
+	// doctorIndent is where causes begin: after the result and the check's name.
+	doctorIndent = 24
 )
 
 type doctorJSON struct {
@@ -138,8 +142,10 @@ func (a *app) confirm(ctx context.Context, machine doctor.Patient, outcomes []do
 	}
 	if !asJSON {
 		fmt.Fprintln(a.env.Stdout, "\nafter the repair:")
-		for _, outcome := range outcomes {
-			a.showOutcome(outcome)
+		for i, outcome := range outcomes {
+			if i >= len(before) || outcome != before[i] {
+				a.showOutcome(outcome)
+			}
 		}
 	}
 	return outcomes, confirmed
@@ -196,10 +202,44 @@ func (a *app) showOutcome(outcome doctor.Outcome) {
 	if colour == "" {
 		reset = ""
 	}
-	fmt.Fprintf(a.env.Stdout, "%s%-8s%s %-14s %s\n", colour, outcome.Result, reset, outcome.ID, printable(outcome.Cause))
+	fmt.Fprintf(a.env.Stdout, "%s%-8s%s %-14s %s\n", colour, outcome.Result, reset, outcome.ID, a.wrapped(outcome.Cause, doctorIndent))
 	if outcome.Remedy != "" {
-		fmt.Fprintf(a.env.Stdout, "%24sremedy: %s\n", "", printable(outcome.Remedy))
+		fmt.Fprintf(a.env.Stdout, "%*s%s\n", doctorIndent, "", a.wrapped("remedy: "+outcome.Remedy, doctorIndent))
 	}
+}
+
+// wrapped breaks a text between words, on a terminal only, so that it stays
+// right of the indent.
+func (a *app) wrapped(text string, indent int) string {
+	fd, ok := terminal(a.env.Stdout)
+	if !ok {
+		return printable(text)
+	}
+	width, _, err := term.GetSize(fd)
+	if err != nil {
+		return printable(text)
+	}
+	return wrap(printable(text), indent, width)
+}
+
+func wrap(text string, indent, width int) string {
+	const least = 20 // a narrower column is worse than long lines
+	if width-indent < least {
+		return text
+	}
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width-indent {
+			lines = append(lines, line)
+			line = ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return strings.Join(append(lines, line), "\n"+strings.Repeat(" ", indent))
 }
 
 func (a *app) printVerdict(outcomes []doctor.Outcome, mended []doctor.Mended, fix bool) {
@@ -216,7 +256,7 @@ func (a *app) printVerdict(outcomes []doctor.Outcome, mended []doctor.Mended, fi
 	for _, one := range mended {
 		switch {
 		case one.Done:
-			fmt.Fprintf(out, "mended   %-14s %s\n", one.Check, one.Action)
+			fmt.Fprintf(out, "mended   %-14s %s\n", one.Check, one.Action.Past())
 		case errors.Is(one.Err, doctor.ErrNeedsRoot):
 			fmt.Fprintf(out, "not done %-14s only root may %s; run: %s\n", one.Check, one.Action, a.sudo())
 		default:
@@ -224,10 +264,11 @@ func (a *app) printVerdict(outcomes []doctor.Outcome, mended []doctor.Mended, fi
 		}
 	}
 	counts := map[doctor.Result]int{}
-	mendable := false
+	mendable, root := false, false
 	for _, outcome := range outcomes {
 		counts[outcome.Result]++
-		mendable = mendable || outcome.Result == doctor.Failed && outcome.Mend != doctor.MendNone
+		mendable = mendable || outcome.Mend != doctor.MendNone
+		root = root || outcome.Mend.NeedsRoot()
 	}
 	line := []string{fmt.Sprintf("%d ok", counts[doctor.OK])}
 	for _, result := range []doctor.Result{doctor.Warning, doctor.Failed, doctor.Skipped} {
@@ -237,7 +278,11 @@ func (a *app) printVerdict(outcomes []doctor.Outcome, mended []doctor.Mended, fi
 	}
 	fmt.Fprintf(out, "\n%s\n", strings.Join(line, ", "))
 	if mendable && !fix {
-		fmt.Fprintln(out, "next: sudo causeway doctor --fix")
+		command := "causeway doctor --fix"
+		if root && os.Geteuid() != 0 {
+			command = "sudo " + command
+		}
+		fmt.Fprintln(out, "next: "+command)
 	}
 }
 

@@ -109,33 +109,41 @@ func bracketed(text string) string {
 }
 
 func judgeSocket(f *Facts) Finding {
-	socket := f.Daemon.Socket
-	finding := Finding{Result: Failed, Code: localapi.CodePermission}
-	switch err := f.Tunnel.Err; {
-	case socket.Closed != "":
-		finding.Cause = fmt.Sprintf("the directory %s has mode %#o, so that other users cannot pass to %s", socket.Closed, socket.ClosedMode.Perm(), socket.Path)
-		finding.Remedy = "run: sudo chmod o+x " + socket.Closed
-		if socket.ownDir() {
+	d, socket := f.Daemon, f.Daemon.Socket
+	if finding := socket.closed(); finding.Cause != "" && (d.Dial != nil || finding.Mend != MendNone) {
+		if d.Dial == nil {
+			finding.Result, finding.Code = Warning, 0 // for others than this user
+		}
+		return finding
+	}
+	err := d.Dial
+	if err == nil {
+		err = f.Tunnel.Err
+	}
+	switch {
+	case err == nil, is(err, localapi.CodeIncompatible): // which the version's check says in better words
+		return well("%s can be used by this user", socket.Path)
+	case is(err, localapi.CodePermission):
+		return fail(err.Error(), remedyOf(err)).withCode(localapi.CodePermission)
+	}
+	return fail(err.Error(), remedyOf(err))
+}
+
+// closed says what of the files keeps users away, or nothing.
+func (s Socket) closed() Finding {
+	switch {
+	case s.Closed != "":
+		finding := fail(fmt.Sprintf("the directory %s has mode %#o, so that other users cannot pass to %s", s.Closed, s.ClosedMode.Perm(), s.Path),
+			"run: sudo chmod o+x "+s.Closed).withCode(localapi.CodePermission)
+		if s.ownDir() {
 			finding.Mend = MendSocket
 		}
-	case socket.Exists && socket.Mode.Perm()&0o666 != 0o666:
-		finding.Cause = fmt.Sprintf("%s has mode %#o, so that only some users can connect to it", socket.Path, socket.Mode.Perm())
-		finding.Remedy = "run: sudo chmod 666 " + socket.Path + " (the daemon itself asks the kernel who calls)"
-		finding.Mend = MendSocket
-	case f.Daemon.Dial != nil:
-		finding.Cause, finding.Remedy = f.Daemon.Dial.Error(), remedyOf(f.Daemon.Dial)
-	case err != nil && is(err, localapi.CodePermission):
-		finding.Cause, finding.Remedy = err.Error(), remedyOf(err)
-	case err != nil && is(err, localapi.CodeIncompatible):
-		// The daemon is older than the call; version says so in better words.
-		return well("%s can be used", socket.Path).stopping()
-	case err != nil:
-		finding.Cause, finding.Remedy = err.Error(), remedyOf(err)
-		finding.Code = localapi.CodeDegraded
-	default:
-		return well("%s can be used by this user", socket.Path)
+		return finding
+	case s.Exists && s.Mode.Perm()&0o666 != 0o666:
+		return fail(fmt.Sprintf("%s has mode %#o, so that only some users can connect to it", s.Path, s.Mode.Perm()),
+			"run: sudo chmod 666 "+s.Path+" (the daemon itself asks the kernel who calls)").withCode(localapi.CodePermission).mendedBy(MendSocket)
 	}
-	return finding
+	return Finding{}
 }
 
 // ownDir says that the closed directory is the one that the daemon makes.

@@ -23,6 +23,24 @@ const (
 // NeedsRoot says whether only root may.
 func (m Mend) NeedsRoot() bool { return m == MendStart || m == MendRestart || m == MendSocket }
 
+// Past says that it was done.
+func (m Mend) Past() string {
+	switch m {
+	case MendStart:
+		return "the service was started"
+	case MendRestart:
+		return "the service was restarted"
+	case MendSocket:
+		return "the socket was opened to all users"
+	case MendApply:
+		return "the daemon put the host's settings back"
+	case MendCycle:
+		return "the tunnel was taken down and up again"
+	case MendNone:
+	}
+	return ""
+}
+
 // Mender does it.
 type Mender interface {
 	Start(ctx context.Context) error
@@ -54,7 +72,7 @@ func Repair(ctx context.Context, outcomes []Outcome, mender Mender, root bool) [
 	var all []Mended
 	tried := map[Mend]error{}
 	for _, outcome := range outcomes {
-		if outcome.Mend == MendNone || outcome.Result != Failed {
+		if outcome.Mend == MendNone {
 			continue
 		}
 		if _, again := tried[outcome.Mend]; !again {
@@ -105,9 +123,13 @@ func Confirm(mended []Mended, after []Outcome) []Mended {
 				continue
 			}
 			switch outcome.Result {
-			case OK, Warning:
+			case OK:
 				mended[i].Done = true
-			case Failed:
+			case Failed, Warning:
+				if outcome.Result == Warning && outcome.Mend == MendNone {
+					mended[i].Done = true // of another thing
+					continue
+				}
 				mended[i].Err = fmt.Errorf("it did not help: %s", outcome.Cause)
 			case Skipped:
 				mended[i].Err = fmt.Errorf("whether it helped is not known, because of %s", outcome.Because)

@@ -15,7 +15,7 @@ func socketFile(path string) Socket {
 	}
 	for dir := parent(path); dir != ""; dir = parent(dir) {
 		info, err := os.Stat(dir)
-		if err == nil && info.Mode().Perm()&0o001 == 0 {
+		if err == nil && info.Mode().Perm()&0o001 == 0 && socket.Closed == "" {
 			socket.Exists = true // as far as anybody can tell
 			socket.Closed, socket.ClosedMode = dir, info.Mode()
 		}
