@@ -3,6 +3,7 @@ package tailnet
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -36,6 +37,7 @@ func planRegions(relays proto.RelayMap) regionPlan {
 	var foreign, own []*tailcfg.DERPNode
 	for _, id := range slices.Sorted(maps.Keys(regions)) {
 		region := regions[id]
+		dropInside(region)
 		switch {
 		case region == nil:
 			delete(regions, id)
@@ -126,4 +128,19 @@ func (p regionPlan) choose(current int, latency map[int]time.Duration) int {
 		return current
 	}
 	return best
+}
+
+// dropInside takes out the nodes whose address is inside the tunnel itself:
+// what we send there would come back to us. A name that leads there is refused
+// when it is dialled.
+func dropInside(region *tailcfg.DERPRegion) {
+	if region == nil {
+		return
+	}
+	region.Nodes = slices.DeleteFunc(region.Nodes, func(node *tailcfg.DERPNode) bool {
+		return node != nil && slices.ContainsFunc([]string{node.HostName, node.IPv4, node.IPv6, node.STUNTestIP}, func(text string) bool {
+			addr, err := netip.ParseAddr(text)
+			return err == nil && inTunnel(addr.Unmap())
+		})
+	})
 }

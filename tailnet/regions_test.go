@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"tailscale.com/tailcfg"
 
 	"github.com/causewayhq/causeway/proto"
@@ -164,5 +165,22 @@ func TestChooseHome(t *testing.T) {
 				t.Errorf("chose %d, want %d", got, test.want)
 			}
 		})
+	}
+}
+
+// What we would send to a relay inside the tunnel would come back to us.
+func TestPlanRegionsLeavesOutTheInside(t *testing.T) {
+	inside := proto.AddrFromUUID(proto.ServicePrefix, uuid.UUID{1}).String()
+	given := proto.RelayMap{DERPMap: &tailcfg.DERPMap{Regions: map[int]*tailcfg.DERPRegion{1: {RegionID: 1, Nodes: []*tailcfg.DERPNode{
+		{Name: "a", RegionID: 1, HostName: inside},
+		{Name: "b", RegionID: 1, HostName: "relay.test", IPv6: inside},
+		{Name: "c", RegionID: 1, HostName: "relay.test", IPv4: "192.0.2.1"},
+	}}, 2: {RegionID: 2, Nodes: []*tailcfg.DERPNode{{Name: "d", RegionID: 2, HostName: inside}}}}}}
+	plan := planRegions(given)
+	if len(plan.relays.Regions) != 1 || len(plan.relays.Regions[1].Nodes) != 1 || plan.relays.Regions[1].Nodes[0].Name != "c" {
+		t.Errorf("%+v", plan.relays.Regions)
+	}
+	if len(given.Regions[1].Nodes) != 3 {
+		t.Error("the map that was given is changed")
 	}
 }

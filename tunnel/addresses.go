@@ -98,8 +98,17 @@ func (b *addressBook) dial(ctx context.Context, network, address string, then se
 	return conn, nil
 }
 
-// attempt tries one address.
+// errInside is for hosts that claim to be inside the tunnel: what is sent there
+// would come back to us, wrapped once more each time.
+var errInside = errors.New("this address is inside the tunnel itself, where neither a control plane nor a relay can be; mend the URL, the relay map or the DNS answer that gave it")
+
+// attempt tries one address. All connections of ours begin here.
 func (b *addressBook) attempt(ctx context.Context, network, address string, then secure) (net.Conn, error) {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		if addr, err := netip.ParseAddr(host); err == nil && inTunnel(addr) {
+			return nil, fmt.Errorf("connect to %s: %w", address, errInside)
+		}
+	}
 	conn, err := b.connect(ctx, network, address)
 	if err != nil || then == nil {
 		return conn, err
@@ -116,7 +125,7 @@ func (b *addressBook) Resolve(ctx context.Context, host string) []netip.Addr {
 	ctx, cancel := context.WithTimeout(ctx, plainStart)
 	defer cancel()
 	addrs, err := b.lookup(ctx, host)
-	addrs = fitting("", addrs)
+	addrs = slices.DeleteFunc(fitting("", addrs), inTunnel)
 	if err != nil || len(addrs) == 0 {
 		return nil
 	}

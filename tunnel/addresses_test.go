@@ -137,6 +137,8 @@ func TestDialByTheBook(t *testing.T) {
 		{"silent address, no TLS", answering(deadAddr), []netip.Addr{goodAddr}, false, netip.Addr{}, dialLimit, context.DeadlineExceeded.Error()},
 		{"host is blocked", answering(netip.IPv4Unspecified(), netip.IPv6Unspecified()), []netip.Addr{goodAddr}, true, goodAddr, 0, ""},
 		{"known address is silent, resolver slow", slowly(time.Second, goodAddr), []netip.Addr{deadAddr}, true, goodAddr, time.Second, ""},
+		{"the answer leads into the tunnel", answering(addrOf("main")), nil, true, netip.Addr{}, 0, "inside the tunnel itself"},
+		{"one answer leads into the tunnel", answering(addrOf("gone"), goodAddr), nil, false, goodAddr, 0, ""},
 		{"first of two is silent", answering(deadAddr, goodAddr), nil, true, goodAddr, stagger, ""},
 	}
 	for _, test := range tests {

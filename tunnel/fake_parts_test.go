@@ -112,9 +112,11 @@ type host struct {
 	mu      sync.Mutex
 	applied []netcfg.Config
 	fail    error
-	stuck   error // what Cleanup fails with
-	trouble error // what Trouble tells
-	deaf    bool  // its resolver does not find our names
+	stuck   error         // what Cleanup fails with
+	trouble error         // what Trouble tells
+	deaf    bool          // its resolver does not find our names
+	mends   bool          // Apply makes it hear again
+	slow    time.Duration // what its resolver takes to fail
 	cleaned int
 	changed func(netcfg.Event)
 	order   *order
@@ -141,6 +143,7 @@ func (h *host) Apply(_ context.Context, want netcfg.Config) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.applied = append(h.applied, want)
+	h.deaf = h.deaf && !h.mends
 	if want.Interface == "" {
 		h.order.add("host emptied")
 	} else if len(h.applied) == 1 {
@@ -157,11 +160,13 @@ func (h *host) Watch(ctx context.Context, changed func(netcfg.Event)) error {
 	return ctx.Err()
 }
 
-func (h *host) Lookup(context.Context, string) ([]netip.Addr, error) {
+func (h *host) Lookup(ctx context.Context, _ string) ([]netip.Addr, error) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.deaf {
-		return nil, errors.New("no such host")
+	deaf, slow := h.deaf, h.slow
+	h.mu.Unlock()
+	if deaf {
+		pause(ctx, slow)
+		return nil, errors.New("resolved: no such host")
 	}
 	return []netip.Addr{proto.DNSAddr}, nil
 }

@@ -2,6 +2,8 @@ package tunnel
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -40,8 +42,14 @@ func TestHostInTrouble(t *testing.T) {
 		defer r.host.mu.Unlock()
 		return r.host.changed != nil
 	})
-	say(errors.New("write hosts file /etc/hosts: read-only file system"))
+	say(errors.Join(
+		fmt.Errorf("write hosts file: %w", &fs.PathError{Op: "open", Path: "/etc/hosts", Err: errors.New("read-only file system")}),
+		errors.New("routes of othervpn0 lead our packets away"),
+	))
 	status := r.waitState(Degraded)
+	if second := status.Problems[1]; second.Code != CodeHost || !strings.Contains(second.Cause, "othervpn0") || !strings.Contains(second.Remedy, "stop the program") {
+		t.Errorf("problems %+v", status.Problems)
+	}
 	if first := status.Problems[0]; first.Code != CodeHost || !strings.Contains(first.Cause, "/etc/hosts") || !strings.Contains(first.Remedy, "writable") {
 		t.Errorf("problems %+v", status.Problems)
 	}

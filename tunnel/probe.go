@@ -87,8 +87,7 @@ func (s *session) probe(ctx context.Context) {
 		}
 		s.tunnel.note(func(f *facts) { f.control.settled(time.Now()) })
 		active := s.collect()
-		small := s.tunnel.small(s.engine, active)
-		s.tunnel.note(func(f *facts) { f.small = small })
+		s.judgeAgents(active)
 		next := make(map[uuid.UUID]look, len(active))
 		changed := len(active) != len(looks)
 		var due []uuid.UUID
@@ -116,7 +115,10 @@ func (s *session) probe(ctx context.Context) {
 			s.tunnel.mu.Unlock()
 		}
 		for _, id := range due {
-			group.Go(func() { s.probePeer(ctx, id) })
+			group.Go(func() {
+				s.probePeer(ctx, id)
+				s.judgeAgents(s.engine.ActivePeers())
+			})
 		}
 	}
 }

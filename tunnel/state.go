@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"errors"
-	"slices"
 	"time"
 )
 
@@ -70,6 +69,7 @@ const (
 	CodeNames       = "names-not-resolved"
 	CodeLeftOut     = "names-left-out"
 	CodePathMTU     = "path-mtu"
+	CodeSilent      = "agent-silent"
 	CodeState       = "state-not-saved"
 	CodeStopped     = "tunnel-stopped"
 )
@@ -101,7 +101,7 @@ type facts struct {
 		err  error
 	}
 	leftOut []error // names that DNS cannot carry
-	small   []smallPath
+	agents  agentFacts
 	saveErr error
 }
 
@@ -116,7 +116,7 @@ func (f facts) same(other facts) bool {
 		f.control.same(other.control) && f.relay.same(other.relay) &&
 		f.applied.done == other.applied.done && sameError(f.applied.err, other.applied.err) && sameError(f.trouble, other.trouble) &&
 		f.canary.done == other.canary.done && f.canary.ok == other.canary.ok && sameError(f.canary.err, other.canary.err) &&
-		len(f.leftOut) == len(other.leftOut) && slices.Equal(f.small, other.small) && sameError(f.saveErr, other.saveErr)
+		len(f.leftOut) == len(other.leftOut) && f.agents.same(other.agents) && sameError(f.saveErr, other.saveErr)
 }
 
 // sameError compares what a user would read.
@@ -135,9 +135,7 @@ func (f facts) decide(now time.Time) (State, []Problem) {
 	if len(f.leftOut) > 0 {
 		problems = append(problems, leftOut(f.leftOut))
 	}
-	if len(f.small) > 0 {
-		problems = append(problems, tooSmall(f.small))
-	}
+	problems = append(problems, f.agents.problems()...)
 	switch {
 	case f.phase == phaseStopping:
 		return Stopping, problems
@@ -149,7 +147,7 @@ func (f facts) decide(now time.Time) (State, []Problem) {
 		return Failed, problems
 	case !f.names:
 		return Starting, problems
-	case serious > 0:
+	case serious > 0, f.agents.dead():
 		return Degraded, problems
 	case !f.control.connected && !f.control.ever, !f.canary.done, !f.applied.done:
 		return Starting, problems
@@ -171,9 +169,7 @@ func (f facts) problems(now time.Time) []Problem {
 	if f.applied.err != nil {
 		problems = append(problems, Problem{CodeHost, f.applied.err.Error(), "mend what the cause names; it is tried again by itself"})
 	}
-	if f.trouble != nil {
-		problems = append(problems, Problem{CodeHost, f.trouble.Error(), "make writable what the cause names (a read-only mount, chattr +i or another tool that holds it may be in the way); it is tried again by itself"})
-	}
+	problems = append(problems, troubles(f.trouble)...)
 	if f.names && f.canary.done && !f.canary.ok {
 		cause := "the host's resolver does not answer for our names"
 		if f.canary.err != nil {
