@@ -14,8 +14,6 @@ const (
 	// maxSize is far beyond the longest block lists in use; it keeps a device
 	// or a runaway file from being read into memory.
 	maxSize = 64 << 20
-	// newMode is that of a hosts file that was missing: everybody resolves.
-	newMode = 0o644
 	// maxLinks is the limit of the kernel.
 	maxLinks = 40
 	// maxRaces is how often a file that changes while we work is read again

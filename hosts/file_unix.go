@@ -14,6 +14,9 @@ import (
 // systemEOL ends the lines of a file that has none yet.
 const systemEOL = LF
 
+// newMode is that of a hosts file that was missing: everybody resolves.
+const newMode = 0o644
+
 // SystemPath is the hosts file that the C library reads.
 func SystemPath() string { return "/etc/hosts" }
 

@@ -7,4 +7,4 @@ import "testing"
 func newHost(testing.TB) host { return newMemory() }
 
 // scenarios of the property test: in memory they are cheap.
-const scenarios = 300
+const scenarios = 150

@@ -32,6 +32,7 @@ type host interface {
 
 // memory is a registry of two keys.
 type memory struct {
+	mu      sync.Mutex
 	places  [2]map[string][]Value // nil: no such key
 	retired map[string][]Value
 }
@@ -39,10 +40,14 @@ type memory struct {
 func newMemory() *memory { return &memory{} }
 
 func (m *memory) List(place Place) ([]string, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	return slices.Sorted(maps.Keys(m.places[place])), m.places[place] != nil, nil
 }
 
 func (m *memory) Read(place Place, id string) ([]Value, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	values, found := m.places[place][id]
 	if !found {
 		return nil, &fs.PathError{Op: "open key", Path: id, Err: fs.ErrNotExist}
@@ -51,6 +56,8 @@ func (m *memory) Read(place Place, id string) ([]Value, error) {
 }
 
 func (m *memory) Write(place Place, id string, values []Value) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.places[place] == nil {
 		if place == Policy {
 			return ErrNoPolicy
@@ -62,11 +69,15 @@ func (m *memory) Write(place Place, id string, values []Value) error {
 }
 
 func (m *memory) Delete(place Place, id string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	delete(m.places[place], id)
 	return nil
 }
 
 func (m *memory) Retire(ids []string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for id := range m.places[Policy] {
 		if !slices.Contains(ids, id) {
 			return errors.New("a rule of another program")
@@ -76,14 +87,22 @@ func (m *memory) Retire(ids []string) error {
 	return nil
 }
 
-func (m *memory) Retired() (bool, error) { return m.retired != nil, nil }
+func (m *memory) Retired() (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.retired != nil, nil
+}
 
 func (m *memory) Sweep() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.retired = nil
 	return nil
 }
 
 func (m *memory) setPolicy(exists bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.places[Policy] = nil
 	if exists {
 		m.places[Policy] = map[string][]Value{}
@@ -181,7 +200,7 @@ func (f *fragile) Write(place Place, id string, values []Value) error {
 		if err := f.step("write", place, id); err != nil {
 			return err
 		}
-		now, err := f.host.Read(place, id)
+		now, err := f.Read(place, id)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

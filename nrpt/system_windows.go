@@ -24,10 +24,10 @@ var (
 const (
 	machinePolicy = 1 // TRUE, the first argument of all of them
 	forceRefresh  = 1 // RP_FORCE
-	// endpointNotRegistered is EPT_S_NOT_REGISTERED as HRESULT and as error
-	// number: the policy service is not there, as on Home editions at boot.
-	endpointNotRegistered  = syscall.Errno(0x800706D9)
-	endpointNotRegistered9 = syscall.Errno(1753)
+	// errNoEndpoint is EPT_S_NOT_REGISTERED, errNoEndpointHRESULT the same in
+	// other clothes: the policy service does not run, which harms nobody.
+	errNoEndpoint        = syscall.Errno(1753)
+	errNoEndpointHRESULT = syscall.Errno(0x800706D9)
 )
 
 // notifiedBy is what the notification names as its product.
@@ -64,7 +64,7 @@ func (r *Registry) FlushCache() error {
 // boolError makes an error of a BOOL and of the last error, which says nothing
 // after a success.
 func boolError(function string, ok uintptr, last error) error {
-	if ok != 0 || errors.Is(last, endpointNotRegistered) || errors.Is(last, endpointNotRegistered9) {
+	if ok != 0 || errors.Is(last, errNoEndpoint) || errors.Is(last, errNoEndpointHRESULT) {
 		return nil
 	}
 	return fmt.Errorf("%s: %w", function, last)

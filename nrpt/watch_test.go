@@ -9,6 +9,12 @@ import (
 	"time"
 )
 
+// pause lets the bubble's time go by, and everything end that is due.
+func pause(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // TestSystemHangs: a call that does not end keeps SetDNS for 5 s, and the next
 // one not at all.
 func TestSystemHangs(t *testing.T) {
@@ -54,7 +60,7 @@ func TestPutBack(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- r.Watch(ctx) }()
 		s.changes <- struct{}{}
-		time.Sleep(time.Hour)
+		pause(time.Hour)
 		if len(h.places[Local]) != 0 {
 			t.Error("rules before anybody asked for them")
 		}
@@ -62,29 +68,29 @@ func TestPutBack(t *testing.T) {
 		must(t, h.Delete(Local, ruleID(0)))
 		s.changes <- struct{}{}
 		s.changes <- struct{}{}
-		time.Sleep(watchFirst + time.Millisecond)
+		pause(watchFirst + time.Millisecond)
 		checkSettled(t, h, journal, suffixes(0, 1))
 		if n, _ := s.told(); n != 2 {
 			t.Errorf("%d notifications", n)
 		}
-		time.Sleep(2 * watchCalm)
+		pause(2 * watchCalm)
 		h.setPolicy(true)
 		must(t, h.Write(Policy, foreignID, foreignRule(".", "192.0.2.53", "Corp")))
 		s.changes <- struct{}{}
-		time.Sleep(watchFirst + time.Millisecond)
+		pause(watchFirst + time.Millisecond)
 		checkSettled(t, h, journal, suffixes(0, 1))
 		if r.Trouble() == nil || errors.Is(r.Trouble(), errContested) {
 			t.Errorf("group policy came: %v", r.Trouble())
 		}
 		must(t, h.Delete(Policy, foreignID))
 		fight(t, r, s, h)
-		time.Sleep(watchCalm)
+		pause(watchCalm)
 		if r.Trouble() != nil {
 			t.Errorf("after the fight: %v", r.Trouble())
 		}
 		must(t, r.Cleanup(ctx))
 		s.changes <- struct{}{}
-		time.Sleep(time.Hour)
+		pause(time.Hour)
 		if len(h.places[Local]) != 0 {
 			t.Error("rules came back after cleanup")
 		}
@@ -102,7 +108,7 @@ func fight(t *testing.T, r *Rules, s *system, h *memory) {
 	for range 15 * 60 {
 		must(t, h.Delete(Local, ruleID(0)))
 		s.changes <- struct{}{}
-		time.Sleep(time.Second)
+		pause(time.Second)
 	}
 	after, _ := s.told()
 	if n := after - before; n < 30 || n > 40 {
@@ -111,7 +117,7 @@ func fight(t *testing.T, r *Rules, s *system, h *memory) {
 	if !errors.Is(r.Trouble(), errContested) {
 		t.Errorf("in a fight: %v", r.Trouble())
 	}
-	time.Sleep(watchLast)
+	pause(watchLast)
 	if len(h.places[Local]) != 1 {
 		t.Error("the rule was not put back in the end")
 	}
@@ -132,7 +138,7 @@ func TestPutBackTriesAgain(t *testing.T) {
 		until := time.Now().Add(10 * time.Second)
 		f.deny = func(string, Place, string) bool { return time.Now().Before(until) }
 		s.changes <- struct{}{}
-		time.Sleep(30 * time.Second)
+		pause(30 * time.Second)
 		checkSettled(t, h, f.listed, suffixes(0, 1))
 		cancel()
 		<-ended

@@ -20,7 +20,7 @@ func (r *Registry) Watch(ctx context.Context, changed func()) error {
 	if err != nil {
 		return fmt.Errorf("create event: %w", err)
 	}
-	defer windows.CloseHandle(stop)
+	defer closeEvent(stop)
 	result := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends, and what it registered with it
@@ -48,10 +48,10 @@ func (r *Registry) watch(stop windows.Handle, changed func()) error {
 	}
 	handles := []windows.Handle{stop, keys[0].event, keys[1].event}
 	if policy, err := windows.CreateEvent(nil, 0, 0, nil); err == nil {
-		defer windows.CloseHandle(policy)
+		defer closeEvent(policy)
 		if registerGPNotification.Find() == nil {
 			if ok, _, _ := registerGPNotification.Call(uintptr(policy), machinePolicy); ok != 0 {
-				defer unregisterGP.Call(uintptr(policy))
+				defer func() { _, _, _ = unregisterGP.Call(uintptr(policy)) }()
 				handles = append(handles, policy)
 			}
 		}
@@ -95,7 +95,7 @@ func (w *keyWatch) open(r *Registry, path string) error {
 
 func (w *keyWatch) close() {
 	w.drop()
-	windows.CloseHandle(w.event)
+	closeEvent(w.event)
 }
 
 func (w *keyWatch) drop() {
@@ -151,3 +151,6 @@ func (r *Registry) exists(path string) bool {
 	key.Close()
 	return true
 }
+
+// closeEvent has no failure that anybody could act on.
+func closeEvent(event windows.Handle) { _ = windows.CloseHandle(event) }

@@ -14,7 +14,7 @@ func TestWatchRegistry(t *testing.T) {
 	ctx, cancel := context.WithCancel(within(t))
 	changes := make(chan struct{}, 1)
 	ended := make(chan error, 1)
-	go func() { ended <- h.Registry.Watch(ctx, func() { poke(changes) }) }()
+	go func() { ended <- h.Watch(ctx, func() { poke(changes) }) }()
 	seen := func(what string) {
 		t.Helper()
 		select {
