@@ -83,6 +83,35 @@ func TestHandoverIsNoStop(t *testing.T) {
 	}
 }
 
+// lateContext tells of its end before contexts that are made from it hear.
+type lateContext struct {
+	context.Context
+	done chan struct{}
+}
+
+func (c *lateContext) Done() <-chan struct{} { return c.done }
+
+// The cause of a handover reaches the tunnel whoever is awake first.
+func TestCauseReachesTheTunnel(t *testing.T) {
+	r := newRig(t)
+	for range 200 {
+		s := New(r.config)
+		inner, cancel := context.WithCancelCause(t.Context())
+		ctx := &lateContext{inner, make(chan struct{})}
+		ended := make(chan error, 1)
+		go func() { ended <- s.runTunnel(ctx, Profile{}, 1, nil) }()
+		running := r.tunnel(t)
+		cancel(tunnel.ErrHandover)
+		close(ctx.done)
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		if !errors.Is(running.cause, tunnel.ErrHandover) {
+			t.Fatalf("the tunnel ended with the cause %v", running.cause)
+		}
+	}
+}
+
 // Down and signing out let the device go before they answer, and so does a
 // start that wants no tunnel.
 func TestWhoWantsNoTunnelKeepsNoDevice(t *testing.T) {

@@ -90,8 +90,8 @@ func (s *Service) goesOn(number uint64) {
 // ends, which is nil, or until it fails. The tunnel has gone when it returns.
 func (s *Service) runTunnel(ctx context.Context, profile Profile, number uint64, wants <-chan struct{}) error {
 	running := s.config.NewTunnel(profile, s.os)
-	runCtx, stop := context.WithCancel(ctx)
-	defer stop()
+	runCtx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	changed := running.Changed()
 	ended := make(chan error, 1)
 	go func() { ended <- running.Run(runCtx) }()
@@ -136,8 +136,11 @@ func (s *Service) runTunnel(ctx context.Context, profile Profile, number uint64,
 				continue
 			}
 		case <-ctx.Done():
+			// We may be awake before it has reached the tunnel's context, which
+			// must not miss the cause.
+			stop(context.Cause(ctx))
 		}
-		stop()
+		stop(nil)
 		s.leftBehind(<-ended)
 		return nil
 	}

@@ -265,7 +265,7 @@ func (s *session) run(outer context.Context, device tun.Device, kept saved) (lef
 	<-ctx.Done()
 	why := context.Cause(ctx)
 	s.teller.close(t.surroundings)
-	if errors.Is(why, ErrHandover) || errors.Is(why, errDeviceLost) {
+	if handedOver(outer) || errors.Is(why, errDeviceLost) {
 		stopLoop(ErrHandover)
 	} else {
 		stopLoop(nil)

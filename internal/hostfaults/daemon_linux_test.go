@@ -25,30 +25,6 @@ func daemonFaults() []fault {
 		{name: "Kill", flavours: resolved, short: true, run: kill, limits: handover, settle: 3 * time.Second, after: sameDevice},
 		{name: "Restart", flavours: resolved, short: true, run: restart, limits: handover, settle: 3 * time.Second, after: sameDevice},
 		{name: "Upgrade", flavours: resolved, short: true, run: upgrade, limits: handover, settle: 3 * time.Second, after: sameDevice},
-		{name: "LinkDeleted", flavours: resolved, run: deleteLink, limits: limits{failed: someLookups, wrong: someLookups, silence: 4 * time.Second, back: 2 * time.Second}, settle: 6 * time.Second, after: keptAgain},
-	}
-}
-
-// someLookups are those of 0.4 s, in which there is no interface. With it
-// systemd-resolved forgets that the names are ours, asks the public name server
-// for them, and gives on its word that they do not exist.
-const someLookups = 20
-
-// deleteLink takes the interface away under the daemon.
-func deleteLink(t *testing.T, h *house) time.Time {
-	before = h.index(t)
-	over := time.Now()
-	h.sh(t, "ip link del "+device)
-	return over
-}
-
-// keptAgain holds that another device is there, and in systemd's store.
-func keptAgain(t *testing.T, h *house, _ time.Time) {
-	if now := h.index(t); now == before {
-		t.Errorf("the interface is still %s", now)
-	}
-	if count := h.stored(t); count != "1" {
-		t.Errorf("%s descriptors are in the store", count)
 	}
 }
 

@@ -62,6 +62,7 @@ func TestUnit(t *testing.T) {
 			t.Run("StopOfOneThatHangs", h.stopHanging)
 			t.Run("RestartOfOneThatHangs", h.restartHanging)
 			t.Run("Renamed", h.renamed)
+			t.Run("LinkDeleted", h.linkDeleted)
 			t.Run("Watchdog", h.watchdog)
 		})
 	}
@@ -173,6 +174,38 @@ systemctl restart `+unit)
 	}
 	h.sh(t, "rm "+unitFile+".d/name.conf; systemctl daemon-reload; systemctl restart "+unit)
 	h.allThere(t, "restart under the first name")
+}
+
+// recovery is how long the daemon may take to have another device.
+const recovery = 2 * time.Second
+
+// linkDeleted takes the interface away under the daemon, which makes another:
+// the process stays, and systemd keeps the new one.
+func (h *house) linkDeleted(t *testing.T) {
+	hold(t, 5*time.Second) // who does it again and again has to wait
+	index := h.index(t)
+	old, err := h.pid(t.Context())
+	must(t, err)
+	began := time.Now()
+	h.sh(t, "ip link del "+device)
+	must(t, rig.Eventually(within(t, recovery+10*time.Second), func() error {
+		_, err := h.system.Run(t.Context(), "sh", "-ec", "ip -6 route show dev "+device+" | grep -q fd60:627a:a42b::/48; getent ahostsv6 "+rig.Name)
+		return err
+	}))
+	took := time.Since(began)
+	figure(t, "names and routes are back %.2f s after the link was deleted, bound %.0f s", took.Seconds(), recovery.Seconds())
+	if took > recovery {
+		t.Errorf("back after %v, the bound is %v", took, recovery)
+	}
+	if now := h.index(t); now == index {
+		t.Errorf("the interface is still %s", now)
+	}
+	if got := h.stored(t); got != "1" {
+		t.Errorf("%s descriptors in the store", got)
+	}
+	if now, err := h.pid(t.Context()); err != nil || now != old {
+		t.Errorf("the daemon was %s and is %s, %v", old, now, err)
+	}
 }
 
 // watchdog holds that a daemon that is stuck is started anew.
