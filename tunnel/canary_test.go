@@ -118,6 +118,7 @@ func TestSilentAgentShows(t *testing.T) {
 			t.Errorf("problems %+v", status.Problems)
 		}
 		r.engine().do(func() { r.engine().silent = false })
+		time.Sleep(pingEvery)
 		r.waitState(Connected)
 	})
 }
