@@ -105,7 +105,7 @@ func (h *house) endure(t *testing.T, f fault) {
 	at, err := h.load.Healthy(within(t, f.back+f.settle+30*time.Second), over, f.settle)
 	got := h.load.Cost(began)
 	if err != nil {
-		t.Fatalf("not well again: %v\n%v\n%s", err, got, strings.Join(got.Told, "\n"))
+		t.Fatalf("not well again: %v\n%v\n%s\n%s", err, got, strings.Join(got.Told, "\n"), h.state())
 	}
 	took := at.Sub(over)
 	t.Logf("row: %s | %d | %d | %d | %d | %.1f ms | %d ms | %d ms | %d | %.2f s | %.2f s", f.name, got.Right+got.Failed+got.Wrong,

@@ -1,6 +1,7 @@
 package hostfaults
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -39,7 +40,6 @@ func foreignFaults() []fault {
 		{name: "RouteDeleted", flavours: every, run: done("ip -6 route del fd60:627a:a42b::/48 dev " + device), limits: mends},
 		{name: "AddressDeleted", flavours: every, run: done("ip -6 addr flush dev " + device + " scope global"), limits: mends},
 		{name: "LinkDown", flavours: every, run: done("ip link set " + device + " down"), limits: mends},
-		{name: "LinkDeleted", flavours: every, run: done("ip link del " + device), limits: mends},
 		{name: "HostsTrampled", flavours: plain, run: done(`printf '# written by somebody else\n127.0.0.1 localhost\n' > /etc/hosts`), limits: mends},
 		{name: "HostsReplaced", flavours: plain, run: done(`printf '127.0.0.1 localhost\n' > /etc/hosts.new; mv /etc/hosts.new /etc/hosts`), limits: mends},
 		{
@@ -47,7 +47,7 @@ func foreignFaults() []fault {
 			after: backInResolved,
 		},
 		{name: "OtherVPN", flavours: []testnet.Flavour{testnet.Resolved, testnet.NetworkManager, testnet.Plain}, run: otherVPN, limits: limits{failed: uncounted, silence: 9 * time.Second, back: 9 * time.Second}},
-		{name: "Suspended", flavours: []testnet.Flavour{testnet.Resolved, testnet.NetworkManager, testnet.Plain}, run: suspend, limits: limits{failed: uncounted, silence: lasting + 9*time.Second, back: lasting + 3*time.Second}, after: namesSoon},
+		{name: "Suspended", flavours: []testnet.Flavour{testnet.Resolved, testnet.NetworkManager, testnet.Plain}, run: suspend, limits: limits{failed: uncounted, silence: lasting + 9*time.Second, back: lasting + 3*time.Second}, after: resumed},
 		{name: "IPv6Disabled", flavours: []testnet.Flavour{testnet.Resolved, testnet.Plain}, run: disableIPv6, limits: limits{failed: uncounted, silence: 3 * lasting, back: lasting + 3*time.Second}, after: namesSoon},
 	}
 	return list
@@ -170,12 +170,15 @@ systemctl suspend`)
 	must(t, os.WriteFile(awake, nil, 0o644))
 	over = time.Now()
 	must(t, h.system.Thaw(t.Context()))
-	t.Cleanup(func() {
-		if output := h.sh(t, "journalctl --no-pager -u systemd-logind | tail -3"); !strings.Contains(output, "Operation 'sleep' finished") {
-			t.Errorf("logind has not resumed: %s", output)
-		}
-	})
 	return over
+}
+
+// resumed wants logind to have told everybody of the wake.
+func resumed(t *testing.T, h *house, began time.Time) {
+	if output := h.sh(t, "journalctl --no-pager -u systemd-logind | tail -3"); !strings.Contains(output, "Operation 'sleep' finished") {
+		t.Errorf("logind has not resumed: %s", output)
+	}
+	namesSoon(t, h, began)
 }
 
 // disableIPv6 switches IPv6 off for all interfaces, and on again.
@@ -215,4 +218,16 @@ func namesSoon(t *testing.T, h *house, _ time.Time) {
 	if routes := h.sh(t, "ip -6 route show dev "+device); !strings.Contains(routes, "fd60:627a:a42b::/48") {
 		t.Errorf("our route is missing: %s", routes)
 	}
+}
+
+// state is what the host looks like, for a test that failed.
+func (h *house) state() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	output, err := h.system.Run(ctx, "sh", "-c", `ip addr show dev `+device+`; ip -6 route; ip rule; resolvectl status --no-pager; ls -l /etc/resolv.conf; cat /etc/resolv.conf /etc/hosts
+resolvectl log-level debug; timeout 6 resolvectl query --cache=no `+rig.Name+`; journalctl --no-pager -o short-precise -u systemd-resolved -n 120`)
+	if err != nil {
+		output += err.Error()
+	}
+	return output
 }
