@@ -79,6 +79,9 @@ type fakeResolved struct {
 	domains map[int32][]linkDomain
 	// settings are by method; what was never set is as the host has it.
 	settings map[int32]map[string]any
+	// found is what names resolve to, and asked the flags of the questions.
+	found map[string]netip.Addr
+	asked []uint64
 }
 
 func newFake() *fakeResolved {
@@ -105,6 +108,7 @@ func (f *fakeResolved) start(t *testing.T, bus string) *fakeResolved {
 		"RevertLink":          f.revertLink,
 		"FlushCaches":         func() *dbus.Error { return f.note("FlushCaches") },
 		"GetLink":             f.getLink,
+		"ResolveHostname":     f.resolveHostname,
 	}
 	for _, name := range []string{"SetLinkLLMNR", "SetLinkMulticastDNS", "SetLinkDNSSEC", "SetLinkDNSOverTLS"} {
 		methods[name] = func(i int32, v string) *dbus.Error { return f.setting(name, i, v) }
@@ -217,6 +221,20 @@ func (f *fakeResolved) getLink(index int32) (dbus.ObjectPath, *dbus.Error) {
 		return "", dbus.MakeFailedError(err)
 	}
 	return path, nil
+}
+
+func (f *fakeResolved) resolveHostname(_ int32, name string, _ int32, flags uint64) ([]resolvedAddress, string, uint64, *dbus.Error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, flags)
+	if f.missing["NoCache"] && flags != 0 {
+		return nil, "", 0, dbus.NewError(errInvalidArgs, []any{"unknown flags"})
+	}
+	address, ok := f.found[name]
+	if !ok {
+		return nil, "", 0, dbus.NewError(resolveName+".DnsError.NXDOMAIN", []any{"not found"})
+	}
+	return []resolvedAddress{{Interface: 3, Family: 10, Address: address.AsSlice()}}, name, 0, nil
 }
 
 // lose drops what it was told, as "resolvectl revert" by a person does.

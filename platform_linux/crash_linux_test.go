@@ -224,6 +224,7 @@ func TestRestartAdopts(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, snapshot(t), applied)
+	same(t, fake.transcript(), "")
 	mustLack(t, log.String(), "added")
 	mustLack(t, log.String(), "removed")
 }

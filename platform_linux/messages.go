@@ -19,6 +19,8 @@ const (
 	rtTableLocal  = 255
 	rtmFCloned    = 0x200
 	rtnUnicast    = 1
+	rtnBlackhole  = 6
+	rtnProhibit   = 8 // with unreachable between the two
 	familyIPv4    = 2
 	familyIPv6    = 10
 	headerLength  = 16
@@ -67,7 +69,7 @@ func affectedBy(kind uint16, body []byte) (index int, ok bool) {
 		family, table, kind := body[0], body[4], body[7]
 		flags := binary.NativeEndian.Uint32(body[8:])
 		if family != familyIPv4 && family != familyIPv6 || table == rtTableLocal ||
-			kind != rtnUnicast || flags&rtmFCloned != 0 {
+			kind != rtnUnicast && (kind < rtnBlackhole || kind > rtnProhibit) || flags&rtmFCloned != 0 {
 			return 0, false
 		}
 		return outInterface(body[routeLength:]), true

@@ -227,6 +227,12 @@ func (o *OS) Trouble() error {
 	return errors.Join(o.hosts.Status().Err, o.repair, o.bypass, o.refusal, o.rivals, o.fight.trouble(o.options.ResolvConf, time.Now()))
 }
 
+func (o *OS) hasRivals() bool {
+	o.modeMu.Lock()
+	defer o.modeMu.Unlock()
+	return o.rivals != nil
+}
+
 // note takes down why a repair failed.
 func (o *OS) note(repair error) {
 	o.modeMu.Lock()

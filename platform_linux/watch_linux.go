@@ -144,6 +144,9 @@ func (o *OS) sort(indexes []int) []netwatch.Notice {
 			seen = append(seen, n)
 		}
 	}
+	if !slices.Contains(seen, netwatch.Own) && len(seen) > 0 && o.hasRivals() {
+		seen = append(seen, netwatch.Own) // it may be the rival that goes
+	}
 	return seen
 }
 
