@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 
 	"github.com/Microsoft/go-winio"
@@ -65,7 +66,7 @@ func dialLocal(ctx context.Context, path string) (net.Conn, error) {
 // hungUp tells an error that only says that the other end has gone.
 func hungUp(err error) bool {
 	return errors.Is(err, windows.ERROR_BROKEN_PIPE) || errors.Is(err, windows.ERROR_NO_DATA) ||
-		errors.Is(err, windows.ERROR_PIPE_NOT_CONNECTED) || errors.Is(err, winio.ErrFileClosed)
+		errors.Is(err, windows.ERROR_PIPE_NOT_CONNECTED) || errors.Is(err, os.ErrClosed)
 }
 
 // trustServer refuses a pipe that belongs to neither LocalSystem, the

@@ -18,3 +18,18 @@ func TestPipeDescriptor(t *testing.T) {
 		t.Errorf("client access %s", text)
 	}
 }
+
+// TestTrustedOwner: a client tells its token to nobody's pipe but these.
+func TestTrustedOwner(t *testing.T) {
+	own := User{SID: "S-1-5-21-1-2-3-1001"}
+	for owner, want := range map[string]bool{
+		localSystem: true, administrators: true, own.SID: true, "": false, "S-1-5-21-1-2-3-1002": false, "S-1-5-20": false, "S-1-5-32-545": false,
+	} {
+		if got := trustedOwner(owner, own); got != want {
+			t.Errorf("%q: %v", owner, got)
+		}
+	}
+	if trustedOwner("", User{}) {
+		t.Error("an owner that could not be read is trusted")
+	}
+}

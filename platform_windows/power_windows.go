@@ -75,7 +75,7 @@ func (o *OS) watchPower() (stop func()) {
 		return forget
 	}
 	return func() {
-		unregisterSuspendResume.Call(uintptr(handle))
+		_, _, _ = unregisterSuspendResume.Call(uintptr(handle))
 		runtime.KeepAlive(parameters)
 		forget()
 	}

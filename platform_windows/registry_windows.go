@@ -76,7 +76,7 @@ func (winSystem) Client() (client, error) {
 	if err != nil {
 		return clientRunning, fmt.Errorf("open service manager: %w", err)
 	}
-	defer windows.CloseServiceHandle(manager)
+	defer func() { _ = windows.CloseServiceHandle(manager) }()
 	name, err := windows.UTF16PtrFromString(dnsClient)
 	if err != nil {
 		return clientRunning, err
@@ -85,7 +85,7 @@ func (winSystem) Client() (client, error) {
 	if err != nil {
 		return clientRunning, fmt.Errorf("open service %s: %w", dnsClient, err)
 	}
-	defer windows.CloseServiceHandle(service)
+	defer func() { _ = windows.CloseServiceHandle(service) }()
 	var status windows.SERVICE_STATUS
 	if err := windows.QueryServiceStatus(service, &status); err != nil {
 		return clientRunning, fmt.Errorf("query service %s: %w", dnsClient, err)

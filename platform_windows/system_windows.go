@@ -147,9 +147,9 @@ func addressFamily(f family) winipcfg.AddressFamily {
 	return windows.AF_INET6
 }
 
-// rpcServerUnavailable is RPC_S_SERVER_UNAVAILABLE (winerror.h): the service that
+// errServerUnavailable is RPC_S_SERVER_UNAVAILABLE (winerror.h): the service that
 // the call talks to is disabled.
-const rpcServerUnavailable = windows.Errno(1722)
+const errServerUnavailable = windows.Errno(1722)
 
 // known marks the errors that have a meaning of their own.
 func known(err error) error {
@@ -158,7 +158,7 @@ func known(err error) error {
 		return fmt.Errorf("%w: %w", errMissing, err)
 	case errors.Is(err, windows.ERROR_OBJECT_ALREADY_EXISTS), errors.Is(err, windows.ERROR_ALREADY_EXISTS):
 		return fmt.Errorf("%w: %w", errExists, err)
-	case errors.Is(err, windows.ERROR_PROC_NOT_FOUND), errors.Is(err, rpcServerUnavailable):
+	case errors.Is(err, windows.ERROR_PROC_NOT_FOUND), errors.Is(err, errServerUnavailable):
 		return fmt.Errorf("%w: %w", errNoCall, err)
 	}
 	return err

@@ -124,11 +124,11 @@ func readClocks() watch.Reading {
 	r := watch.Reading{Wall: time.Now(), Boot: windows.DurationSinceBoot()}
 	var ticks uint64
 	if queryInterruptTimePrecisely.Find() == nil {
-		queryInterruptTimePrecisely.Call(uintptr(unsafe.Pointer(&ticks)))
+		_, _, _ = queryInterruptTimePrecisely.Call(uintptr(unsafe.Pointer(&ticks)))
 		r.Boot = time.Duration(ticks) * 100
 	}
 	if queryUnbiasedInterruptTime.Find() == nil {
-		queryUnbiasedInterruptTime.Call(uintptr(unsafe.Pointer(&ticks)))
+		_, _, _ = queryUnbiasedInterruptTime.Call(uintptr(unsafe.Pointer(&ticks)))
 		r.Mono = time.Duration(ticks) * 100
 	} else {
 		r.Mono = r.Boot

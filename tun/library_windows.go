@@ -12,6 +12,10 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+// wintunDLL is the library that brings the driver. It lies beside the program,
+// where only administrators can write, and is loaded from there by full path.
+const wintunDLL = "wintun.dll"
+
 // maxLibrary bounds what is hashed, in bytes; the library has about 430,000.
 const maxLibrary = 16 << 20
 

@@ -86,7 +86,7 @@ func TestHeldFile(t *testing.T) {
 func TestOpenWithoutLibrary(t *testing.T) {
 	_, err := Open("Causeway", MinMTU)
 	var diagnosed *Error
-	if !errors.As(err, &diagnosed) || diagnosed.Kind != ErrNoDevice || diagnosed.Remedy == "" {
+	if !errors.As(err, &diagnosed) || !errors.Is(err, ErrNoDevice) || diagnosed.Remedy == "" {
 		t.Errorf("Open() = %v", err)
 	}
 	t.Log(err)

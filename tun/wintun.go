@@ -4,13 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"syscall"
 	"time"
 )
-
-// wintunDLL is the library that brings the driver. It lies beside the program,
-// where only administrators can write, and is loaded from there by full path.
-const wintunDLL = "wintun.dll"
 
 // wintunSums are the SHA-256 sums of the library in the release Wintun 0.14.1,
 // by GOARCH (wintun.net: wintun-0.14.1.zip, bin/amd64 and bin/arm64).
@@ -38,26 +35,28 @@ func checkWintunName(name string) error {
 
 // The errors of Windows that have a diagnosis (winerror.h, setupapi.h). They
 // are numbers here, so that Linux can test what is made of them.
+type winError uint32
+
 const (
-	errorFileNotFound         = syscall.Errno(2)
-	errorPathNotFound         = syscall.Errno(3)
-	errorAccessDenied         = syscall.Errno(5)
-	errorModNotFound          = syscall.Errno(126)
-	errorProcNotFound         = syscall.Errno(127)
-	errorAlreadyExists        = syscall.Errno(183)
-	errorBadExeFormat         = syscall.Errno(193)
-	errorInvalidImageHash     = syscall.Errno(577)
-	errorServiceDisabled      = syscall.Errno(1058)
-	errorServiceDoesNotExist  = syscall.Errno(1060)
-	errorServiceNotActive     = syscall.Errno(1062)
-	errorDriverBlocked        = syscall.Errno(1275)
-	errorPrivilegeNotHeld     = syscall.Errno(1314)
-	errorTimeout              = syscall.Errno(1460)
-	errorObjectAlreadyExists  = syscall.Errno(5010)
-	errorCertUntrustedRoot    = syscall.Errno(0x800B0109) // CERT_E_UNTRUSTEDROOT
-	errorInWow64              = syscall.Errno(0xE0000235) // ERROR_IN_WOW64
-	errorAuthenticodeDisallow = syscall.Errno(0xE0000240) // ERROR_AUTHENTICODE_DISALLOWED
-	errorDriverStoreAddFailed = syscall.Errno(0xE0000247) // ERROR_DRIVER_STORE_ADD_FAILED
+	errorFileNotFound         = winError(2)
+	errorPathNotFound         = winError(3)
+	errorAccessDenied         = winError(5)
+	errorModNotFound          = winError(126)
+	errorProcNotFound         = winError(127)
+	errorAlreadyExists        = winError(183)
+	errorBadExeFormat         = winError(193)
+	errorInvalidImageHash     = winError(577)
+	errorServiceDisabled      = winError(1058)
+	errorServiceDoesNotExist  = winError(1060)
+	errorServiceNotActive     = winError(1062)
+	errorDriverBlocked        = winError(1275)
+	errorPrivilegeNotHeld     = winError(1314)
+	errorTimeout              = winError(1460)
+	errorObjectAlreadyExists  = winError(5010)
+	errorCertUntrustedRoot    = winError(0x800B0109) // CERT_E_UNTRUSTEDROOT
+	errorInWow64              = winError(0xE0000235) // ERROR_IN_WOW64
+	errorAuthenticodeDisallow = winError(0xE0000240) // ERROR_AUTHENTICODE_DISALLOWED
+	errorDriverStoreAddFailed = winError(0xE0000247) // ERROR_DRIVER_STORE_ADD_FAILED
 )
 
 // diagnoseLibrary explains why the library at path cannot be used.
@@ -129,10 +128,11 @@ func diagnoseAdapter(name string, err error) *Error {
 	return e
 }
 
-func codeOf(err error) syscall.Errno {
+// codeOf is the number of a system's error, 0 if it has none.
+func codeOf(err error) winError {
 	var code syscall.Errno
 	_ = errors.As(err, &code)
-	return code
+	return winError(code)
 }
 
 // bootPolicy spaces the attempts while Windows starts: the services that set up
@@ -166,13 +166,10 @@ func (p bootPolicy) wait(attempt int, uptime, elapsed time.Duration, err *Error)
 
 // mayPass tells the errors that a system which has just started may get over.
 func mayPass(err *Error) bool {
-	switch err.Kind {
-	case ErrNoPermission, ErrUntrusted, ErrBadName, ErrBadMTU:
-		return false
+	for _, kind := range []error{ErrNoPermission, ErrUntrusted, ErrBadName, ErrBadMTU} {
+		if errors.Is(err, kind) {
+			return false
+		}
 	}
-	switch codeOf(err.Err) {
-	case errorInWow64, errorBadExeFormat, errorModNotFound, errorFileNotFound, errorPathNotFound:
-		return false
-	}
-	return true
+	return !slices.Contains([]winError{errorInWow64, errorBadExeFormat, errorModNotFound, errorFileNotFound, errorPathNotFound}, codeOf(err.Err))
 }

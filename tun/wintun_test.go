@@ -16,18 +16,18 @@ func TestDiagnoseAdapter(t *testing.T) {
 		kind  error
 		cause string
 	}{
-		{errorAccessDenied, ErrNoPermission, "administrators"},
-		{errorPrivilegeNotHeld, ErrNoPermission, "administrators"},
-		{fmt.Errorf("Error creating interface: %w", errorAlreadyExists), ErrNameTaken, "another adapter"},
-		{errorObjectAlreadyExists, ErrNameTaken, "another adapter"},
-		{errorInvalidImageHash, ErrNoDevice, "signature"},
-		{errorDriverBlocked, ErrNoDevice, "signature"},
-		{errorCertUntrustedRoot, ErrNoDevice, "signature"},
-		{errorInWow64, ErrNoDevice, "another processor"},
-		{errorServiceDisabled, ErrNoDevice, "service"},
-		{errorServiceNotActive, ErrNoDevice, "service"},
-		{errorDriverStoreAddFailed, ErrNoDevice, "could not be installed"},
-		{errorProcNotFound, ErrNoDevice, "lacks a function"},
+		{syscall.Errno(errorAccessDenied), ErrNoPermission, "administrators"},
+		{syscall.Errno(errorPrivilegeNotHeld), ErrNoPermission, "administrators"},
+		{fmt.Errorf("Error creating interface: %w", syscall.Errno(errorAlreadyExists)), ErrNameTaken, "another adapter"},
+		{syscall.Errno(errorObjectAlreadyExists), ErrNameTaken, "another adapter"},
+		{syscall.Errno(errorInvalidImageHash), ErrNoDevice, "signature"},
+		{syscall.Errno(errorDriverBlocked), ErrNoDevice, "signature"},
+		{syscall.Errno(errorCertUntrustedRoot), ErrNoDevice, "signature"},
+		{syscall.Errno(errorInWow64), ErrNoDevice, "another processor"},
+		{syscall.Errno(errorServiceDisabled), ErrNoDevice, "service"},
+		{syscall.Errno(errorServiceNotActive), ErrNoDevice, "service"},
+		{syscall.Errno(errorDriverStoreAddFailed), ErrNoDevice, "could not be installed"},
+		{syscall.Errno(errorProcNotFound), ErrNoDevice, "lacks a function"},
 		{syscall.Errno(87), ErrFailed, "refused to make"},
 		{errors.New("no number"), ErrFailed, "refused to make"},
 	} {
@@ -46,9 +46,9 @@ func TestDiagnoseLibrary(t *testing.T) {
 		cause string
 	}{
 		{&fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}, ErrNoDevice, "is missing"},
-		{errorModNotFound, ErrNoDevice, "is missing"},
-		{errorBadExeFormat, ErrNoDevice, "another processor"},
-		{errorAccessDenied, ErrNoPermission, "may not read"},
+		{syscall.Errno(errorModNotFound), ErrNoDevice, "is missing"},
+		{syscall.Errno(errorBadExeFormat), ErrNoDevice, "another processor"},
+		{syscall.Errno(errorAccessDenied), ErrNoPermission, "may not read"},
 		{fmt.Errorf("%w: %s has the SHA-256 sum 00", ErrUntrusted, path), ErrUntrusted, "SHA-256 sum 00"},
 		{syscall.Errno(1260), ErrNoDevice, "refused to load"},
 	} {
@@ -60,7 +60,7 @@ func TestDiagnoseLibrary(t *testing.T) {
 }
 
 func TestBootPolicy(t *testing.T) {
-	passing := diagnoseAdapter("Causeway", errorServiceNotActive)
+	passing := diagnoseAdapter("Causeway", syscall.Errno(errorServiceNotActive))
 	var waits []time.Duration
 	var elapsed time.Duration
 	for attempt := 1; ; attempt++ {
@@ -89,10 +89,10 @@ func TestBootPolicy(t *testing.T) {
 		err    *Error
 	}{
 		"long after the boot": {11 * time.Minute, passing},
-		"no permission":       {time.Minute, diagnoseAdapter("", errorAccessDenied)},
-		"no library":          {time.Minute, diagnoseLibrary("", "x", errorModNotFound)},
+		"no permission":       {time.Minute, diagnoseAdapter("", syscall.Errno(errorAccessDenied))},
+		"no library":          {time.Minute, diagnoseLibrary("", "x", syscall.Errno(errorModNotFound))},
 		"planted library":     {time.Minute, diagnoseLibrary("", "x", ErrUntrusted)},
-		"wrong processor":     {time.Minute, diagnoseAdapter("", errorInWow64)},
+		"wrong processor":     {time.Minute, diagnoseAdapter("", syscall.Errno(errorInWow64))},
 	} {
 		if _, again := atBoot.wait(1, test.uptime, 0, test.err); again {
 			t.Errorf("%s: tried again", name)
