@@ -211,11 +211,14 @@ func (d *resolverDir) fill(root *os.Root, content []byte) error {
 // remove takes a file of ours away, after looking once more that it is.
 func (d *resolverDir) remove(root *os.Root, name string) error {
 	content, err := read(root, name)
-	if err == nil && isOurs(content) {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !isOurs(content) {
+		return nil
+	}
+	if err == nil {
 		d.at("remove " + name)
 		err = root.Remove(name)
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		return fmt.Errorf("remove resolver file %s: %w", filepath.Join(d.path, name), err)
 	}
 	d.log.Info("resolver file removed", slog.String("path", filepath.Join(d.path, name)))

@@ -205,6 +205,26 @@ func TestFailedWriteDeletesNothing(t *testing.T) {
 	b.expect(before)
 }
 
+// TestForeignMeanwhile: a file of ours that somebody makes theirs while we work
+// is theirs.
+func TestForeignMeanwhile(t *testing.T) {
+	b := newBench(t)
+	b.apply("old")
+	d := b.open()
+	d.step = func(operation string) {
+		if operation == "link new" {
+			b.put("old", "nameserver 192.0.2.1\n")
+		}
+	}
+	if _, err := d.apply([]string{"new"}, []netip.Addr{ourServer}); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(filepath.Join(b.path, "old")); err != nil || string(text) != "nameserver 192.0.2.1\n" {
+		t.Errorf("it became %q, %v", text, err)
+	}
+	b.expectJournal("resolver-dir resolver", "resolver resolver/new")
+}
+
 // TestLostJournal: the mark finds what no list names.
 func TestLostJournal(t *testing.T) {
 	b := newBench(t)

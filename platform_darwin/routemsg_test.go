@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -175,6 +176,23 @@ func TestDecodeLinksAndAddresses(t *testing.T) {
 		if got := decode(stream[:cut]); len(got) > 3 {
 			t.Errorf("cut at %d: %d messages", cut, len(got))
 		}
+	}
+}
+
+// TestDecodeDamaged: an address that says it is longer than its message does
+// not reach into the next one.
+func TestDecodeDamaged(t *testing.T) {
+	whole := dumped(rtfUp, 4, 1, `10020000 c0a85607 00000000 00000000`, t)
+	for _, length := range []byte{17, 40, 200, 255} {
+		damaged := slices.Clone(whole)
+		damaged[routeHeader] = length
+		list := decode(slices.Concat(damaged, whole))
+		if len(list) != 1 {
+			t.Errorf("length %d: %+v", length, list)
+		}
+	}
+	if list := decode(whole); len(list) != 1 {
+		t.Errorf("undamaged: %+v", list)
 	}
 }
 
