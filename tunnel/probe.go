@@ -160,11 +160,8 @@ func (s *session) probePeer(ctx context.Context, id uuid.UUID) {
 	t.mu.Lock()
 	running := t.live
 	t.mu.Unlock()
-	for range 2 {
-		answered := s.pingOnce(ctx, running, id)
-		if answered || !pause(ctx, pingAgain) {
-			break
-		}
+	if !s.pingOnce(ctx, running, id) && pause(ctx, pingAgain) {
+		s.pingOnce(ctx, running, id)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
