@@ -78,6 +78,27 @@ func TestOneDeletionFails(t *testing.T) {
 	checkSettled(t, h, f.listed, nil)
 }
 
+// TestMarks: each mark alone makes a rule ours, in either place; no mark at all
+// does not, whatever it says.
+func TestMarks(t *testing.T) {
+	h := newHost(t)
+	h.setPolicy(true)
+	const copied, listedID = "{00000000-0000-0000-0000-00000000000A}", "{00000000-0000-0000-0000-00000000000B}"
+	plain := foreignRule(".coder", serversText, displayName)
+	for _, place := range []Place{Local, Policy} {
+		must(t, h.Write(place, foreignID, plain))
+		must(t, h.Write(place, ruleID(500), plain))
+		must(t, h.Write(place, copied, encode([]string{".coder"}, serversText)))
+		must(t, h.Write(place, listedID, plain))
+	}
+	must(t, rules(h, &listed{[]netcfg.Change{ruleChange(strings.ToLower(listedID))}}, newSystem()).Cleanup(within(t)))
+	for _, place := range []Place{Local, Policy} {
+		if list, _, err := h.List(place); err != nil || !slices.Equal(list, []string{foreignID}) {
+			t.Errorf("%s: %q is left, %v", place, list, err)
+		}
+	}
+}
+
 // vanishing loses the key of group policy when it is written for the first time.
 type vanishing struct {
 	host

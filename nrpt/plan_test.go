@@ -55,7 +55,7 @@ func damage(t testing.TB, random *rand.Rand, h host, names []string) {
 		for _, name := range names {
 			wide = append(wide, "."+strings.ToUpper(name))
 		}
-		switch random.IntN(6) {
+		switch random.IntN(7) {
 		case 0:
 			must(t, h.Delete(place, victim))
 		case 1: // more names than Windows takes, all of them twice
@@ -67,6 +67,11 @@ func damage(t testing.TB, random *rand.Rand, h host, names []string) {
 			must(t, h.Write(place, ruleID(77), encode(nil, "")[:random.IntN(5)+1]))
 		case 4: // a copy, under an identifier that is not ours
 			must(t, h.Write(place, "{00000000-0000-0000-0000-00000000000C}", encode(wide[:min(len(wide), 20)], serversText)))
+		case 6: // all names in one rule, and nowhere else
+			for _, rule := range ours {
+				must(t, h.Delete(place, rule.ID))
+			}
+			must(t, h.Write(place, victim, encode(wide, serversText)))
 		case 5: // the same names in all rules
 			for _, rule := range ours {
 				must(t, h.Write(place, rule.ID, encode(wide[:min(len(wide), 60)], serversText)))
