@@ -1,7 +1,6 @@
 package netcfg
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -100,8 +99,7 @@ func decodeJournal(content []byte) ([]Change, error) {
 		return nil, fmt.Errorf("%d bytes, %d are the most", len(content), maxJournal)
 	}
 	var file journalFile
-	decoder := json.NewDecoder(bytes.NewReader(content))
-	if err := decoder.Decode(&file); err != nil {
+	if err := json.Unmarshal(content, &file); err != nil {
 		return nil, err
 	}
 	if file.Version != journalVersion {
@@ -168,10 +166,10 @@ func (j *Journal) write(changes []Change) error {
 	return nil
 }
 
+// replaceFile goes through one file of a fixed name, so that crashes in its
+// midst do not pile up in the directory, which is the daemon's alone.
 func replaceFile(path string, content []byte) error {
-	dir := filepath.Dir(path)
-	// The mode of a new file of CreateTemp is 0600: nobody else's business.
-	file, err := os.CreateTemp(dir, ".journal-*")
+	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
@@ -184,5 +182,5 @@ func replaceFile(path string, content []byte) error {
 		_ = os.Remove(file.Name())
 		return err
 	}
-	return syncDir(dir)
+	return syncDir(filepath.Dir(path))
 }

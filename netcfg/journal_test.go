@@ -53,10 +53,30 @@ func TestJournalOutlivesTheProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, open(t, path))
-	left, err := filepath.Glob(filepath.Join(filepath.Dir(path), ".journal-*"))
-	if err != nil || len(left) != 0 {
-		t.Errorf("temporary files left: %v %v", left, err)
+	onlyFile(t, path)
+}
+
+// onlyFile: the journal leaves nothing beside itself.
+func onlyFile(t *testing.T, path string) {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(filepath.Dir(path), "*"))
+	if err != nil || len(found) != 1 || found[0] != path {
+		t.Errorf("files: %v %v; want %s alone", found, err, path)
 	}
+}
+
+// TestCrashInTheMidstOfWriting leaves half a file, which the next write takes
+// over, with none of its bytes.
+func TestCrashInTheMidstOfWriting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.json")
+	if err := os.WriteFile(path+".new", bytes.Repeat([]byte("half "), 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, path).Record(section); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, open(t, path), section)
+	onlyFile(t, path)
 }
 
 func TestRecordingAgainWritesNothing(t *testing.T) {
@@ -97,6 +117,7 @@ func TestCorruptJournalIsKeptAside(t *testing.T) {
 		"empty": "", "text": "hello", "torn": `{"version":1,"changes":[{"kind":"ro`, "newer": `{"version":2,"changes":[]}`,
 		"no version": `{"changes":[]}`, "no kind": `{"version":1,"changes":[{}]}`, "other shape": `[1,2]`,
 		"huge": `{"version":1,"x":"` + strings.Repeat("x", maxJournal) + `"}`, "zeros": strings.Repeat("\x00", 4096),
+		"two in one": `{"version":1,"changes":[]}{"version":1}`, "zeros behind": `{"version":1,"changes":[]}` + strings.Repeat("\x00", 64),
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "journal.json")

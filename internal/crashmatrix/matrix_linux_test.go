@@ -112,7 +112,7 @@ func onHost(t *testing.T, h host, short bool, table *table) {
 		t.Logf("%s: %d steps: %s", p.name, len(steps), strings.Join(steps, "; "))
 		for _, c := range cells {
 			o := b.run(ctx, c)
-			t.Logf("%5.1f s, %d faults: %s", o.ended.Sub(o.began).Seconds(), len(o.faults), c)
+			t.Logf("%5.1f s, %d faults: %s %s", o.ended.Sub(o.began).Seconds(), len(o.faults), c, strings.Join(o.faults, "\n"))
 			outcomes = append(outcomes, o)
 		}
 	}
