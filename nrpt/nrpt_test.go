@@ -99,6 +99,17 @@ func TestMarks(t *testing.T) {
 	}
 }
 
+// TestAdditions: what somebody added to a rule of ours goes.
+func TestAdditions(t *testing.T) {
+	h, journal := newHost(t), &listed{}
+	must(t, rules(h, journal, newSystem()).SetDNS(within(t), []string{"coder"}, servers))
+	values, err := h.Read(Local, ruleID(0))
+	must(t, err)
+	must(t, h.Write(Local, ruleID(0), append(values, Value{"DirectAccessDNSServers", regSZ, encodeText("192.0.2.1")})))
+	must(t, rules(h, journal, newSystem()).SetDNS(within(t), []string{"coder"}, servers))
+	checkSettled(t, h, journal, []string{"coder"})
+}
+
 // vanishing loses the key of group policy when it is written for the first time.
 type vanishing struct {
 	host
