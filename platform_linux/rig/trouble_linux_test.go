@@ -122,3 +122,29 @@ func TestFight(t *testing.T) {
 		t.Errorf("%d rounds", rounds)
 	}
 }
+
+// TestDnsmasqRestart measures what public names notice of the restart that each
+// change of the drop-in needs.
+func TestDnsmasqRestart(t *testing.T) {
+	l := boot(t, testnet.Dnsmasq)
+	l.sh(t, `(for i in $(seq 20000 20400); do
+	began=$(date +%s%N); getent ahostsv4 n$i.public.example >/dev/null || echo failed; ended=$(date +%s%N)
+	echo $(((ended - began) / 1000000))
+done) > /tmp/asked 2>&1 &
+sleep 0.5`)
+	d := l.daemon(t, false)
+	d.within("at first", soon, well)
+	l.sh(t, `until [ $(grep -c -v failed /tmp/asked) -ge 401 ]; do sleep 0.1; done`)
+	failed, slowest := 0, 0
+	for line := range strings.Lines(l.sh(t, "cat /tmp/asked")) {
+		if took, err := strconv.Atoi(strings.TrimSpace(line)); err != nil {
+			failed++
+		} else {
+			slowest = max(slowest, took)
+		}
+	}
+	t.Logf("401 public names around a restart of dnsmasq: %d failed, the slowest took %d ms", failed, slowest)
+	if slowest > 5000 {
+		t.Error("slow")
+	}
+}
