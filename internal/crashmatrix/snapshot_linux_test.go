@@ -14,7 +14,8 @@ import (
 // snapshotScript prints everything on a host that a daemon could have changed,
 // in sections. Aside are only its state directory, that of its socket, logs, and
 // what the system itself writes while nothing happens, such as NetworkManager's
-// notes of every device that it ever saw.
+// notes of every device that it ever saw, and the directory that resolved makes
+// for the first link that somebody sets.
 const snapshotScript = `
 section() { echo "== $1"; }
 section etc-content; find /etc -xdev -type f -exec sha256sum {} + | sort -k2
@@ -24,12 +25,13 @@ section etc-link;    find /etc -xdev -type l -printf '%p -> %l\n' | sort
 section files;       find / -xdev \( -path /etc -o -path /proc -o -path /sys -o -path /var/lib/causeway -o -path /var/log -o -path /var/tmp \
   -o -path /var/lib/systemd -o -path /var/lib/NetworkManager -o -path '/tmp/systemd-private-*' \) -prune -o -type d -printf '%y %M %U:%G %p\n' -o -printf '%y %M %U:%G %s %p\n' | sort -k4
 section run;         ls -A /run | grep -vxE 'host|utmp|causeway'; for dir in resolvconf systemd/resolve NetworkManager; do
-  find /run/$dir \( -path /run/NetworkManager/devices -o -name '*.pid' \) -prune -o -type f -exec sha256sum {} + 2>/dev/null | sort -k2; find /run/$dir \( -path /run/NetworkManager/devices -o -name '*.pid' \) -prune -o ! -type f -printf '%y %M %U:%G %p %l\n' 2>/dev/null | sort; done
+  find /run/$dir \( -path /run/NetworkManager/devices -o -name '*.pid' \) -prune -o -type f -exec sha256sum {} + 2>/dev/null | sort -k2
+  find /run/$dir -path /run/NetworkManager/devices -prune -o ! -type f ! -path /run/systemd/resolve/netif -printf '%y %M %U:%G %p %l\n' 2>/dev/null | sort; done
 section link;        ip -d link
 section address;     ip -d addr | sed -E 's/ (valid_lft|preferred_lft) [0-9a-z]+//g'
 section route;       for f in -4 -6; do ip -d $f route show table all | sed -E 's/ expires [0-9a-z]+//'; done
 section rule;        for f in -4 -6; do ip -d $f rule; done
-section resolved;    if command -v resolvectl >/dev/null; then resolvectl status --no-pager; fi
+section resolved;    if command -v resolvectl >/dev/null; then resolvectl status --no-pager | grep -v 'Current DNS Server' | sed 's/^ *//'; fi
 section nm;          if command -v nmcli >/dev/null; then nmcli -t -f DEVICE,TYPE,STATE,CONNECTION device; nmcli -t -f NAME,UUID,TYPE,DEVICE,FILENAME connection
   nmcli -t -f DNS-MANAGER general 2>/dev/null; nmcli -t device show eth0; fi
 `
