@@ -15,6 +15,9 @@
 //	saver.go     writes what is kept, soon after each change
 //	host.go      keeps the host at the wanted state
 //	canary.go    asks the host's own resolver whether names work
+//	trouble.go   what is wrong on the host although it was configured
+//	agents.go    what is wrong with the agents that are in use
+//	forward.go   passes on what is not ours, if that is wanted
 //	probe.go     pings the agents that are in use
 //	contact.go   how long the control plane has been away, and what that means
 //	relay.go     whether the home relay is there
