@@ -232,5 +232,5 @@ func judgeRest(f *Facts) Finding {
 // covered are the codes of problems that other checks are about.
 var covered = map[string]bool{
 	"signed-out": true, "control-unreachable": true, "control-certificate": true, "control-version": true, "control-rejected": true,
-	"control-not-causeway": true, "relay-unreachable": true, "names-not-resolved": true, "tunnel-stopped": true, "path-mtu": true,
+	"control-not-causeway": true, "relay-unreachable": true, "names-not-resolved": true, "tunnel-stopped": true, "path-mtu": true, "agent-silent": true,
 }
