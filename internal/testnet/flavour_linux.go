@@ -57,6 +57,8 @@ func seed(ctx context.Context, host *Host, flavour Flavour) (map[string]string, 
 		}
 		files["etc/NetworkManager/system-connections/wired.nmconnection"] = fmt.Sprintf(wiredProfile, fields[0], fields[1])
 		return files, nil
+	case OpenResolv, Resolvconf:
+		// They are told after the boot, by settle.
 	}
 	return nil, nil
 }
