@@ -45,11 +45,11 @@ func problem(code string) func(*Facts) {
 	}
 }
 
-var notRunning = &localapi.Error{Code: localapi.CodeNotRunning, Cause: "there is no socket"}
+var errNotRunning = &localapi.Error{Code: localapi.CodeNotRunning, Cause: "there is no socket"}
 
 func noDaemon(active, result string) func(*Facts) {
 	return func(f *Facts) {
-		f.Daemon.Dial, f.Daemon.PIDs, f.Daemon.Socket = notRunning, nil, Socket{Path: "/run/causeway/causeway.sock"}
+		f.Daemon.Dial, f.Daemon.PIDs, f.Daemon.Socket = errNotRunning, nil, Socket{Path: "/run/causeway/causeway.sock"}
 		f.Daemon.Unit.Active, f.Daemon.Unit.Result = active, result
 	}
 }

@@ -66,9 +66,7 @@ func TestRepairThatDoesNotHelp(t *testing.T) {
 // TestOneRepairForAll: what two checks call for is done once.
 func TestOneRepairForAll(t *testing.T) {
 	host := &fakeHost{facts: wellFacts(), mended: func(f *Facts) { *f = wellFacts() }}
-	host.facts.Host.OwnRoute = false
-	astray(Route{Interface: "eth0", Prefix: "::/0"})(&host.facts)
-	host.facts.Names.Resolved.Domains = nil
+	host.facts.Names.Resolved.LinkTLS, host.facts.Names.Resolved.Domains = "yes", nil
 	mended := Repair(t.Context(), Examine(t.Context(), host, func(Outcome) {}), host, false)
 	if len(mended) != 2 || !slices.Equal(host.did, []string{"apply", "settle"}) {
 		t.Errorf("did %v for %+v", host.did, mended)

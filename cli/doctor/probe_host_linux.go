@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -29,7 +30,8 @@ func interfaceExists(name string) bool {
 func (m *Machine) Host(_ context.Context, tunnel Tunnel) Host {
 	h := Host{Interface: tunnel.Status.GetInterface()}
 	link, err := netlink.LinkByName(h.Interface)
-	if _, missing := err.(netlink.LinkNotFoundError); missing {
+	var missing netlink.LinkNotFoundError
+	if errors.As(err, &missing) {
 		return h
 	}
 	if err != nil {
