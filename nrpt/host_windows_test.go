@@ -10,7 +10,7 @@ import (
 )
 
 // scenarios of the property test: each is some thousand calls of the registry.
-const scenarios = 12
+const scenarios = 8
 
 // ownKey is for tests on a computer that somebody uses.
 const ownKey = `Software\Causeway test of nrpt`

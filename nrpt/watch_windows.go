@@ -41,7 +41,7 @@ func (r *Registry) Watch(ctx context.Context, changed func()) error {
 func (r *Registry) watch(stop windows.Handle, changed func()) error {
 	var keys [2]keyWatch
 	for i, place := range []Place{Local, Policy} {
-		if err := keys[i].open(r, r.table(place)); err != nil {
+		if err := keys[i].open(r, r.parent(place)); err != nil {
 			return err
 		}
 		defer keys[i].close()
@@ -74,7 +74,8 @@ func (r *Registry) watch(stop windows.Handle, changed func()) error {
 }
 
 // keyWatch watches one key and all below it; while there is no such key, the
-// nearest above it that exists.
+// nearest above it that exists. It is the parent of a table that is watched, so
+// that the table's own end is seen too.
 type keyWatch struct {
 	path  string
 	event windows.Handle
@@ -129,8 +130,8 @@ func (w *keyWatch) again(r *Registry) error {
 	}
 }
 
-// ask has the event set at the next change: of anything in the table, or, above
-// it, of what the key directly holds.
+// ask has the event set at the next change: of anything below the key that is
+// meant, or, above it, of what a key directly holds.
 func (w *keyWatch) ask(r *Registry, path string) (registry.Key, error) {
 	key, err := registry.OpenKey(r.root, path, registry.NOTIFY)
 	if err != nil {
