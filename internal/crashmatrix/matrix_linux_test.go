@@ -45,7 +45,7 @@ var hosts = []host{
 // atOnce is how many hosts are busy at the same time.
 const atOnce = "3"
 
-// TestCrashMatrix prints the cells run and failed of every host.
+// TestCrashMatrix prints the cells run and failed of every host, and of all.
 func TestCrashMatrix(t *testing.T) {
 	short := sample(t)
 	must(t, flag.Set("test.parallel", atOnce))
@@ -69,7 +69,6 @@ func TestCrashMatrix(t *testing.T) {
 	for _, table := range tables {
 		if table != nil {
 			run, failed = run+table.run, failed+table.failed
-			figure(t, "%s", table)
 		}
 	}
 	figure(t, "%d cells run, %d failed", run, failed)
@@ -121,6 +120,7 @@ func onHost(t *testing.T, h host, short bool, table *table) {
 		b.fullDisk(t)
 	}
 	table.judge(t, outcomes, b.stopAsking())
+	figure(t, "%s", table)
 }
 
 // first signs in and comes up for the first time, and stops.
