@@ -211,15 +211,16 @@ func (a *app) showOutcome(outcome doctor.Outcome) {
 // wrapped breaks a text between words, on a terminal only, so that it stays
 // right of the indent.
 func (a *app) wrapped(text string, indent int) string {
+	text = printable(text)
 	fd, ok := terminal(a.env.Stdout)
 	if !ok {
-		return printable(text)
+		return text
 	}
 	width, _, err := term.GetSize(fd)
 	if err != nil {
-		return printable(text)
+		return text
 	}
-	return wrap(printable(text), indent, width)
+	return wrap(text, indent, width)
 }
 
 func wrap(text string, indent, width int) string {
