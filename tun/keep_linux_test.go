@@ -371,10 +371,12 @@ func TestQueueIsLeftToTheNext(t *testing.T) {
 	if _, err := socket.Write([]byte("between two readers")); err != nil {
 		t.Fatal(err)
 	}
-	_ = device.Close()
-	if got := <-first; got {
+	select {
+	case <-first:
 		t.Error("the packet was read after the pause")
+	case <-time.After(50 * time.Millisecond):
 	}
+	_ = device.Close()
 	next, err := b.Open("cwtun0", 1280)
 	if err != nil {
 		t.Fatal(err)

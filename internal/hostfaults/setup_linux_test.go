@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -174,12 +173,6 @@ func (h *house) pid(ctx context.Context) (string, error) {
 	return strings.TrimSpace(output), err
 }
 
-// splits says that the host asks our resolver for each of our names; elsewhere
-// they stand in the hosts file.
-func (h *house) splits() bool {
-	return h.flavour == testnet.Resolved || h.flavour == testnet.Dnsmasq
-}
-
 // startLoad begins the steady load and waits until all of it works.
 func (h *house) startLoad(t *testing.T, rate int) {
 	t.Helper()
@@ -264,13 +257,4 @@ func shorten(text string) string {
 		return text
 	}
 	return "...\n" + text[len(text)-limit:]
-}
-
-// share puts a file where the host sees it as /run/host/NAME.
-func (h *house) share(t *testing.T, from, name string) {
-	t.Helper()
-	output, err := exec.Command("cp", from, filepath.Join(h.system.Share, name)).CombinedOutput()
-	if err != nil {
-		t.Fatalf("copy %s to the host: %v: %s", from, err, output)
-	}
 }
