@@ -15,6 +15,9 @@ const (
 	watchLast   = 30 * time.Second
 	// watchCalm without another change begins from the start.
 	watchCalm = time.Minute
+	// watchSlow is how often to look without being told: notifications have
+	// been seen to fail under Wine, and nobody promises that others do not.
+	watchSlow = time.Minute
 	// watchFight is the pause from which on it is called a fight.
 	watchFight = 4 * time.Second
 )
@@ -42,11 +45,14 @@ func (r *Rules) Watch(ctx context.Context) error {
 func (r *Rules) putBack(ctx context.Context, wake chan struct{}) {
 	pause := watchFirst
 	var last time.Time
+	slow := time.NewTicker(watchSlow)
+	defer slow.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-wake:
+		case <-slow.C:
 		}
 		if time.Since(last) > watchCalm {
 			pause = watchFirst

@@ -123,6 +123,23 @@ func fight(t *testing.T, r *Rules, s *system, h *memory) {
 	}
 }
 
+// TestPutBackUntold: a change that nobody tells of is seen all the same.
+func TestPutBackUntold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, journal := newMemory(), &listed{}
+		r := rules(h, journal, newSystem())
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- r.Watch(ctx) }()
+		must(t, r.SetDNS(ctx, suffixes(0, 1), servers))
+		must(t, h.Delete(Local, ruleID(0)))
+		pause(watchSlow + watchFirst)
+		checkSettled(t, h, journal, suffixes(0, 1))
+		cancel()
+		<-ended
+	})
+}
+
 // TestPutBackTriesAgain: what cannot be written is tried again without being
 // told of a change.
 func TestPutBackTriesAgain(t *testing.T) {
