@@ -47,7 +47,7 @@ func TestFileWatch(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { o.watchFiles(ctx, w, notices); close(ended) }()
 	t.Cleanup(func() { cancel(); _ = w.file.Close(); <-ended })
-	elsewhere := filepath.Join(other, "real")
+	elsewhere := filepath.Join(t.TempDir(), "real")
 	for _, step := range []struct {
 		name string
 		do   func() error

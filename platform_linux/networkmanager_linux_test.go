@@ -149,7 +149,9 @@ func TestDropInNotRead(t *testing.T) {
 	o, _ := newTestOS(t, dir, bus)
 	openTUN(t, "cwnm1")
 	want := testConfig("cwnm1")
+	manager.mu.Lock()
 	manager.fail = true
+	manager.mu.Unlock()
 	if err := o.Apply(t.Context(), want); err == nil {
 		t.Error("the failure was not told")
 	}

@@ -82,6 +82,33 @@ func TestResolvedTranscript(t *testing.T) {
 	same(t, snapshot(t), before)
 }
 
+// TestLinkSettingsOfOthers: what somebody else set on our link, such as the
+// DNS-over-TLS that our server does not speak, is noticed and set back.
+func TestLinkSettingsOfOthers(t *testing.T) {
+	needNest(t)
+	stubFiles(t)
+	bus := startBus(t)
+	fake := newFake().start(t, bus)
+	o, _ := newTestOS(t, t.TempDir(), bus)
+	openTUN(t, "cwres9")
+	index := int32(linkIndex(t, o, "cwres9"))
+	for _, s := range []setting{
+		{"SetLinkDNSOverTLS", "", "yes"}, {"SetLinkDNSSEC", "", "yes"}, {"SetLinkLLMNR", "", "yes"}, {"SetLinkDefaultRoute", "", true},
+	} {
+		if err := o.Apply(t.Context(), testConfig("cwres9")); err != nil {
+			t.Fatal(err)
+		}
+		if err := fake.setting(s.method, index, s.value); err != nil {
+			t.Fatal(err)
+		}
+		fake.transcript()
+		if err := o.Apply(t.Context(), testConfig("cwres9")); err != nil {
+			t.Fatal(err)
+		}
+		same(t, fake.transcript(), goldenSet)
+	}
+}
+
 func TestOldResolved(t *testing.T) {
 	needNest(t)
 	stubFiles(t)
