@@ -1,6 +1,11 @@
 #!/bin/bash
-# e2e.sh: what `make e2e` runs, as root: every rig, with a report.
+# e2e.sh [REGEXP PACKAGE...]: what `make e2e` runs, as root: every rig, with a report. With arguments it runs some of them, without a report.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/rigdeps.sh
-CAUSEWAY_RIGS=all go test -p 1 -json -count=1 -timeout 60m ./internal/e2e ./internal/testnet ./internal/continuity | go run ./internal/report -title "End-to-end report" -o docs/reports/e2e.md
+if [ $# -gt 1 ]; then
+  run=$1; shift
+  CAUSEWAY_RIGS=all exec go test -p 1 -count=1 -timeout 60m -v -run "$run" "$@"
+fi
+CAUSEWAY_RIGS=all go test -p 1 -json -count=1 -timeout 60m ./internal/e2e ./internal/testnet ./internal/continuity ./internal/hostfaults \
+  ./internal/crashmatrix ./internal/doctorrig ./platform_linux/rig | go run ./internal/report -title "End-to-end report" -o docs/reports/e2e.md

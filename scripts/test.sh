@@ -1,10 +1,17 @@
 #!/bin/bash
-# test.sh: what `make test` runs, as root: vet, all unit tests with -race, one systemd host, a sample of the long rigs.
+# test.sh: what `make test` runs, as root: vet, all unit tests with -race, the Windows tests under Wine, systemd hosts, a sample of the long rigs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-scripts/rigdeps.sh gcc libc6-dev
+scripts/rigdeps.sh gcc libc6-dev wine wine64
+# The test hosts take minutes the first time: they are built while the unit tests run, and waited for.
+go run ./internal/testnet/images plain resolved & images=$!
+trap 'kill $images 2>/dev/null || true' EXIT
 go vet ./...
 echo "unit tests, with the race detector"
 CGO_ENABLED=1 go test -race -json -timeout 15m ./... | go run ./internal/report -quiet -title "Unit tests"
+echo "the Windows packages' own tests, under Wine"
+scripts/wine.sh -json | go run ./internal/report -quiet -title "Windows tests under Wine"
+wait $images
 echo "a sample of the long rigs (make e2e runs all)"
-CAUSEWAY_RIGS=sample go test -p 1 -json -count=1 -timeout 15m ./internal/e2e ./internal/testnet ./internal/continuity | go run ./internal/report -title "Sample of the rigs"
+CAUSEWAY_RIGS=sample go test -p 1 -json -count=1 -timeout 15m ./internal/e2e ./internal/testnet ./internal/continuity ./internal/hostfaults \
+  ./internal/crashmatrix ./internal/doctorrig | go run ./internal/report -title "Sample of the rigs"
