@@ -8,10 +8,9 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/causewayhq/causeway/tun"
 )
 
 // clockProxy is a reverse proxy whose clock is off: what it passes on has its
@@ -41,28 +40,19 @@ func clockProxy(ctx context.Context, addr, target, offset string) error {
 
 // holdTUN opens a TUN device, as another VPN would, and reads what comes.
 func holdTUN(ctx context.Context, name string) error {
-	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	device, err := tun.Open(name, vpnMTU)
 	if err != nil {
 		return err
 	}
-	request, err := unix.NewIfreq(name)
-	if err != nil {
-		return err
-	}
-	request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
-	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
-		return err
-	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return err
-	}
-	device := os.NewFile(uintptr(fd), "/dev/net/tun")
 	defer context.AfterFunc(ctx, func() { device.Close() })()
 	fmt.Println("ready")
-	buffer := make([]byte, 64<<10)
+	packets, sizes := make([][]byte, device.BatchSize()), make([]int, device.BatchSize())
+	for i := range packets {
+		packets[i] = make([]byte, headroom+tun.MaxMTU)
+	}
 	for ctx.Err() == nil {
-		if _, err := device.Read(buffer); errors.Is(err, os.ErrClosed) {
-			return nil
+		if _, err := device.Read(packets, sizes, headroom); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("read TUN device: %w", err)
 		}
 	}
 	return nil
