@@ -10,7 +10,7 @@ go vet ./...
 echo "unit tests, with the race detector"
 CGO_ENABLED=1 go test -race -json -timeout 15m ./... | go run ./internal/report -quiet -title "Unit tests"
 echo "the Windows packages' own tests, under Wine"
-scripts/wine.sh -json | go run ./internal/report -quiet -title "Windows tests under Wine"
+scripts/wine.sh -json ./nrpt ./hosts ./localapi ./tun ./platform_windows ./internal/wine | go run ./internal/report -quiet -title "Windows tests under Wine"
 wait $images
 echo "a sample of the long rigs (make e2e runs all)"
 CAUSEWAY_RIGS=sample go test -p 1 -json -count=1 -timeout 15m ./internal/e2e ./internal/testnet ./internal/continuity ./internal/hostfaults \
