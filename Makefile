@@ -28,7 +28,7 @@ build: ## the four programs, static, into bin/
 demo: ## watch a desktop reach a workspace by name, in network namespaces of its own
 	@scripts/as-root.sh scripts/demo.sh
 
-test: ## all unit tests with -race, one systemd host, a sample of the long rigs (under 25 minutes)
+test: ## all unit tests with -race, Windows tests under Wine, systemd hosts, a sample of the long rigs (under 25 minutes)
 	@scripts/as-root.sh scripts/test.sh
 
 e2e: ## every long rig; writes docs/reports/e2e.md
