@@ -99,7 +99,7 @@ func Schema() []Setting {
 		{
 			Name: Forwarder, Env: "CAUSEWAY_DNS_FORWARDER", Default: "off", Kind: Choice,
 			Choices: []string{"off", "on"},
-			Doc:     "on hosts without split DNS, stand first in resolv.conf and pass all other names on to the host's own name servers",
+			Doc:     "have the system itself ask causeway, also where that means changing resolv.conf or the dnsmasq of NetworkManager; names of others are passed on to the host's own name servers",
 		},
 	}
 }

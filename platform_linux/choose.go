@@ -48,7 +48,8 @@ type dnsEnv struct {
 	// networkManager is what it says of its way with DNS, "" if it does not run.
 	networkManager string
 
-	// forward asks for the forwarder where nothing splits DNS.
+	// forward asks that the system itself asks our server, also where that
+	// means touching the configuration of another program.
 	forward bool
 	// own are our name servers, which are not the host's.
 	own func(netip.Addr) bool
@@ -66,9 +67,10 @@ type dnsEnv struct {
 //
 // systemd-resolved is used only where applications really ask it: a resolved
 // that runs beside a plain resolv.conf, as on many servers and in containers,
-// would take our settings and nobody would see them. The same goes for the
-// dnsmasq of NetworkManager. Everything else gets the hosts file, which each
-// libc and each language's resolver reads, or the forwarder if it is asked for.
+// would take our settings and nobody would see them. Everything else gets the
+// hosts file, which each libc and each language's resolver reads, and for which
+// nothing has to be started anew. Only who asks for it gets the forwarder, or
+// the dnsmasq of NetworkManager, if applications ask that one.
 func chooseDNS(env dnsEnv) (mode string, trail []string) {
 	servers := upstreams(env.resolvConf, env.own)
 	stub, first := lookAtResolvConf(env, servers)
@@ -132,14 +134,17 @@ func lookAtResolved(env dnsEnv, asked bool) (mode, reason string) {
 	return "", "resolved=not-in-use"
 }
 
-// lookAtNetworkManager takes its dnsmasq, where applications ask it. What it
-// hands to systemd-resolved was seen before; the rest splits nothing.
+// lookAtNetworkManager takes its dnsmasq, where applications ask it and it may be
+// started anew, during which it answers nobody. What it hands to
+// systemd-resolved was seen before; the rest splits nothing.
 func lookAtNetworkManager(env dnsEnv, servers []netip.Addr) (mode, reason string) {
 	switch {
 	case env.networkManager != "dnsmasq":
 		return "", "networkmanager=" + env.networkManager
 	case len(servers) == 0 || !servers[0].IsLoopback() || isStub(servers[0]):
 		return "", "networkmanager=dnsmasq-not-in-use"
+	case !env.forward:
+		return "", "networkmanager=dnsmasq-not-asked-for"
 	}
 	return ModeNetworkManager, "networkmanager=dnsmasq"
 }
@@ -166,9 +171,9 @@ func lookAtForwarding(env dnsEnv, servers []netip.Addr) (mode, reason string) {
 }
 
 // leadsPast tells what leads applications past a mechanism that splits DNS, ""
-// if nothing does.
+// if nothing does. Our own lines are no such thing.
 func leadsPast(mode, resolvConf, nsswitch string) string {
-	servers := upstreams(resolvConf, nil)
+	servers := upstreams(removeServers(resolvConf), nil)
 	switch {
 	case len(servers) == 0:
 		return ""

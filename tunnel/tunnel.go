@@ -89,8 +89,9 @@ type Config struct {
 	// Telemetry tells the control plane how agents are reached. Addresses and
 	// host names are hashed.
 	Telemetry bool
-	// DNSForwarder lets a host without split DNS send us every query; what is
-	// not ours goes to the host's own name servers.
+	// DNSForwarder has the system itself ask us, also where that means touching
+	// its configuration; a query that is not ours goes to the host's own name
+	// servers.
 	DNSForwarder bool
 	// Version of this program, for telemetry.
 	Version string
