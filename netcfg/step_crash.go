@@ -10,11 +10,13 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
-// stepsEnv names the file that each step is added to, a line each. A file of
-// the same name and ".at" holds the number of lines at which the process kills
-// itself; without one it never does. Both can change while it runs.
+// stepsEnv names the file that each step is added to, a line each: the time in
+// Unix microseconds, and what it is. A file of the same name and ".at" holds the
+// number of lines at which the process kills itself; without one it never does.
+// Both can change while it runs.
 const stepsEnv = "CAUSEWAY_STEPS"
 
 var stepping sync.Mutex
@@ -49,7 +51,7 @@ func addLine(path, line string) (int, error) {
 		return 0, err
 	}
 	defer file.Close()
-	if _, err := fmt.Fprintln(file, line); err != nil {
+	if _, err := fmt.Fprintln(file, time.Now().UnixMicro(), line); err != nil {
 		return 0, err
 	}
 	content, err := os.ReadFile(path)

@@ -171,9 +171,9 @@ func lookAtForwarding(env dnsEnv, servers []netip.Addr) (mode, reason string) {
 }
 
 // leadsPast tells what leads applications past a mechanism that splits DNS, ""
-// if nothing does. Our own lines are no such thing.
+// if nothing does.
 func leadsPast(mode, resolvConf, nsswitch string) string {
-	servers := upstreams(removeServers(resolvConf), nil)
+	servers := upstreams(resolvConf, nil)
 	switch {
 	case len(servers) == 0:
 		return ""

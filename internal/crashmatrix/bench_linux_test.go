@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,6 +39,8 @@ type bench struct {
 	user string
 	// spares counts the workspaces made on the way.
 	spares int
+	// armed is how many steps there were at the last arm.
+	armed int
 
 	stopAsking func() []lookup
 	daemon     *daemon
@@ -112,28 +113,9 @@ func tail(log string, count int) string {
 	return strings.Join(lines[max(0, len(lines)-count):], "\n")
 }
 
-func (b *bench) stepsFile() string { return filepath.Join(b.system.Share, "steps") }
-
-// arm forgets the steps so far and has the daemon kill itself at the one of
-// that number from now; 0: at none.
-func (b *bench) arm(at int) error {
-	return errors.Join(
-		os.WriteFile(b.stepsFile()+".at", []byte(strconv.Itoa(at)), 0o600),
-		os.WriteFile(b.stepsFile(), nil, 0o600))
-}
-
-// steps lists those since the last arm.
-func (b *bench) steps() ([]string, error) {
-	content, err := os.ReadFile(b.stepsFile())
-	if err != nil || len(content) == 0 {
-		return nil, err
-	}
-	return strings.Split(strings.TrimSuffix(string(content), "\n"), "\n"), nil
-}
-
 // start starts the daemon and returns before it has done anything.
 func (b *bench) start() error {
-	env := []string{"CAUSEWAY_STEPS=/run/host/steps"}
+	env := []string{"CAUSEWAY_STEPS=/run/host/" + daemonSteps}
 	if b.forward {
 		env = append(env, "CAUSEWAY_DNS_FORWARDER=on")
 	}
@@ -247,7 +229,7 @@ func (b *bench) cleanup(ctx context.Context) error {
 	defer cancel()
 	var errs []error
 	for range 2 {
-		_, err := b.system.Run(ctx, "/run/host/causewayd", "cleanup")
+		_, err := b.system.Run(ctx, "env", "CAUSEWAY_STEPS=/run/host/"+cleanupSteps, "/run/host/causewayd", "cleanup")
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

@@ -28,11 +28,12 @@ func (h host) String() string {
 	return string(h.flavour)
 }
 
-// hosts leaves out the forwarder where names are split anyway.
+// hosts leaves out the forwarder where nobody is asked whether to split names.
 var hosts = []host{
 	{flavour: testnet.Resolved, sample: true},
 	{flavour: testnet.NetworkManager},
 	{flavour: testnet.Dnsmasq},
+	{flavour: testnet.Dnsmasq, forward: true},
 	{flavour: testnet.OpenResolv},
 	{flavour: testnet.Resolvconf},
 	{flavour: testnet.Plain, sample: true},
@@ -119,7 +120,7 @@ func onHost(t *testing.T, h host, short bool, table *table) {
 		b.powerCuts(t)
 		b.fullDisk(t)
 	}
-	table.judge(t, outcomes, b.stopAsking())
+	table.judge(t, outcomes, b.stopAsking(), b.restarts(t))
 	figure(t, "%s", table)
 }
 
@@ -171,6 +172,9 @@ type table struct {
 	lines                []string
 	asked, unanswered    int
 	longest, recoveryMax time.Duration
+	// asRestarted counts those unanswered while dnsmasq was started anew, which
+	// the user has allowed there.
+	restarts, asRestarted int
 }
 
 func (t *table) String() string {
@@ -179,12 +183,17 @@ func (t *table) String() string {
 }
 
 // judge holds the lookups against the cells during which they ran.
-func (t *table) judge(test *testing.T, outcomes []*outcome, lookups []lookup) {
+func (t *table) judge(test *testing.T, outcomes []*outcome, lookups []lookup, restarts []time.Time) {
 	test.Helper()
+	t.restarts = len(restarts)
 	for _, l := range lookups {
 		t.asked++
 		t.longest = max(t.longest, l.took)
 		if l.fault == "" {
+			continue
+		}
+		if slices.ContainsFunc(restarts, func(r time.Time) bool { return l.began.Sub(r).Abs() < restartNear }) {
+			t.asRestarted++
 			continue
 		}
 		t.unanswered++
@@ -211,6 +220,10 @@ func (t *table) judge(test *testing.T, outcomes []*outcome, lookups []lookup) {
 			phaseFailed[o.phase.name]++
 			test.Errorf("%s: %s:\n%s", t.host, o.cell, strings.Join(o.faults, "\n"))
 		}
+	}
+	if t.restarts > 0 {
+		t.lines = append(t.lines, fmt.Sprintf("    %d lookups failed or took over %v within %v of the %d journal entries around a restart of dnsmasq, which its user asked for",
+			t.asRestarted, lookupLimit, restartNear, t.restarts))
 	}
 	for _, name := range order {
 		t.lines = append(t.lines, fmt.Sprintf("    %-15s %3d run %3d failed", name, phaseCells[name], phaseFailed[name]))

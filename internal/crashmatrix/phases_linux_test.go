@@ -50,12 +50,13 @@ var phases = []phase{
 }
 
 // trample is how other programs of each flavour take away what we set: each
-// writes what stood there before us.
+// writes what stood there before us. dnsmasq is not started anew by it: what that
+// costs is not our doing.
 var trample = map[testnet.Flavour]string{
 	testnet.Resolved:       "resolvectl revert causeway0;",
 	testnet.Plain:          "cp /var/lib/kept/resolv.conf /etc/resolv.conf.new; mv /etc/resolv.conf.new /etc/resolv.conf;",
 	testnet.NetworkManager: "nmcli general reload;",
-	testnet.Dnsmasq:        "nmcli general reload;",
+	testnet.Dnsmasq:        "rm -f /etc/NetworkManager/dnsmasq.d/causeway.conf; nmcli general reload dns-rc;",
 	testnet.OpenResolv:     "for name in $(resolvconf -i); do case $name in *causeway*) resolvconf -f -d $name;; esac; done; resolvconf -u;",
 	testnet.Resolvconf:     "for path in /run/resolvconf/interface/*causeway*; do test ! -e $path || resolvconf -d ${path##*/}; done; resolvconf -u;",
 }
