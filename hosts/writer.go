@@ -32,7 +32,8 @@ type Writer struct {
 
 	mu      sync.Mutex
 	want    []Entry
-	asked   uint64 // counts calls of Set and Remove
+	offered bool   // want is only good to have
+	asked   uint64 // counts calls of Set, Offer and Remove
 	applied uint64 // the one that is in the file
 	since   time.Time
 	err     error // of the last attempt
@@ -45,8 +46,9 @@ type Status struct {
 	Pending bool
 	// Since is when the first of the waiting requests was made.
 	Since time.Time
-	// Err is why, once it has taken more than 30 s; nil before. It is the
-	// error of the last attempt, which is not the last one.
+	// Err is why, once it has taken more than 30 s; nil before, and for what
+	// was only offered. It is the error of the last attempt, which is not the
+	// last one.
 	Err error
 }
 
@@ -67,14 +69,18 @@ func newWriter(apply func([]Entry) error, logger *slog.Logger) *Writer {
 // Set asks for these entries, in place of what was asked for before and is not
 // written yet; none means that the section goes. It returns at once. Asking
 // for the same again checks the file again.
-func (w *Writer) Set(entries []Entry) { w.ask(entries, nil) }
+func (w *Writer) Set(entries []Entry) { w.ask(entries, false, nil) }
+
+// Offer is Set for entries that are good to have and not needed: a file that
+// cannot be written is worth a line in the log, and no error in Status.
+func (w *Writer) Offer(entries []Entry) { w.ask(entries, true, nil) }
 
 // Remove asks for the section to go, and waits until it is gone, something else
 // was asked for and written, or the context ends. The error then is that of the
 // last attempt; attempts go on.
 func (w *Writer) Remove(ctx context.Context) error {
 	written := make(chan struct{})
-	w.ask(nil, written)
+	w.ask(nil, false, written)
 	select {
 	case <-written:
 		return nil
@@ -98,13 +104,13 @@ func (w *Writer) Remove(ctx context.Context) error {
 	return fmt.Errorf("remove section of hosts file: %w", cause)
 }
 
-func (w *Writer) ask(entries []Entry, written chan struct{}) {
+func (w *Writer) ask(entries []Entry, offered bool, written chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.asked == w.applied {
 		w.since = time.Now()
 	}
-	w.want = slices.Clone(entries)
+	w.want, w.offered = slices.Clone(entries), offered
 	w.asked++
 	if written != nil {
 		w.waiting[written] = w.asked
@@ -123,7 +129,7 @@ func (w *Writer) Status() Status {
 		return Status{}
 	}
 	status := Status{Pending: true, Since: w.since}
-	if time.Since(w.since) >= patience {
+	if time.Since(w.since) >= patience && !w.offered {
 		status.Err = w.err
 	}
 	return status
@@ -155,7 +161,7 @@ func (w *Writer) settle() {
 	pause, told := firstRetry, false
 	for last := uint64(0); w.done.Err() == nil; {
 		w.mu.Lock()
-		want, asked := w.want, w.asked
+		want, offered, asked := w.want, w.offered, w.asked
 		select {
 		case <-w.wake: // this request is being dealt with
 		default:
@@ -173,7 +179,11 @@ func (w *Writer) settle() {
 			if waited >= patience {
 				pause = slowRetry
 				if !told {
-					w.logger.Warn("hosts file cannot be written, trying on", slog.Duration("since", waited), slog.Any("error", err))
+					level := slog.LevelWarn
+					if offered {
+						level = slog.LevelInfo
+					}
+					w.logger.Log(w.done, level, "hosts file cannot be written, trying on", slog.Duration("since", waited), slog.Any("error", err))
 					told = true
 				}
 			}

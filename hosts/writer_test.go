@@ -120,6 +120,32 @@ func TestWriterPausesAndStatus(t *testing.T) {
 	})
 }
 
+// TestWriterOffer: what is only offered is tried as long, and is no error.
+func TestWriterOffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &target{err: errHeld}
+		w := writer(t, f)
+		w.Offer(one)
+		time.Sleep(2 * patience)
+		synctest.Wait()
+		if s := w.Status(); !s.Pending || s.Err != nil {
+			t.Errorf("status %+v", s)
+		}
+		w.Set(two)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if s := w.Status(); !errors.Is(s.Err, errHeld) {
+			t.Errorf("status of what is needed %+v", s)
+		}
+		f.set(nil)
+		w.Offer(one)
+		synctest.Wait()
+		if w.Status() != (Status{}) || !slices.Equal(f.written(), one) {
+			t.Errorf("%+v, %v", w.Status(), f.written())
+		}
+	})
+}
+
 func TestWriterLatestWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &target{slow: time.Second}

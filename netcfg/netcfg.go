@@ -6,7 +6,11 @@ package netcfg
 
 import (
 	"context"
+	"iter"
+	"math"
 	"net/netip"
+	"slices"
+	"strings"
 )
 
 // Config is the whole host state that the tunnel wants. The zero value wants
@@ -30,8 +34,10 @@ type DNS struct {
 	Nameservers []netip.Addr
 	// Suffixes without a trailing dot, lower case, for example "coder".
 	Suffixes []string
-	// Forward says that the nameservers answer for all other names too, from
-	// what Upstreams tells. Only hosts without split DNS make use of it.
+	// Forward asks that the system itself asks the nameservers, also where that
+	// means touching the configuration of another program. They answer for all
+	// other names too then, from what Upstreams tells. A resolver that splits
+	// DNS without a restart is used anyway.
 	Forward bool
 	// Hosts are all known names, for hosts that cannot do split DNS. Nil: none.
 	Hosts *Hosts
@@ -40,28 +46,39 @@ type DNS struct {
 // Hosts is a list of names that is only made where it is needed, for there may
 // be tens of thousands. It is compared by identity: whoever wants the same
 // names as before passes the same pointer.
-type Hosts struct{ list func() []Host }
+type Hosts struct{ each iter.Seq[Host] }
 
-// NewHosts takes what makes the list. It may be called at any time, from any
-// goroutine, and gives the same each time, sorted by name.
-func NewHosts(list func() []Host) *Hosts { return &Hosts{list} }
+// NewHosts takes what tells the names, in any order. It may be called at any
+// time, from any goroutine, and tells the same each time.
+func NewHosts(each iter.Seq[Host]) *Hosts { return &Hosts{each} }
 
 // ListHosts is for few names.
-func ListHosts(list ...Host) *Hosts { return NewHosts(func() []Host { return list }) }
+func ListHosts(list ...Host) *Hosts { return NewHosts(slices.Values(list)) }
 
-// List makes the list and checks it, as Validate cannot without making it:
-// nothing may be done with a list that comes with an error.
+// List makes the list, sorted by name, and checks it, as Validate cannot without
+// making it: nothing may be done with a list that comes with an error.
 func (h *Hosts) List() ([]Host, error) {
-	if h == nil || h.list == nil {
-		return nil, nil
+	list, _, err := h.ListUpTo(math.MaxInt)
+	return list, err
+}
+
+// ListUpTo is List for whoever can use no more than so many names: where there
+// are more it makes no list, and costs no more than so many.
+func (h *Hosts) ListUpTo(most int) (list []Host, all bool, err error) {
+	if h == nil || h.each == nil {
+		return nil, true, nil
 	}
-	list := h.list()
-	for _, host := range list {
-		if err := host.validate(); err != nil {
-			return nil, err
+	for host := range h.each {
+		if len(list) == most {
+			return nil, false, nil
 		}
+		if err := host.validate(); err != nil {
+			return nil, false, err
+		}
+		list = append(list, host)
 	}
-	return list, nil
+	slices.SortFunc(list, func(a, b Host) int { return strings.Compare(a.Name, b.Name) })
+	return list, true, nil
 }
 
 // Host is one name, without a trailing dot, and its address.

@@ -25,7 +25,7 @@ func (o *OS) Cleanup(ctx context.Context) error {
 	o.setMode("")
 	o.setUpstreams("", nil)
 	return errors.Join(
-		remove(o.mechanisms(ctx, nil, netcfg.Config{}), ""),
+		removeBut(o.mechanisms(ctx, nil, netcfg.Config{})),
 		o.undoElsewhere(ctx, ""),
 		o.undoMarked(ctx),
 	)

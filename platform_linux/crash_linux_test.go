@@ -253,6 +253,9 @@ func TestIndexOfAnother(t *testing.T) {
 	); err != nil {
 		t.Fatal(err)
 	}
+	if err := o.removeHosts(t.Context()); err != nil { // that one is ours
+		t.Fatal(err)
+	}
 	before := snapshot(t)
 	if err := o.Cleanup(t.Context()); err != nil {
 		t.Fatal(err)

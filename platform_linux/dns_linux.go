@@ -1,23 +1,18 @@
 package platform
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
 
-	"github.com/causewayhq/causeway/hosts"
 	"github.com/causewayhq/causeway/netcfg"
 )
-
-// hostsTimeout bounds the wait for the hosts file when a section has to go.
-const hostsTimeout = 5 * time.Second
 
 // nssResolvePaths is where distributions put the module; NixOS, which has it
 // elsewhere, points resolv.conf to the stub.
@@ -85,7 +80,7 @@ func (o *OS) applyDNS(ctx context.Context, link netlink.Link, want netcfg.Config
 		o.setMode("")
 		o.setUpstreams("", nil)
 		o.noteBypass("", dnsEnv{})
-		return remove(all, "")
+		return removeBut(all)
 	}
 	env := o.detect(ctx, want)
 	mode, trail := chooseDNS(env)
@@ -99,11 +94,15 @@ func (o *OS) applyDNS(ctx context.Context, link netlink.Link, want netcfg.Config
 	if failed == nil {
 		o.setMode(mode)
 		o.setUpstreams(mode, env.own)
-		return remove(all, mode)
+		if mode == ModeHosts {
+			return removeBut(all, mode)
+		}
+		// The new way stands: the hosts file may shrink to the net.
+		return errors.Join(removeBut(all, mode, ModeHosts), o.applyNet(ctx, want.DNS))
 	}
 	if mode == ModeHosts {
 		o.setMode(ModeHosts)
-		return errors.Join(failed, remove(all, ModeHosts))
+		return errors.Join(failed, removeBut(all, ModeHosts))
 	}
 	// What the other one was told stays: it may be what still works.
 	o.log.Warn("DNS mode failed; names go to the hosts file", slog.String("mode", mode), slog.String("error", failed.Error()))
@@ -121,11 +120,11 @@ func apply(all []mechanism, mode string) error {
 	return nil
 }
 
-// remove takes back what all mechanisms but one have said.
-func remove(all []mechanism, except string) error {
+// removeBut takes back what all mechanisms but some have said.
+func removeBut(all []mechanism, except ...string) error {
 	var errs []error
 	for _, m := range all {
-		if m.mode != except {
+		if !slices.Contains(except, m.mode) {
 			errs = append(errs, m.remove())
 		}
 	}
@@ -185,58 +184,4 @@ func (o *OS) revertResolvedChange(ctx context.Context, c netcfg.Change) error {
 // have anything of ours.
 func holdsNothing(err error) bool {
 	return errors.Is(err, errAbsent) || errors.Is(err, errElsewhere)
-}
-
-func (o *OS) applyHosts(ctx context.Context, wanted *netcfg.Hosts) error {
-	names, err := wanted.List()
-	if err != nil {
-		return err
-	}
-	if len(names) == 0 {
-		return o.removeHosts(ctx)
-	}
-	if err := o.journal.Record(o.hostsChange()); err != nil {
-		return err
-	}
-	entries := make([]hosts.Entry, 0, len(names))
-	for _, n := range names {
-		entries = append(entries, hosts.Entry{Name: n.Name, Addr: n.Addr})
-	}
-	o.hosts.Set(entries)
-	return nil
-}
-
-// removeHosts takes our section out of the hosts file, if there is one.
-func (o *OS) removeHosts(ctx context.Context) error {
-	recorded := false
-	for _, c := range o.journal.Entries() {
-		recorded = recorded || c.Kind == kindHosts
-	}
-	if !recorded {
-		// The journal may have been lost; the markers tell.
-		if !o.hostsMarked() {
-			return nil
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, hostsTimeout)
-	defer cancel()
-	if err := o.hosts.Remove(ctx); err != nil {
-		return err
-	}
-	return o.journal.Done(o.hostsChange())
-}
-
-// hostsMarked tells that the hosts file has a section of ours.
-func (o *OS) hostsMarked() bool {
-	content, err := os.ReadFile(o.options.Hosts)
-	if err != nil {
-		return false
-	}
-	without, err := hosts.Remove(content)
-	return err == nil && !bytes.Equal(without, content)
-}
-
-// hostsChange has no epoch: the file outlives a reboot.
-func (o *OS) hostsChange() netcfg.Change {
-	return netcfg.Change{Kind: kindHosts, Value: o.options.Hosts}
 }

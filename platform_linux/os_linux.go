@@ -77,6 +77,7 @@ type OS struct {
 	asked  bool   // this apply is the caller's wish, not a repair
 	trail  string // of the last DNS decision, to log changes only
 	placed bool   // our server was first in resolv.conf when we last looked
+	net    netOfNames
 
 	modeMu    sync.Mutex // never held across a call
 	mode      string

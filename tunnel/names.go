@@ -41,14 +41,13 @@ func (b book) since(old book) (workspace.Diff, bool) {
 	return b.state.Since(old.state), true
 }
 
-// entries are the names for a hosts file, sorted.
-func (b book) entries() []netcfg.Host {
-	list := make([]netcfg.Host, 0, b.state.MaxNames())
+// entries are the names for a hosts file.
+func (b book) entries(yield func(netcfg.Host) bool) {
 	for name, addr := range b.state.Names(b.owner, b.suffix) {
-		list = append(list, netcfg.Host{Name: name, Addr: addr})
+		if !yield(netcfg.Host{Name: name, Addr: addr}) {
+			return
+		}
 	}
-	slices.SortFunc(list, func(a, b netcfg.Host) int { return cmp.Compare(a.Name, b.Name) })
-	return list
 }
 
 // target is one agent that a user named.
