@@ -2,6 +2,7 @@ package platform
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -28,14 +29,14 @@ const maxLinks = 40
 
 // fileWatch tells of changes to a few files, by whoever and in whatever way.
 type fileWatch struct {
-	paths []string
+	paths map[string]netwatch.Notice // what a change of each means
 	file  *os.File
 
 	mu    sync.Mutex
-	names map[int32]map[string]bool // by watch descriptor
+	names map[int32]map[string]netwatch.Notice // by watch descriptor
 }
 
-func openFileWatch(paths ...string) (*fileWatch, error) {
+func openFileWatch(paths map[string]netwatch.Notice) (*fileWatch, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("open inotify: %w", err)
@@ -50,13 +51,13 @@ func openFileWatch(paths ...string) (*fileWatch, error) {
 func (w *fileWatch) refresh() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.names = map[int32]map[string]bool{}
+	w.names = map[int32]map[string]netwatch.Notice{}
 	connection, err := w.file.SyscallConn()
 	if err != nil {
 		return
 	}
 	_ = connection.Control(func(fd uintptr) {
-		for _, path := range w.paths {
+		for path, notice := range w.paths {
 			for _, hop := range hops(path) {
 				// Watching a directory again gives the same descriptor.
 				wd, err := unix.InotifyAddWatch(int(fd), filepath.Dir(hop), fileEvents)
@@ -64,9 +65,9 @@ func (w *fileWatch) refresh() {
 					continue
 				}
 				if w.names[int32(wd)] == nil {
-					w.names[int32(wd)] = map[string]bool{}
+					w.names[int32(wd)] = map[string]netwatch.Notice{}
 				}
-				w.names[int32(wd)][filepath.Base(hop)] = true
+				w.names[int32(wd)][filepath.Base(hop)] = notice
 			}
 		}
 	})
@@ -89,17 +90,19 @@ func hops(path string) []string {
 	return list
 }
 
-// concerns tells that a batch of events is about one of the files.
-func (w *fileWatch) concerns(batch []byte) bool {
+// concerns tells what a batch of events means, 0 if it is about none of the files.
+func (w *fileWatch) concerns(batch []byte) (notice netwatch.Notice) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, e := range fileChanges(batch) {
 		names := w.names[e.wd]
-		if e.wd == -1 || names[e.name] || names[anyFile] { // -1: events were lost (IN_Q_OVERFLOW)
-			return true
+		n := cmp.Or(names[e.name], names[anyFile])
+		if e.wd == -1 || n == netwatch.Own { // -1: events were lost (IN_Q_OVERFLOW)
+			return netwatch.Own
 		}
+		notice = cmp.Or(notice, n)
 	}
-	return false
+	return notice
 }
 
 // fileChange is the part of struct inotify_event that is of use.
@@ -138,12 +141,13 @@ func (o *OS) watchFiles(ctx context.Context, w *fileWatch, notices chan<- netwat
 			}
 			return
 		}
-		if !w.concerns(buffer[:n]) {
+		notice := w.concerns(buffer[:n])
+		if notice == 0 {
 			continue
 		}
 		w.refresh()
 		select {
-		case notices <- netwatch.Own:
+		case notices <- notice:
 		case <-ctx.Done():
 			return
 		}

@@ -38,7 +38,9 @@ func TestFileWatch(t *testing.T) {
 	o := &OS{}
 	dir, other := t.TempDir(), t.TempDir()
 	path, late := filepath.Join(dir, "file"), filepath.Join(dir, "late", "file")
-	w, err := openFileWatch(path, late, filepath.Join(other, anyFile))
+	w, err := openFileWatch(map[string]netwatch.Notice{
+		path: netwatch.Unfinished, late: netwatch.Unfinished, filepath.Join(other, anyFile): netwatch.Own,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +67,7 @@ func TestFileWatch(t *testing.T) {
 		}
 		select {
 		case n := <-notices:
-			if n != netwatch.Own {
+			if (n == netwatch.Own) != (step.name == "any file") {
 				t.Errorf("%s: %v", step.name, n)
 			}
 		case <-time.After(10 * time.Second):

@@ -35,7 +35,10 @@ func (o *OS) Watch(ctx context.Context, changed func(netcfg.Event)) error {
 	if err != nil {
 		return err
 	}
-	files, err := openFileWatch(o.options.ResolvConf, o.options.Nsswitch, o.options.Hosts, o.dropInPath(), o.options.LinkState)
+	files, err := openFileWatch(map[string]netwatch.Notice{
+		o.options.ResolvConf: netwatch.Unfinished, o.options.Nsswitch: netwatch.Unfinished, o.dropInPath(): netwatch.Unfinished,
+		o.options.Hosts: netwatch.Own, o.options.LinkState: netwatch.Own,
+	})
 	if err != nil {
 		_ = socket.Close()
 		return err

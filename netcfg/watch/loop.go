@@ -14,7 +14,8 @@ import (
 const (
 	// settleForeign gathers the burst of messages of one network change.
 	settleForeign = time.Second
-	// settleOwn is short: while our route or our names are away, lookups fail.
+	// settleOwn is between two repairs: while our route or our names are away,
+	// lookups fail, so the first notice is followed at once.
 	settleOwn = 250 * time.Millisecond
 	// clockInterval is how soon a wake is noticed, at 0.2 wake-ups a second.
 	clockInterval = 5 * time.Second
@@ -37,6 +38,9 @@ const (
 	Foreign Notice = iota + 1
 	// Own: something changed on our interface, or in our names.
 	Own
+	// Unfinished: somebody changes what decides how names are looked up, which
+	// is often done in several steps: what it is between them is not looked at.
+	Unfinished
 	// Resolver: the system's resolver has started anew and knows nothing of us.
 	Resolver
 	// Wake: the system said that it has slept. Without such word the clocks tell.
@@ -113,9 +117,10 @@ func (w *Loop) Run(ctx context.Context) {
 	force := false
 	var again retry
 	last, network := w.Clocks(), w.Fingerprint()
+	var due, quiet time.Time // when own ticks; until when a first notice has to wait
 	repairSoon := func(after time.Duration) {
-		if own == nil || after == 0 {
-			own = time.After(after)
+		if at := time.Now().Add(after); own == nil || at.Before(due) {
+			own, due = time.After(after), at
 		}
 	}
 	woke := func() {
@@ -135,6 +140,8 @@ func (w *Loop) Run(ctx context.Context) {
 				}
 			case Resolver, Own:
 				force = force || n == Resolver
+				repairSoon(max(0, time.Until(quiet)))
+			case Unfinished:
 				repairSoon(settleOwn)
 			case Wake:
 				last = w.Clocks() // they need not tell it again
@@ -150,11 +157,11 @@ func (w *Loop) Run(ctx context.Context) {
 		case <-own:
 			own = nil
 			if limit.Tokens() < 1 {
-				own = time.After(repairEvery)
+				own, due = time.After(repairEvery), time.Now().Add(repairEvery)
 				continue
 			}
 			w.Repair(ctx, force)
-			force = false
+			force, quiet = false, time.Now().Add(settleOwn)
 			if w.InVain == nil || !w.InVain() {
 				limit.Allow()
 			}

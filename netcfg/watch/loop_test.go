@@ -93,14 +93,34 @@ func TestNoiseIsNoEvent(t *testing.T) {
 
 func TestOwnChangesAreRepairedSoon(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
+		for range 20 { // the first at once, the others as one
+			b.notices <- Own
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(980 * time.Millisecond)
+		b.expect(t, "0s repair false", "250ms repair false")
+		b.notices <- Resolver // everything has to be sent again
+		synctest.Wait()
+		time.Sleep(time.Millisecond)
 		b.notices <- Own
-		b.notices <- Own
+		time.Sleep(time.Second)
+		b.expect(t, "1s repair true", "1.25s repair false")
+	})
+}
+
+// TestUnfinishedChangesAreLeftAlone: what is done in steps is looked at when it
+// should be done.
+func TestUnfinishedChangesAreLeftAlone(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.notices <- Unfinished
+		time.Sleep(10 * time.Millisecond)
+		b.notices <- Unfinished
 		time.Sleep(time.Second)
 		b.expect(t, "250ms repair false")
-		b.notices <- Resolver // everything has to be sent again
-		b.notices <- Own
+		b.notices <- Unfinished
+		b.notices <- Own // names or routes are away
 		time.Sleep(time.Second)
-		b.expect(t, "1.25s repair true")
+		b.expect(t, "1.01s repair false")
 	})
 }
 
@@ -161,10 +181,13 @@ func TestWakeIsToldOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		time.Sleep(7 * time.Second)
 		b.slept.Store(int64(8 * time.Hour))
-		b.notices <- Own
+		for range 2 {
+			b.notices <- Own
+			time.Sleep(time.Millisecond)
+		}
 		b.notices <- Wake
 		time.Sleep(20 * time.Second)
-		b.expect(t, "7s event 2", "7s repair true")
+		b.expect(t, "7s repair false", "7.002s event 2", "7.002s repair true")
 	})
 }
 
