@@ -58,7 +58,8 @@ const (
 	maxAsks = 3
 	// checkEvery is how often a path that carries data is pinged without any
 	// doubt: a path that has become too small for our packets goes on carrying
-	// the small ones, which are most of the packets of a session.
+	// the small ones, which are most of the packets of a session. After a pause
+	// the first data has the path pinged at once.
 	checkEvery = 3 * time.Second
 	// firstPatience is how long a ping may take while nothing is known of the path.
 	firstPatience = time.Second
@@ -85,6 +86,9 @@ type contact struct {
 	// asked is when we last asked the peer to withdraw its endpoint; served is
 	// when we last did something that the peer asked for.
 	asked, served atomic.Int64
+	// wanted is when somebody last wanted an answer over the direct path and
+	// sent a ping of his own.
+	wanted atomic.Int64
 	// condemned is when the path was last given up.
 	condemned atomic.Int64
 	watched   atomic.Bool
@@ -124,6 +128,8 @@ type sight struct {
 	direct                           bool
 	sent, unanswered, relayed        int64
 	ponged, echoed, asked, condemned int64
+	// wanted is when somebody last sent a ping of his own.
+	wanted int64
 	// used is when data last went either way, heard when anything last came directly.
 	used, heard int64
 	rtt         time.Duration
@@ -133,7 +139,7 @@ func (s *session) sight(now time.Time) sight {
 	path, c := s.path.Load(), &s.contact
 	return sight{
 		now: now.UnixNano(), direct: path != nil && path.Addr() != tailcfg.DerpMagicIPAddr,
-		sent: s.sent.Load(), unanswered: c.unanswered.Load(), relayed: c.relayed.Load(),
+		sent: max(s.sent.Load(), c.wanted.Load()), unanswered: c.unanswered.Load(), relayed: c.relayed.Load(), wanted: c.wanted.Load(),
 		ponged: c.ponged.Load(), echoed: c.echoed.Load(), asked: c.asked.Load(), condemned: c.condemned.Load(),
 		used: s.used.Load(), heard: c.direct.Load(), rtt: time.Duration(c.rtt.Load()),
 	}
@@ -174,8 +180,8 @@ type watch struct {
 	// probed is the last ping, exhausted the last of those that are needed.
 	probed, exhausted int64
 	asks              int
-	// began is the first look, checked the last ping without a doubt.
-	began, checked int64
+	// checked is the last ping without a doubt.
+	checked int64
 	// given says that all paths were given up for this one.
 	given bool
 }
@@ -190,9 +196,6 @@ type verdict struct {
 
 // plan decides, given what is seen. It touches nothing but the watch itself.
 func (w *watch) plan(seen sight) verdict {
-	if w.began == 0 {
-		w.began = seen.now
-	}
 	switch {
 	case !seen.direct || seen.since(seen.sent) > forgetAfter:
 		return verdict{forget: true}
@@ -229,9 +232,12 @@ func (w *watch) plan(seen sight) verdict {
 	return w.probe(seen)
 }
 
-// check pings a path that carries data now and then.
+// check pings a path that carries data now and then, and one that somebody
+// else's ping got no answer from.
 func (w *watch) check(seen sight) verdict {
-	if seen.since(seen.used) > sentLately || seen.since(max(seen.ponged, w.began, w.checked)) < checkEvery {
+	last := max(seen.ponged, w.checked)
+	due := seen.since(seen.used) <= sentLately && seen.since(last) >= checkEvery
+	if !due && seen.wanted <= last {
 		return verdict{}
 	}
 	w.checked = seen.now

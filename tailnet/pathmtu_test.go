@@ -70,3 +70,63 @@ func TestPathThatBecameTooSmallIsGivenUp(t *testing.T) {
 		})
 	}
 }
+
+// ask is a ping of the user's or the status's every second. Upstream sends it
+// to the path it trusts.
+func (l *line) ask(e *Engine, times int) (answered int) {
+	for range times {
+		e.expect(l.peer)
+		if l.path() == relayPath {
+			answered++
+		} else if l.roundTrip() && !l.small.Load() {
+			answered++
+			time.Sleep(l.rtt)
+			l.peer.session.contact.pinged(&ipnstate.PingResult{Endpoint: directPath.String(), LatencySeconds: l.rtt.Seconds()})
+		}
+		time.Sleep(time.Second)
+	}
+	return answered
+}
+
+// Nothing but pings goes over a path that is idle, and they keep it trusted.
+func TestIdlePathThatBecameTooSmallIsGivenUp(t *testing.T) {
+	for name, idle := range map[string]time.Duration{"just idle": 10 * time.Second, "idle for minutes": 4 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLine(t)
+				e := &Engine{failover: l.failover}
+				l.talk(time.Second)
+				time.Sleep(idle)
+				before, _ := l.counts()
+				if answered := l.ask(e, 10); answered != 10 {
+					t.Fatalf("%d of 10 pings answered while all was well", answered)
+				}
+				if pings, asks := l.counts(); pings != before || asks != 0 {
+					t.Fatalf("%d pings and %d requests of the failover's although all pings were answered", pings-before, asks)
+				}
+				time.Sleep(idle)
+				l.small.Store(true)
+				if answered := l.ask(e, 5); answered < 3 {
+					t.Errorf("%d of 5 pings answered after the path became too small, want all but two", answered)
+				}
+				if _, asks := l.counts(); asks == 0 || !l.moved.Load() {
+					t.Errorf("%d requests, and the path is still direct", asks)
+				}
+			})
+		})
+	}
+}
+
+// The first full packets after a pause are the first that do not get through.
+func TestPathThatBecameTooSmallInAPauseIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLine(t)
+		l.talk(time.Second)
+		time.Sleep(time.Minute)
+		l.small.Store(true)
+		l.talk(1500 * time.Millisecond)
+		if !l.moved.Load() {
+			t.Error("still direct 1.5 s after the first data")
+		}
+	})
+}

@@ -68,14 +68,19 @@ func (e *Engine) Ping(ctx context.Context, addr netip.Addr) (PingResult, error) 
 	if e.directory.owner(addr) == nil {
 		e.peers.need(addr)
 	}
-	if peer := e.directory.owner(addr); peer != nil && !peer.session.live.Load() {
+	peer := e.directory.owner(addr)
+	if peer == nil {
+		peer = &member{session: &session{}} // upstream says what is wrong
+	} else if !peer.session.live.Load() {
 		e.nudge(peer)
 	}
 	answers := make(chan *ipnstate.PingResult, 8)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
+		e.expect(peer)
 		e.upstream.Ping(addr, tailcfg.PingDisco, 0, func(answer *ipnstate.PingResult) {
+			peer.session.contact.pinged(answer)
 			select {
 			case answers <- answer:
 			default:
@@ -83,11 +88,36 @@ func (e *Engine) Ping(ctx context.Context, addr netip.Addr) (PingResult, error) 
 		})
 		select {
 		case answer := <-answers:
-			return e.pingResult(addr, answer)
+			result, err := e.pingResult(addr, answer)
+			if err == nil && result.Direct == peer.session.relayed() {
+				e.refresh(peer)
+			}
+			return result, err
 		case <-ctx.Done():
 			return PingResult{}, fmt.Errorf("ping %s: %w", addr, ctx.Err())
 		case <-tick.C:
+			e.refresh(peer)
 		}
+	}
+}
+
+// expect has the failover look at a path that is about to be pinged. Upstream
+// sends the ping to the path that it trusts and nowhere else, and each ping has
+// it go on with its heartbeats. Those are small, so that a path that has become
+// too small for the ping answers them and is trusted for as long as somebody
+// pings. The failover otherwise looks at paths that carry data only.
+func (e *Engine) expect(peer *member) {
+	if path := peer.session.path.Load(); path != nil && path.Addr() != tailcfg.DerpMagicIPAddr {
+		peer.session.contact.wanted.Store(time.Now().UnixNano())
+		e.failover.sent(peer)
+	}
+}
+
+// refresh sends a packet if there is a session: pings change upstream's path,
+// but only packets tell which one that is.
+func (e *Engine) refresh(peer *member) {
+	if peer.session.live.Load() {
+		e.nudge(peer)
 	}
 }
 

@@ -117,3 +117,82 @@ func TestPathThatBecomesSmallIsLeft(t *testing.T) {
 	must(t, rig.Eventually(within(t, 40*time.Second), func() error { return pathIs(t, stack, "direct") }))
 	figure(t, "direct %v after the hole was filled", time.Since(began))
 }
+
+// TestHoleUnderIdlePath digs the hole under a path over which nothing goes but
+// heartbeats, which are small: only pings can notice.
+func TestHoleUnderIdlePath(t *testing.T) {
+	needRig(t, false)
+	for name, test := range map[string]struct {
+		matches string
+		idle    time.Duration
+	}{
+		"both ways":           {"", 10 * time.Second},
+		"to the agent":        {fromClient, 10 * time.Second},
+		"to the client":       {toClient, 10 * time.Second},
+		"idle for 2 minutes":  {"", 2 * time.Minute},
+		"idle for 6 minutes":  {"", 6 * time.Minute},
+		"nobody asks a while": {"", 10 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stack := newStack(t, testnet.EasyNAT, testnet.EasyNAT)
+			upAndReach(t, stack)
+			expectPath(t, stack, topology{direct: true})
+			time.Sleep(test.idle)
+			fill := digHole(t, stack, test.matches)
+			if name == "nobody asks a while" {
+				time.Sleep(40 * time.Second)
+			}
+			answersSoon(t, stack)
+			figure(t, "5 MiB over ssh in %v after it", fetch(t, stack, 5))
+			if test.matches == "" {
+				must(t, pathIs(t, stack, "relay"))
+				began := time.Now()
+				must(t, rig.Eventually(within(t, 30*time.Second), func() error { return saysHole(t, stack) }))
+				figure(t, "the status says why %v later", time.Since(began))
+			}
+			fill()
+			wellSoon(t, stack)
+		})
+	}
+}
+
+// answersSoon pings right after the hole was dug. The failover takes 0.25 s to
+// look, 1 s at most for its own ping to be late, 0.4 s for the ten that follow,
+// 0.2 s for the last of them and a round trip to withdraw the path; the ping
+// itself is repeated each second. Twice that is for a machine under load.
+func answersSoon(t *testing.T, stack *rig.Stack) {
+	t.Helper()
+	const allowed = 2 * 3 * time.Second
+	began := time.Now()
+	must(t, rig.Eventually(within(t, 90*time.Second), func() error {
+		_, err := stack.Causeway(within(t, 10*time.Second), "ping", rig.Name, "-c", "1", "--timeout", "5s")
+		return err
+	}))
+	took := time.Since(began)
+	figure(t, "a ping is answered %v after the hole was dug", took)
+	if took > allowed {
+		t.Errorf("a ping is answered after %v, allowed are %v", took, allowed)
+	}
+}
+
+// wellSoon expects the direct path back, and the status without the problem.
+// Upstream looks for a path every 5 s with heartbeats of 3 s, and the tunnel
+// judges its agents every 5 s.
+func wellSoon(t *testing.T, stack *rig.Stack) {
+	t.Helper()
+	const allowed = 15 * time.Second
+	began := time.Now()
+	must(t, rig.Eventually(within(t, 90*time.Second), func() error { return pathIs(t, stack, "direct") }))
+	figure(t, "direct %v after the hole was filled", time.Since(began))
+	must(t, rig.Eventually(within(t, 90*time.Second), func() error {
+		if saysHole(t, stack) == nil {
+			return errors.New("the status still says " + holed)
+		}
+		return nil
+	}))
+	took := time.Since(began)
+	figure(t, "the status is well %v after it", took)
+	if took > allowed {
+		t.Errorf("well after %v, allowed are %v", took, allowed)
+	}
+}
