@@ -58,8 +58,9 @@ type System interface {
 	NotifyPolicy() error
 	// FlushCache empties the system's cache of names.
 	FlushCache() error
-	// Watch calls changed after each change of either place, by whomever, and
-	// after group policy was applied, until the context ends.
+	// Watch calls changed once it sees changes, for those that came before, and
+	// then after each change of either place, by whomever, and after group
+	// policy was applied, until the context ends.
 	Watch(ctx context.Context, changed func()) error
 }
 

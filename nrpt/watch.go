@@ -15,8 +15,8 @@ const (
 	watchLast   = 30 * time.Second
 	// watchCalm without another change begins from the start.
 	watchCalm = time.Minute
-	// watchSlow is how often to look without being told: notifications have
-	// been seen to fail under Wine, and nobody promises that others do not.
+	// watchSlow is how often to look without being told: nobody promises that
+	// every change is told.
 	watchSlow = time.Minute
 	// watchFight is the pause from which on it is called a fight.
 	watchFight = 4 * time.Second

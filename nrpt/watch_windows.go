@@ -56,6 +56,7 @@ func (r *Registry) watch(stop windows.Handle, changed func()) error {
 			}
 		}
 	}
+	changed() // what came before the keys were watched was told to nobody
 	for {
 		which, err := windows.WaitForMultipleObjects(handles, false, windows.INFINITE)
 		switch which {

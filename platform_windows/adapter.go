@@ -53,7 +53,7 @@ func (o *OS) applyAdapterValues(ctx context.Context, adapter link, missing map[f
 		if missing[f] != nil {
 			continue
 		}
-		err := settling.while(ctx, func() error { return o.setAdapterValues(f) })
+		err := o.await(ctx, adapter, func() error { return o.setAdapterValues(f) })
 		if err != nil && !errors.Is(err, errMissing) {
 			errs = append(errs, err)
 		}

@@ -51,7 +51,7 @@ func (o *OS) applyFamilies(ctx context.Context, adapter link, want netcfg.Config
 	var errs []error
 	for _, f := range families(want) {
 		var have settings
-		err := settling.while(ctx, func() error {
+		err := o.await(ctx, adapter, func() error {
 			var err error
 			have, err = o.system.Family(adapter.LUID, f)
 			return err
@@ -139,17 +139,10 @@ func (o *OS) addAddresses(adapter link, plan addressPlan, missing map[family]err
 		return err
 	}
 	var errs []error
-	for _, a := range plan.idle {
-		if err := o.system.RemoveAddress(a.LUID, a.Prefix); err != nil && !errors.Is(err, errMissing) {
-			errs = append(errs, fmt.Errorf("free address %s from an adapter that is down: %w", a.Prefix, err))
-			continue
-		}
-		o.log.Info("address freed from an adapter that is down", slog.String("address", a.Prefix.String()))
-	}
 	for _, p := range plan.add {
 		err := missing[familyOf(p.Addr())]
 		if err == nil {
-			err = o.system.AddAddress(adapter.LUID, p)
+			err = o.addAddress(adapter, p, plan.idle)
 		}
 		switch holder := plan.held[p.Addr()]; {
 		case err == nil:
@@ -163,6 +156,30 @@ func (o *OS) addAddresses(adapter link, plan addressPlan, missing map[family]err
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// addAddress adds one, and if Windows refuses because adapters that are down
+// have it, takes it from these first.
+func (o *OS) addAddress(adapter link, p netip.Prefix, idle []address) error {
+	err := o.system.AddAddress(adapter.LUID, p)
+	if !errors.Is(err, errExists) {
+		return err
+	}
+	freed := false
+	for _, a := range idle {
+		if a.Prefix.Addr() != p.Addr() {
+			continue
+		}
+		if err := o.system.RemoveAddress(a.LUID, a.Prefix); err != nil && !errors.Is(err, errMissing) {
+			return fmt.Errorf("free it from an adapter that is down: %w", err)
+		}
+		o.log.Info("address freed from an adapter that is down", slog.String("address", a.Prefix.String()))
+		freed = true
+	}
+	if freed {
+		err = o.system.AddAddress(adapter.LUID, p)
+	}
+	return err
 }
 
 // removeAddresses sweeps what our adapter has beyond the wanted.

@@ -1,10 +1,12 @@
 package platform
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/causewayhq/causeway/netcfg"
 )
@@ -81,22 +83,26 @@ func TestCleanupWithoutAdapter(t *testing.T) {
 
 // TestHostsSectionIsFound by its markers, when the journal was lost.
 func TestHostsSectionIsFound(t *testing.T) {
-	dir := t.TempDir()
-	h := parseHost(strings.ReplaceAll(plainHost, "client running", "client stopped"))
-	first := h.open(t, dir)
-	apply(t, first, wanted())
-	if err := first.Close(); err != nil { // which waits for the writer's attempt
-		t.Fatal(err)
-	}
-	if !strings.Contains(hostsFile(t, dir), "main.dev.me.coder") {
-		t.Fatal("no section was written")
-	}
-	if err := os.Remove(filepath.Join(dir, journalName)); err != nil {
-		t.Fatal(err)
-	}
-	if err := h.open(t, dir).Cleanup(t.Context()); err != nil || hostsFile(t, dir) != foreignHosts {
-		t.Errorf("after the cleanup: %v, %q", err, hostsFile(t, dir))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		h := parseHost(strings.ReplaceAll(plainHost, "client running", "client stopped"))
+		first := h.open(t, dir)
+		apply(t, first, wanted())
+		synctest.Wait()
+		if !strings.Contains(hostsFile(t, dir), "main.dev.me.coder") {
+			t.Fatal("no section was written")
+		}
+		if err := errors.Join(first.Close(), os.Remove(filepath.Join(dir, journalName))); err != nil {
+			t.Fatal(err)
+		}
+		second := h.open(t, dir)
+		if err := second.Cleanup(t.Context()); err != nil || hostsFile(t, dir) != foreignHosts {
+			t.Errorf("after the cleanup: %v, %q", err, hostsFile(t, dir))
+		}
+		if err := second.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestForeignValuesStay: what others changed since is not ours any more.

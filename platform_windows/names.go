@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +23,7 @@ const (
 	ModeHosts = "hosts"
 )
 
-// hostsTimeout bounds the wait for the hosts file when a section has to go.
+// hostsTimeout bounds the wait for the hosts file when the tunnel goes down.
 const hostsTimeout = 5 * time.Second
 
 // chooseDNS decides how the host learns our names, and tells its reasons.
@@ -63,15 +65,15 @@ func (o *OS) applyDNS(ctx context.Context, dns netcfg.DNS) error {
 		o.setMode(ModeHosts)
 		// The rules stay if they serve nobody now: a DNS client that is started
 		// again must not have a gap.
-		return errors.Join(o.applyHosts(ctx, dns.Hosts), o.setRules(ctx, dns))
+		return errors.Join(o.applyHosts(dns.Hosts), o.setRules(ctx, dns))
 	}
 	if failed := o.setRules(ctx, dns); failed != nil {
 		o.log.Warn("name resolution rules failed; names go to the hosts file", slog.String("error", failed.Error()))
 		o.setMode(ModeHosts)
-		return errors.Join(failed, o.applyHosts(ctx, dns.Hosts))
+		return errors.Join(failed, o.applyHosts(dns.Hosts))
 	}
 	o.setMode(ModeNRPT)
-	return o.removeHosts(ctx)
+	return o.dropHosts()
 }
 
 func (o *OS) setRules(ctx context.Context, dns netcfg.DNS) error {
@@ -96,13 +98,13 @@ func (o *OS) logTrail(trail []string, clientErr error) {
 
 // applyHosts asks the background writer for the names; nothing waits for the
 // file here.
-func (o *OS) applyHosts(ctx context.Context, wanted *netcfg.Hosts) error {
+func (o *OS) applyHosts(wanted *netcfg.Hosts) error {
 	names, err := wanted.List()
 	if err != nil {
 		return err
 	}
 	if len(names) == 0 {
-		return o.removeHosts(ctx)
+		return o.dropHosts()
 	}
 	if err := o.journal.Record(o.hostsChange()); err != nil {
 		return err
@@ -115,14 +117,25 @@ func (o *OS) applyHosts(ctx context.Context, wanted *netcfg.Hosts) error {
 	return nil
 }
 
-// removeHosts takes our section out of the hosts file, if there is one: the
-// journal tells, and if it was lost, the markers do.
-func (o *OS) removeHosts(ctx context.Context) error {
-	recorded := false
-	for _, c := range o.journal.Entries() {
-		recorded = recorded || c.Kind == kindHosts
+// dropHosts has the section go while the host keeps our names by rules: nothing
+// waits for the file. The journal's entry goes when a later call finds the
+// section gone.
+func (o *OS) dropHosts() error {
+	marked, err := o.hostsMarked()
+	switch {
+	case marked || o.hostsRecorded() && (err != nil || o.hosts.Status().Pending):
+		o.hosts.Set(nil)
+		return nil
+	case err != nil:
+		return nil // nothing is known of ours in a file that cannot be read
 	}
-	if !recorded && !o.hostsMarked() {
+	return o.journal.Done(o.hostsChange())
+}
+
+// removeHosts takes our section out of the hosts file, if there is one, and waits
+// until it is gone: the journal tells, and if it was lost, the markers do.
+func (o *OS) removeHosts(ctx context.Context) error {
+	if marked, _ := o.hostsMarked(); !marked && !o.hostsRecorded() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, hostsTimeout)
@@ -133,24 +146,21 @@ func (o *OS) removeHosts(ctx context.Context) error {
 	return o.journal.Done(o.hostsChange())
 }
 
-func (o *OS) hostsMarked() bool {
+func (o *OS) hostsRecorded() bool {
+	return slices.ContainsFunc(o.journal.Entries(), func(c netcfg.Change) bool { return c.Kind == kindHosts })
+}
+
+// hostsMarked says whether the file has a section of ours.
+func (o *OS) hostsMarked() (bool, error) {
 	content, err := os.ReadFile(o.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
 	if err != nil {
-		return false
+		return false, err
 	}
 	without, err := hosts.Remove(content)
-	return err == nil && !bytes.Equal(without, content)
+	return err == nil && !bytes.Equal(without, content), err
 }
 
 func (o *OS) hostsChange() netcfg.Change { return netcfg.Change{Kind: kindHosts, Value: o.file} }
-
-// hostsPath is where Windows reads the hosts file: DataBasePath of the TCP/IP
-// parameters may move it, and is a path with variables.
-func hostsPath(dataBasePath, systemRoot string, expand func(string) string) string {
-	dir := strings.TrimSpace(expand(dataBasePath))
-	// One that is not absolute would be looked for wherever we happen to run.
-	if len(dir) < 3 || dir[1] != ':' || dir[2] != '\\' {
-		dir = systemRoot + `\System32\drivers\etc`
-	}
-	return strings.TrimRight(dir, `\`) + `\hosts`
-}

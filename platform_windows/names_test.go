@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -37,19 +39,6 @@ func TestChooseDNS(t *testing.T) {
 		mode, trail := chooseDNS(test.state, test.err, test.dns)
 		if got := strings.Join(trail, " "); mode != test.mode || got != test.trail {
 			t.Errorf("%s, %s; want %s", mode, got, test.trail)
-		}
-	}
-}
-
-func TestHostsPath(t *testing.T) {
-	expand := func(text string) string { return strings.ReplaceAll(text, "%SystemRoot%", `C:\Windows`) }
-	const usual = `C:\Windows\System32\drivers\etc\hosts`
-	for base, want := range map[string]string{
-		"": usual, `%SystemRoot%\System32\drivers\etc`: usual, `%SystemRoot%\System32\drivers\etc\`: usual,
-		`D:\elsewhere`: `D:\elsewhere\hosts`, `etc`: usual, `\\server\share`: usual, `%Unknown%\etc`: usual,
-	} {
-		if got := hostsPath(base, `C:\Windows`, expand); got != want {
-			t.Errorf("%q: %s", base, got)
 		}
 	}
 }
@@ -138,4 +127,103 @@ func TestFingerprint(t *testing.T) {
 	if err != nil || fingerprint(unchanged, 9) != text {
 		t.Errorf("a link that is down is in it (%v)", err)
 	}
+}
+
+func hostsFile(t *testing.T, dir string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(dir, "hosts"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// TestHostsMode: without a DNS client nobody reads rules.
+func TestHostsMode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		h := parseHost(strings.ReplaceAll(plainHost, "client running", "client disabled"))
+		o := h.open(t, dir)
+		apply(t, o, wanted())
+		synctest.Wait()
+		if o.DNSMode() != ModeHosts || !strings.Contains(hostsFile(t, dir), "main.dev.me.coder") || h.find("rule .coder") < 0 {
+			t.Errorf("mode %q, file %q, host\n%s", o.DNSMode(), hostsFile(t, dir), h)
+		}
+		h.lines[h.find("client")] = "client running"
+		if err := o.again(t.Context()); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if o.DNSMode() != ModeNRPT || hostsFile(t, dir) != foreignHosts {
+			t.Errorf("mode %q, file %q", o.DNSMode(), hostsFile(t, dir))
+		}
+		if err := o.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestHostsFileIsHeld while the section has to go, for rules do its work now:
+// nobody waits, and the journal lists it until it has gone.
+func TestHostsFileIsHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		h := parseHost(strings.ReplaceAll(plainHost, "client running", "client stopped"))
+		o := h.open(t, dir)
+		apply(t, o, wanted())
+		synctest.Wait()
+		file := filepath.Join(dir, "hosts")
+		held := errors.Join(os.Rename(file, file+".held"), os.Mkdir(file, 0o755))
+		h.lines[h.find("client")] = "client running"
+		began := time.Now()
+		if err := errors.Join(held, o.again(t.Context()), o.again(t.Context())); err != nil || time.Since(began) != 0 || o.DNSMode() != ModeNRPT {
+			t.Errorf("after %v: %v, mode %q", time.Since(began), err, o.DNSMode())
+		}
+		recorded := func() bool { return slices.Contains(o.journal.Entries(), o.hostsChange()) }
+		if !recorded() {
+			t.Error("the journal forgot a section that is there")
+		}
+		synctest.Wait() // the writer is between two attempts
+		free := errors.Join(os.Remove(file), os.Rename(file+".held", file))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if err := errors.Join(free, o.again(t.Context())); err != nil || hostsFile(t, dir) != foreignHosts || recorded() {
+			t.Errorf("in the end: %v, file %q, recorded %v", err, hostsFile(t, dir), recorded())
+		}
+		if err := o.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestRulesFail: names do not go dark when rules cannot be written.
+func TestRulesFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		h := parseHost(plainHost)
+		denied := errors.New("access denied")
+		h.refuse = func(step string) error {
+			if strings.HasPrefix(step, "add rule") {
+				return denied
+			}
+			return nil
+		}
+		o := h.open(t, dir)
+		if err := o.Apply(t.Context(), wanted()); !errors.Is(err, denied) {
+			t.Errorf("error %v", err)
+		}
+		synctest.Wait()
+		if o.DNSMode() != ModeHosts || !strings.Contains(hostsFile(t, dir), "main.dev.me.coder") || !o.failed.Load() {
+			t.Errorf("mode %q, file %q", o.DNSMode(), hostsFile(t, dir))
+		}
+		h.refuse = nil
+		err := o.again(t.Context())
+		synctest.Wait()
+		if err != nil || o.DNSMode() != ModeNRPT || hostsFile(t, dir) != foreignHosts || o.failed.Load() {
+			t.Errorf("then: %v, mode %q, file %q", err, o.DNSMode(), hostsFile(t, dir))
+		}
+		if err := o.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }

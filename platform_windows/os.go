@@ -53,9 +53,10 @@ type OS struct {
 	failed atomic.Bool   // the last attempt to apply what is wanted failed
 	own    atomic.Uint64 // LUID of our adapter, 0 if none; read by the watchers
 
-	mu    sync.Mutex // serialises everything that touches the host
-	want  *netcfg.Config
-	trail string // of the last DNS decision, to log changes only
+	mu      sync.Mutex // serialises everything that touches the host
+	want    *netcfg.Config
+	trail   string // of the last DNS decision, to log changes only
+	settled luid   // the adapter whose parts have had their time to appear
 
 	seenMu  sync.Mutex // never held across a call
 	mode    string
@@ -121,12 +122,12 @@ func (o *OS) again(ctx context.Context) error {
 // A part that fails keeps none of the others from being done.
 func (o *OS) apply(ctx context.Context, want netcfg.Config) error {
 	if want.Interface == "" {
-		o.own.Store(0)
+		o.noAdapter()
 		return errors.Join(o.applyDNS(ctx, want.DNS), o.undoAdapter())
 	}
 	adapter, now, err := o.ourLink(want.Interface)
 	if err != nil {
-		o.own.Store(0)
+		o.noAdapter()
 		return errors.Join(err, o.applyDNS(ctx, want.DNS))
 	}
 	o.own.Store(uint64(adapter.LUID))
@@ -139,7 +140,15 @@ func (o *OS) apply(ctx context.Context, want netcfg.Config) error {
 		o.applyDNS(ctx, want.DNS), o.applyAdapterValues(ctx, adapter, missing),
 		o.removeRoutes(adapter, routes.remove), o.removeAddresses(adapter, addresses.remove))
 	o.noteShadows(shadows(now, adapter.LUID, want.Routes))
+	o.settled = adapter.LUID
 	return errors.Join(errs...)
+}
+
+// noAdapter forgets what is known of the one that was there.
+func (o *OS) noAdapter() {
+	o.own.Store(0)
+	o.settled = 0
+	o.noteShadows(nil)
 }
 
 // ourLink finds the adapter and refuses one that cannot be ours.
@@ -203,6 +212,15 @@ func (o *OS) Close() error {
 // settling is how long things may take to appear after the adapter was made: its
 // families, its keys in the registry.
 var settling = retry{first: 50 * time.Millisecond, factor: 2, most: 500 * time.Millisecond, deadline: 3 * time.Second}
+
+// await makes an attempt, and repeats it while something is missing, unless the
+// adapter has had that time before: what is missing then was taken away.
+func (o *OS) await(ctx context.Context, adapter link, attempt func() error) error {
+	if o.settled == adapter.LUID {
+		return attempt()
+	}
+	return settling.while(ctx, attempt)
+}
 
 // retry is the policy of an attempt that is repeated.
 type retry struct {

@@ -2,12 +2,12 @@ package platform
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/causewayhq/causeway/netcfg"
 )
@@ -178,6 +178,10 @@ value SYSTEM\CurrentControlSet\Services\Tcpip6\Parameters DisabledComponents num
 		if h.find("rule .coder") < 0 || !strings.Contains(h.String(), "NetBT-OURS NetbiosOptions number 2") {
 			t.Errorf("the rest was not done:\n%s", h)
 		}
+		began := time.Now()
+		if err := o.again(t.Context()); !errors.Is(err, ErrIPv6Disabled) || time.Since(began) != 0 {
+			t.Errorf("the second time took %v: %v", time.Since(began), err)
+		}
 		h.lines = append(h.lines, parseHost("family 9 IPv6 metric=auto:5 dad=1 discovery=on managed=on mtu=65535\n"+
 			`key SYSTEM\CurrentControlSet\Services\Tcpip6\Parameters\Interfaces\OURS`).lines...)
 		if err := o.again(t.Context()); err != nil {
@@ -261,6 +265,23 @@ func TestAddressElsewhere(t *testing.T) {
 	}
 }
 
+// TestAddressOfIdleAdapterStays where Windows does not mind.
+func TestAddressOfIdleAdapterStays(t *testing.T) {
+	h := parseHost(plainHost + "link 5 Old {00000000-0000-0000-0000-000000000005} down\naddress 5 fd60:627a:a42b::1/128\n")
+	o := h.open(t, t.TempDir())
+	o.system = lenientHost{h}
+	apply(t, o, wanted())
+	if h.find("address 5") < 0 || h.find("address 9 fd60:627a:a42b::1/128") < 0 {
+		t.Errorf("the host is\n%s", h)
+	}
+}
+
+type lenientHost struct{ *fakeHost }
+
+func (l lenientHost) AddAddress(id luid, p netip.Prefix) error {
+	return l.add(fmt.Sprintf("address %d %s", id, p))
+}
+
 func TestTroubleNamesCompetitors(t *testing.T) {
 	h := parseHost(plainHost + "link 3 OtherVPN {00000000-0000-0000-0000-000000000003} up\nroute 3 fd60:627a:a42b::/64 :: 0\n")
 	h.trouble = errors.New(`rule "Other" sends all names to 10.2.0.1`)
@@ -270,70 +291,12 @@ func TestTroubleNamesCompetitors(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `"OtherVPN"`) || !strings.Contains(err.Error(), `"Other" sends all names`) {
 		t.Errorf("trouble %v", err)
 	}
+	apply(t, o, netcfg.Config{})
+	if err := o.Trouble(); err == nil || strings.Contains(err.Error(), "OtherVPN") {
+		t.Errorf("without a tunnel nobody is in its way: %v", err)
+	}
+	apply(t, o, wanted())
 	if h.trouble = nil; h.remove("route 3 fd60:627a:a42b::/64") != nil || o.again(t.Context()) != nil || o.Trouble() != nil {
 		t.Errorf("trouble stays: %v", o.Trouble())
 	}
-}
-
-func hostsFile(t *testing.T, dir string) string {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join(dir, "hosts"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(content)
-}
-
-// TestHostsMode: without a DNS client nobody reads rules.
-func TestHostsMode(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		h := parseHost(strings.ReplaceAll(plainHost, "client running", "client disabled"))
-		o := h.open(t, dir)
-		apply(t, o, wanted())
-		synctest.Wait()
-		if o.DNSMode() != ModeHosts || !strings.Contains(hostsFile(t, dir), "main.dev.me.coder") || h.find("rule .coder") < 0 {
-			t.Errorf("mode %q, file %q, host\n%s", o.DNSMode(), hostsFile(t, dir), h)
-		}
-		h.lines[h.find("client")] = "client running"
-		if err := o.again(t.Context()); err != nil {
-			t.Error(err)
-		}
-		if o.DNSMode() != ModeNRPT || hostsFile(t, dir) != foreignHosts {
-			t.Errorf("mode %q, file %q", o.DNSMode(), hostsFile(t, dir))
-		}
-		if err := o.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-// TestRulesFail: names do not go dark when rules cannot be written.
-func TestRulesFail(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		h := parseHost(plainHost)
-		denied := errors.New("access denied")
-		h.refuse = func(step string) error {
-			if strings.HasPrefix(step, "add rule") {
-				return denied
-			}
-			return nil
-		}
-		o := h.open(t, dir)
-		if err := o.Apply(t.Context(), wanted()); !errors.Is(err, denied) {
-			t.Errorf("error %v", err)
-		}
-		synctest.Wait()
-		if o.DNSMode() != ModeHosts || !strings.Contains(hostsFile(t, dir), "main.dev.me.coder") || !o.failed.Load() {
-			t.Errorf("mode %q, file %q", o.DNSMode(), hostsFile(t, dir))
-		}
-		h.refuse = nil
-		if err := o.again(t.Context()); err != nil || o.DNSMode() != ModeNRPT || hostsFile(t, dir) != foreignHosts || o.failed.Load() {
-			t.Errorf("then: %v, mode %q, file %q", err, o.DNSMode(), hostsFile(t, dir))
-		}
-		if err := o.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 }

@@ -1,13 +1,14 @@
 package platform
 
 import (
-	"fmt"
+	"cmp"
 	"log/slog"
 	"strings"
 
 	"golang.org/x/sys/windows"
 	"golang.org/x/sys/windows/registry"
 
+	"github.com/causewayhq/causeway/hosts"
 	"github.com/causewayhq/causeway/netcfg"
 	"github.com/causewayhq/causeway/nrpt"
 )
@@ -35,41 +36,15 @@ var _ netcfg.OS = (*OS)(nil)
 // the host. The caller closes what it returns. A corrupt journal is kept aside,
 // logged, and no reason to fail.
 func New(options Options) (*OS, error) {
-	file := options.Hosts
-	if file == "" {
-		var err error
-		if file, err = systemHosts(); err != nil {
-			return nil, err
-		}
-	}
 	store := nrpt.OpenRegistry(registry.LOCAL_MACHINE, "")
 	if options.Rules != "" {
 		store = nrpt.OpenRegistry(registry.CURRENT_USER, options.Rules)
 	}
 	return assemble(parts{
-		logger: options.Logger, stateDir: options.StateDir, system: winSystem{}, file: file,
+		logger: options.Logger, stateDir: options.StateDir, system: winSystem{}, file: cmp.Or(options.Hosts, hosts.SystemPath()),
 		guid: strings.ToLower(options.Adapter.String()), restart: options.Restart,
 		rules: func(journal *netcfg.Journal) rules {
 			return nrpt.New(nrpt.Options{Store: store, System: store, Journal: journal, Logger: options.Logger})
 		},
 	})
-}
-
-// systemHosts is the file that Windows reads.
-func systemHosts() (string, error) {
-	root, err := windows.GetSystemWindowsDirectory()
-	if err != nil {
-		return "", fmt.Errorf("find hosts file: %w", err)
-	}
-	base, err := winSystem{}.Value(`SYSTEM\CurrentControlSet\Services\Tcpip\Parameters`, "DataBasePath")
-	if err != nil {
-		base.Data = "" // the default
-	}
-	expand := func(text string) string {
-		if expanded, err := registry.ExpandString(text); err == nil {
-			return expanded
-		}
-		return ""
-	}
-	return hostsPath(base.Data, root, expand), nil
 }
