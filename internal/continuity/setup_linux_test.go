@@ -81,6 +81,9 @@ const (
 	spare     = "spare"
 	spareName = rig.Agent + "." + spare + ".me.coder"
 	echoPort  = "9300"
+	// The name that is never in the hosts file, as proto and workspace define it.
+	sentinel     = "is.coder--connect--enabled--right--now.coder"
+	sentinelAddr = "fd60:627a:a42b::53"
 )
 
 // house is the whole rig: a Causeway with its relay apart, whose client is a
@@ -191,6 +194,7 @@ func (h *house) startLoad(t *testing.T, rate, flows int) {
 	order, err := json.Marshal(map[string]any{
 		"names": map[string]string{
 			rig.Name: h.addr, "main.myws.admin.coder": h.addr, "myws.coder": h.addr, "MAIN.MyWs.me.coder": h.addr, spareName: "",
+			sentinel: sentinelAddr, // which no hosts file answers
 		},
 		"rate": rate, "nss_every": 25, "flows": flows, "echo": rig.Name + ":" + echoPort,
 		"session": []string{

@@ -13,7 +13,7 @@ import (
 
 // handover is what a daemon may cost that goes and comes again: with the device
 // in systemd's store, nothing but a pause.
-var handover = limits{silence: 2 * time.Second, back: 5 * time.Second}
+var handover = limits{silence: 2 * time.Second, back: 5 * time.Second, unhurt: true}
 
 // kills is how often the daemon is killed in a row.
 const kills = 5

@@ -1,6 +1,7 @@
 package hostfaults
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,8 +17,11 @@ type limits struct {
 	failed, wrong int
 	// silence is the longest that the SSH session may be silent.
 	silence time.Duration
-	// back is when everything must be well again, from the fault's end on.
-	back time.Duration
+	// back is when everything must be well again, from the fault's end on;
+	// canary the same for the sentinel's name, 0 if it has to be as soon.
+	back, canary time.Duration
+	// unhurt: every lookup of the sentinel has to be answered, and rightly.
+	unhurt bool
 }
 
 // fault is one thing that happens to the host while the load runs.
@@ -46,7 +50,7 @@ func faults() []fault {
 	return slices.Concat(daemonFaults(), foreignFaults())
 }
 
-const head = "head: fault | lookups | failed | wrong | slow (> 1 s) | p99 | longest gap of our names | of public names | session broken | longest silence of it | well again after"
+const head = "head: fault | lookups | failed | wrong | slow (> 1 s) | p99 | longest gap of our names | of the canary (failed, wrong) | of public names | session broken | longest silence of it | well again after"
 
 // TestHostFaults applies each fault to the running load, on each kind of host.
 // The load is the same all the time.
@@ -80,8 +84,8 @@ func (h *house) measureQuiet(t *testing.T, duration time.Duration) {
 	began := time.Now()
 	hold(t, duration)
 	got := h.load.Cost(began)
-	figure(t, "quiet for %.0f s: %v; longest gap %d ms, of public names %d ms", duration.Seconds(), got, got.Gap.Milliseconds(), got.PublicGap.Milliseconds())
-	if got.Failed+got.Wrong+got.Broken > 0 {
+	figure(t, "quiet for %.0f s: %v; longest gap %d ms, of the canary %d ms, of public names %d ms", duration.Seconds(), got, got.Gap.Milliseconds(), got.Canary.Gap.Milliseconds(), got.PublicGap.Milliseconds())
+	if got.Failed+got.Wrong+got.Broken+got.Canary.Failed+got.Canary.Wrong > 0 {
 		t.Fatalf("the quiet load is not: %s", strings.Join(got.Told, "\n"))
 	}
 }
@@ -108,8 +112,9 @@ func (h *house) endure(t *testing.T, f fault) {
 		t.Fatalf("not well again: %v\n%v\n%s\n%s", err, got, strings.Join(got.Told, "\n"), h.state())
 	}
 	took := at.Sub(over)
-	t.Logf("row: %s | %d | %d | %d | %d | %.1f ms | %d ms | %d ms | %d | %.2f s | %.2f s", f.name, got.Right+got.Failed+got.Wrong,
-		got.Failed, got.Wrong, got.Slow, float64(got.P99.Microseconds())/1000, got.Gap.Milliseconds(), got.PublicGap.Milliseconds(), got.Broken, got.Stall.Seconds(), took.Seconds())
+	t.Logf("row: %s | %d | %d | %d | %d | %.1f ms | %d ms | %d ms (%d, %d) | %d ms | %d | %.2f s | %.2f s", f.name, got.Right+got.Failed+got.Wrong,
+		got.Failed, got.Wrong, got.Slow, float64(got.P99.Microseconds())/1000, got.Gap.Milliseconds(), got.Canary.Gap.Milliseconds(), got.Canary.Failed, got.Canary.Wrong, got.PublicGap.Milliseconds(), got.Broken, got.Stall.Seconds(), took.Seconds())
+	canary, canaryLimit := got.Canary.Last.Sub(over), cmp.Or(f.canary, f.back)
 	for _, fail := range []struct {
 		bad  bool
 		text string
@@ -118,6 +123,8 @@ func (h *house) endure(t *testing.T, f fault) {
 		{got.Failed > f.failed, fmt.Sprintf("%d lookups failed; allowed are %d", got.Failed, f.failed)},
 		{got.Broken > 0, "the session broke"},
 		{got.Stall > f.silence, fmt.Sprintf("the session was silent for %v; allowed are %v", got.Stall, f.silence)},
+		{f.unhurt && got.Canary.Failed+got.Canary.Wrong > 0, fmt.Sprintf("%d lookups of the canary failed, %d were wrong", got.Canary.Failed, got.Canary.Wrong)},
+		{canary > canaryLimit, fmt.Sprintf("the canary is well after %v; allowed are %v", canary, canaryLimit)},
 		{took > f.back, fmt.Sprintf("all is well after %v; allowed are %v", took, f.back)},
 	} {
 		if fail.bad {

@@ -39,6 +39,7 @@ func foreignFaults() []fault {
 		{name: "ManagerReloaded", flavours: managed, run: done("busctl call org.freedesktop.NetworkManager /org/freedesktop/NetworkManager org.freedesktop.NetworkManager Reload u 0"), limits: mends},
 		{name: "RouteDeleted", flavours: every, run: done("ip -6 route del fd60:627a:a42b::/48 dev " + device), limits: mends},
 		{name: "AddressDeleted", flavours: every, run: done("ip -6 addr flush dev " + device + " scope global"), limits: mends},
+		{name: "LinkDeleted", flavours: every, run: done("ip link del " + device), limits: mends},
 		{name: "LinkDown", flavours: every, run: done("ip link set " + device + " down"), limits: mends},
 		{name: "HostsTrampled", flavours: plain, run: done(`printf '# written by somebody else\n127.0.0.1 localhost\n' > /etc/hosts`), limits: mends},
 		{name: "HostsReplaced", flavours: plain, run: done(`printf '127.0.0.1 localhost\n' > /etc/hosts.new; mv /etc/hosts.new /etc/hosts`), limits: mends},
@@ -88,11 +89,13 @@ rm /etc/resolv.conf; printf '# by hand\nnameserver `+testnet.ResolverAddr+`\n' >
 	return over
 }
 
-// backInResolved wants the names out of the hosts file again.
+// backInResolved wants the sentinel out of the hosts file again, which then is
+// no more than the net.
 func backInResolved(t *testing.T, h *house, _ time.Time) {
 	must(t, rig.Eventually(within(t, 10*time.Second), func() error {
-		if content := h.sh(t, "cat /etc/hosts"); strings.Contains(content, rig.Name) {
-			return fmt.Errorf("the hosts file still has our names: %s", content)
+		content := h.sh(t, "cat /etc/hosts")
+		if strings.Contains(content, sentinel) || !strings.Contains(content, rig.Name) {
+			return fmt.Errorf("the hosts file is not the net: %s", content)
 		}
 		return nil
 	}))

@@ -83,6 +83,9 @@ const (
 	program     = "/usr/bin/causewayd"
 	device      = "causeway0"
 	shippedUnit = "../../packaging/linux/causewayd.service"
+	// The name that is never in the net, as proto and workspace define it.
+	sentinel     = "is.coder--connect--enabled--right--now.coder"
+	sentinelAddr = "fd60:627a:a42b::53"
 )
 
 // house is the whole rig: a Causeway whose client is a systemd host of one
@@ -180,6 +183,7 @@ func (h *house) startLoad(t *testing.T, rate int) {
 		"names": map[string]string{
 			rig.Name: h.addr, "main.myws.admin.coder": h.addr, "myws.coder": h.addr, "MAIN.MyWs.me.coder": h.addr,
 		},
+		"canary": map[string]string{sentinel: sentinelAddr},
 		"public": map[string]string{},
 		"rate":   rate, "nss_every": 25,
 		"session": []string{

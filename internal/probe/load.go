@@ -32,6 +32,9 @@ type Order struct {
 	// Public are names of the internet with their IPv4 addresses: looked up as
 	// often, to compare with.
 	Public map[string]string `json:"public"`
+	// Canary are names of ours that no hosts file has, and their addresses:
+	// looked up as often, for only they show how names are split.
+	Canary map[string]string `json:"canary"`
 	// Flows TCP connections to Echo give records back.
 	Flows int    `json:"flows"`
 	Echo  string `json:"echo"`
@@ -46,7 +49,8 @@ type Order struct {
 type Event struct {
 	At int64 `json:"at"`
 	// Kind is tick, slow, failed, wrong, stall, broken, open, control, address,
-	// frozen or trouble; of a public name public-slow and so on.
+	// frozen or trouble; of a public name public-slow and so on, of a canary
+	// canary-slow.
 	Kind string `json:"kind"`
 	// Of is the name, the flow or the state.
 	Of      string  `json:"of,omitempty"`
@@ -63,9 +67,10 @@ type Event struct {
 	Open    int     `json:"open,omitempty"`
 	Silence int64   `json:"silence,omitempty"`
 	// The longest times without a right answer, in milliseconds: of our names,
-	// and of the public ones.
+	// of the public ones, and of the canaries.
 	Gap       int64 `json:"gap,omitempty"`
 	PublicGap int64 `json:"public_gap,omitempty"`
+	CanaryGap int64 `json:"canary_gap,omitempty"`
 }
 
 // gap is the longest time without a right answer; under the load's mutex.
@@ -105,6 +110,7 @@ type loading struct {
 	known   map[string]string // address of the names that may change
 	ours    gap
 	public  gap
+	canary  gap
 }
 
 // load runs until its input ends.
@@ -143,12 +149,24 @@ func (l *loading) start(ctx context.Context) {
 	if l.order.Resolver == "" {
 		l.order.Resolver = stub
 	}
-	l.ours.last, l.public.last = l.clock.now(), l.clock.now()
+	now := l.clock.now()
+	l.ours.last, l.public.last, l.canary.last = now, now, now
 	if l.order.Rate > 0 {
-		l.tasks.Go(func() { l.lookups(l.order.Names, false) })
+		l.tasks.Go(func() { l.lookups(l.order.Names, l.lookup) })
 	}
 	if l.order.Rate > 0 && len(l.order.Public) > 0 {
-		l.tasks.Go(func() { l.lookups(l.order.Public, true) })
+		l.tasks.Go(func() {
+			l.lookups(l.order.Public, func(name string, nss bool) {
+				l.control(name, nss, control{"public-", dnsmessage.TypeA, l.order.Public, &l.public})
+			})
+		})
+	}
+	if l.order.Rate > 0 && len(l.order.Canary) > 0 {
+		l.tasks.Go(func() {
+			l.lookups(l.order.Canary, func(name string, nss bool) {
+				l.control(name, nss, control{"canary-", dnsmessage.TypeAAAA, l.order.Canary, &l.canary})
+			})
+		})
 	}
 }
 
@@ -192,6 +210,9 @@ func (l *loading) tick() {
 		if len(l.order.Public) > 0 {
 			e.PublicGap = l.public.take(now)
 		}
+		if len(l.order.Canary) > 0 {
+			e.CanaryGap = l.canary.take(now)
+		}
 		for _, s := range l.streams {
 			if s.open {
 				e.Open++
@@ -204,7 +225,7 @@ func (l *loading) tick() {
 }
 
 // lookups begins one at each beat, whether the earlier ones have ended or not.
-func (l *loading) lookups(of map[string]string, public bool) {
+func (l *loading) lookups(of map[string]string, lookup func(name string, nss bool)) {
 	names := make([]string, 0, len(of))
 	for name := range of {
 		names = append(names, name)
@@ -220,11 +241,7 @@ func (l *loading) lookups(of map[string]string, public bool) {
 		}
 		name := names[number%len(names)]
 		nss := l.order.NSSEvery > 0 && number%l.order.NSSEvery == 0
-		if public {
-			l.tasks.Go(func() { l.lookupPublic(name, nss) })
-		} else {
-			l.tasks.Go(func() { l.lookup(name, nss) })
-		}
+		l.tasks.Go(func() { lookup(name, nss) })
 	}
 }
 
@@ -249,25 +266,33 @@ func (l *loading) lookup(name string, nss bool) {
 	l.judged(kind, name, took, err)
 }
 
-// lookupPublic is the control: no name of ours, no change of the host is ours.
-func (l *loading) lookupPublic(name string, nss bool) {
+// control is a class of names that are looked up beside those of the user: the
+// public ones, which need nothing of ours, and the canaries.
+type control struct {
+	kind string
+	of   dnsmessage.Type
+	want map[string]string
+	gap  *gap // under the load's mutex
+}
+
+func (l *loading) control(name string, nss bool, class control) {
 	began := l.clock.now()
-	addrs, _, err := l.resolve(name, nss, dnsmessage.TypeA)
+	addrs, _, err := l.resolve(name, nss, class.of)
 	took := l.clock.now() - began
 	if l.ended() {
 		return
 	}
-	if want := l.order.Public[name]; err == nil && (len(addrs) != 1 || addrs[0].String() != want) {
+	if want := class.want[name]; err == nil && (len(addrs) != 1 || addrs[0].String() != want) {
 		err = fmt.Errorf("%w: %v, want %s", errWrong, addrs, want)
 	}
 	kind, err := verdict(took, err)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil {
-		l.public.answered(began + took)
+		class.gap.answered(began + took)
 	}
 	if kind != "" {
-		kind = "public-" + kind
+		kind = class.kind + kind
 	}
 	l.judged(kind, name, took, err)
 }

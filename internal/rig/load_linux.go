@@ -27,6 +27,7 @@ type Event struct {
 	Silence   int64   `json:"silence"`
 	Gap       int64   `json:"gap"`
 	PublicGap int64   `json:"public_gap"`
+	CanaryGap int64   `json:"canary_gap"`
 }
 
 func (e Event) Time() time.Time { return time.Unix(0, e.At) }
@@ -138,7 +139,8 @@ func (m *Load) Control() Event {
 const quietTicks = 4
 
 // wellSince says from when on all has been well, looking no further back than
-// from; or what is not well now.
+// from; or what is not well now. The canary has to be well by now; since when,
+// its Class tells.
 func (m *Load) wellSince(from time.Time) (time.Time, error) {
 	control := m.Control()
 	if !control.Connected {
@@ -152,7 +154,7 @@ func (m *Load) wellSince(from time.Time) (time.Time, error) {
 	}
 	later(control)
 	ticks := 0
-	var last Event
+	var last, canary Event
 	for _, e := range m.Since(from) {
 		switch e.Kind {
 		case "tick":
@@ -163,6 +165,8 @@ func (m *Load) wellSince(from time.Time) (time.Time, error) {
 			}
 		case "slow", "failed", "wrong", "stall", "broken", "open", "trouble", "frozen":
 			later(e)
+		case "canary-slow", "canary-failed", "canary-wrong":
+			canary = e
 		}
 	}
 	switch {
@@ -170,6 +174,10 @@ func (m *Load) wellSince(from time.Time) (time.Time, error) {
 		return at, fmt.Errorf("the load is silent: %s", ending(m.program.Log()))
 	case ticks < quietTicks:
 		return at, fmt.Errorf("%d of %d flows open, longest silence %d ms, %d lookups in the last quarter of a second", last.Open, m.streams, last.Silence, len(last.Micros))
+	case last.CanaryGap >= 1000:
+		return at, fmt.Errorf("the canary has had no answer for %d ms", last.CanaryGap)
+	case canary.At != 0 && time.Since(canary.Time()) < time.Second:
+		return at, fmt.Errorf("the canary is not well: %v", canary)
 	}
 	return at, nil
 }
@@ -205,8 +213,17 @@ type Cost struct {
 	// ones, which lack nothing that is ours.
 	Gap, PublicGap time.Duration
 	PublicFailed   int
-	Frozen         time.Duration
-	Told           []string // everything that is not as it should be
+	// Canary is the sentinel's: it is in no hosts file.
+	Canary Class
+	Frozen time.Duration
+	Told   []string // everything that is not as it should be
+}
+
+// Class is what became of names that are looked up beside the user's.
+type Class struct {
+	Failed, Wrong int
+	Gap           time.Duration
+	Last          time.Time // of the last answer that was not as it should be
 }
 
 func (c Cost) String() string {
@@ -230,6 +247,7 @@ func (m *Load) Cost(from time.Time) Cost {
 			c.Refused += e.Refused
 			c.Gap = max(c.Gap, time.Duration(e.Gap)*time.Millisecond)
 			c.PublicGap = max(c.PublicGap, time.Duration(e.PublicGap)*time.Millisecond)
+			c.Canary.Gap = max(c.Canary.Gap, time.Duration(e.CanaryGap)*time.Millisecond)
 			if silence := time.Duration(e.Silence) * time.Millisecond; silence > c.Stall {
 				c.Stall = silence
 			}
@@ -242,6 +260,12 @@ func (m *Load) Cost(from time.Time) Cost {
 			c.Wrong++
 		case "public-failed", "public-wrong":
 			c.PublicFailed++
+		case "canary-failed":
+			c.Canary.Failed, c.Canary.Last = c.Canary.Failed+1, e.Time()
+		case "canary-wrong":
+			c.Canary.Wrong, c.Canary.Last = c.Canary.Wrong+1, e.Time()
+		case "canary-slow":
+			c.Canary.Last = e.Time()
 		case "broken":
 			c.Broken++
 		case "stall":

@@ -55,6 +55,9 @@ func TestJudge(t *testing.T) {
 		"one flow lost":   {told(t, 0, Event{At: ago(9 * time.Millisecond), Kind: "tick", Micros: []int64{1}, Open: 1}), "1 of 2 flows open", 0, "1 lookups"},
 		"flow silent":     {told(t, 0, Event{At: ago(9 * time.Millisecond), Kind: "tick", Micros: []int64{1}, Open: 2, Silence: 1500}), "longest silence 1500 ms", 0, "longest silence 1.50 s"},
 		"lookups hang":    {told(t, 0, Event{At: ago(9 * time.Millisecond), Kind: "tick", Open: 2}), "0 lookups in the last", 0, "0 lookups"},
+		"canary silent":   {told(t, 0, Event{At: ago(9 * time.Millisecond), Kind: "tick", Micros: []int64{1}, Open: 2, CanaryGap: 1200}), "the canary has had no answer for 1200 ms", 0, "1 lookups"},
+		"canary wrong":    {told(t, 8, Event{At: ago(900 * time.Millisecond), Kind: "canary-wrong"}), "the canary is not well", 0, "0 wrong"},
+		"canary was slow": {told(t, 8, Event{At: ago(2 * time.Second), Kind: "canary-slow", Seconds: 2}), "", 10 * time.Second, "0 slow"},
 		"broken and open": {told(t, 8, Event{At: ago(3 * time.Second), Kind: "open"}), "", 3 * time.Second, "flows broken 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -73,5 +76,16 @@ func TestJudge(t *testing.T) {
 				t.Errorf("cost %q, want %q", got, test.cost)
 			}
 		})
+	}
+}
+
+// TestCanary: what became of it is counted apart from the user's names.
+func TestCanary(t *testing.T) {
+	last := ago(2 * time.Second)
+	m := told(t, 8, Event{At: ago(4 * time.Second), Kind: "tick", Open: 2, CanaryGap: 700}, Event{At: ago(3 * time.Second), Kind: "canary-wrong"},
+		Event{At: ago(3 * time.Second), Kind: "canary-failed", Seconds: 5}, Event{At: last, Kind: "canary-slow", Seconds: 2})
+	got := m.Cost(time.Now().Add(-10 * time.Second))
+	if want := (Class{Failed: 1, Wrong: 1, Gap: 700 * time.Millisecond, Last: time.Unix(0, last)}); got.Canary != want || got.Failed+got.Wrong+got.Slow != 0 {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }
