@@ -91,11 +91,11 @@ func (o *fakeOS) Lookup(context.Context, string) ([]netip.Addr, error)  { return
 func (o *fakeOS) DNSMode() string                                       { return "fake" }
 func (o *fakeOS) Trouble() error                                        { return nil }
 func (o *fakeOS) Close() error                                          { return nil }
-func (o *fakeOS) Cleanup(context.Context) error {
+func (o *fakeOS) Cleanup(ctx context.Context) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.cleanups++
-	return o.err
+	return errors.Join(o.err, ctx.Err())
 }
 
 // rig is a service with fakes around it.

@@ -3,6 +3,8 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -166,6 +168,35 @@ func TestRefusalCleansUp(t *testing.T) {
 	r.config.OpenOS = func() (netcfg.OS, error) { return nil, errors.New("no platform") }
 	if err := New(r.config).Run(t.Context()); !errors.Is(err, refusal) {
 		t.Errorf("Run() = %v", err)
+	}
+}
+
+// A signal during a start does not cut short what the start undoes.
+func TestStopDuringStart(t *testing.T) {
+	for name, cause := range map[string]error{"stop": nil, "handover": tunnel.ErrHandover} {
+		t.Run(name, func(t *testing.T) {
+			r, _ := keeping(t)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			open := r.config.OpenOS
+			r.config.OpenOS = func() (netcfg.OS, error) { cancel(cause); return open() }
+			if err := New(r.config).Run(ctx); err != nil {
+				t.Errorf("Run() = %v", err)
+			}
+			if r.os.cleanups != 1 {
+				t.Errorf("%d cleanups", r.os.cleanups)
+			}
+		})
+	}
+}
+
+// An interface that something removes again and again is told as that.
+func TestProblemOfALostDevice(t *testing.T) {
+	lost := problemOf(fmt.Errorf("run: %w: causeway0 is gone", tunnel.ErrDeviceLost))
+	if lost.GetCode() != "device-lost" || !strings.Contains(lost.GetCause(), "causeway0 is gone") || !strings.Contains(lost.GetRemedy(), "NetworkManager") {
+		t.Errorf("problem %v", lost)
+	}
+	if other := problemOf(errors.New("x")); other.GetCode() != "tunnel-failed" {
+		t.Errorf("problem %v", other)
 	}
 }
 

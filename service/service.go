@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"sync"
+	"time"
 
 	"github.com/causewayhq/causeway/client"
 	"github.com/causewayhq/causeway/localapi"
@@ -125,11 +126,22 @@ func (s *Service) prepareHost(ctx context.Context) error {
 	if s.state.up && s.state.profile != nil {
 		return nil
 	}
-	if err := s.os.Cleanup(ctx); err != nil {
+	if err := cleanUp(ctx, s.os); err != nil {
 		return errors.Join(fail(FailureNetwork, "run: causewayd cleanup", "undo what an earlier daemon left: %w", err), s.os.Close())
 	}
 	s.release()
 	return nil
+}
+
+// cleanupLimit bounds a cleanup at the start, which takes well under a second.
+const cleanupLimit = 8 * time.Second
+
+// cleanUp is not cut short by a signal: what was begun is finished, and the
+// daemon then ends as it was told to.
+func cleanUp(ctx context.Context, host netcfg.OS) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
+	defer cancel()
+	return host.Cleanup(ctx)
 }
 
 // giveUp takes away what an earlier daemon left, when no tunnel can run that
@@ -137,7 +149,7 @@ func (s *Service) prepareHost(ctx context.Context) error {
 func (s *Service) giveUp(ctx context.Context) {
 	host, err := s.config.OpenOS()
 	if err == nil {
-		err = errors.Join(host.Cleanup(ctx), host.Close())
+		err = errors.Join(cleanUp(ctx, host), host.Close())
 	}
 	if err != nil {
 		s.config.Logger.Error("what an earlier daemon left is not undone", slog.Any("error", err))

@@ -167,6 +167,13 @@ func problemOf(err error) *localv1.Problem {
 	if errors.As(err, &device) && device.Failure == FailureTUN {
 		return &localv1.Problem{Code: "tun-failed", Cause: device.Error(), Remedy: device.Remedy}
 	}
+	if errors.Is(err, tunnel.ErrDeviceLost) {
+		return &localv1.Problem{
+			Code:   "device-lost",
+			Cause:  err.Error(),
+			Remedy: "find out what removes interfaces (NetworkManager, a script, another VPN) and have it leave ours alone; it is made anew by itself",
+		}
+	}
 	return &localv1.Problem{
 		Code:   "tunnel-failed",
 		Cause:  err.Error(),

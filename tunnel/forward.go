@@ -21,9 +21,12 @@ func newResolver(in ingredients) *resolver {
 }
 
 // upstreamUsable refuses name servers through which a query would come back to
-// us: addresses inside the tunnel, and on this host, where a cache of the host
-// would ask us in turn.
-func upstreamUsable(addr netip.Addr) bool { return !addr.IsLoopback() && !inTunnel(addr) }
+// us: addresses inside the tunnel, and on this host (which the unspecified
+// address stands for), where a cache of the host would ask us in turn.
+func upstreamUsable(addr netip.Addr) bool {
+	plain := addr.Unmap()
+	return !plain.IsLoopback() && !plain.IsUnspecified() && !inTunnel(addr)
+}
 
 // inTunnel says that what is sent to an address goes into our own device.
 func inTunnel(addr netip.Addr) bool {

@@ -15,7 +15,7 @@ func TestUpstreamUsable(t *testing.T) {
 	for text, want := range map[string]bool{
 		"192.0.2.1": true, "2001:db8::1": true, "fe80::1%eth0": true, "10.0.0.1": true,
 		proto.DNSAddr.String(): false, "fd60:627a:a42b:1::1": false, "fd7a:115c:a1e0::53": false,
-		"127.0.0.53": false, "::1": false, "::ffff:127.0.0.1": false,
+		"127.0.0.53": false, "0.0.0.0": false, "::": false, "::ffff:0.0.0.0": false, "::1": false, "::ffff:127.0.0.1": false,
 	} {
 		if got := upstreamUsable(netip.MustParseAddr(text)); got != want {
 			t.Errorf("%s: %v", text, got)

@@ -177,7 +177,7 @@ func TestDeviceLost(t *testing.T) {
 		// Who does it again and again is met with the service's pauses.
 		close(last().lost)
 		synctest.Wait()
-		if err := end(nil); !errors.Is(err, errDeviceLost) {
+		if err := end(nil); !errors.Is(err, ErrDeviceLost) || !strings.Contains(err.Error(), "fake0 is gone") {
 			t.Errorf("Run ended with %v", err)
 		}
 		if got := r.order.String(); !strings.HasSuffix(got, "device closed, host cleaned") {

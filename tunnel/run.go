@@ -15,7 +15,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/causewayhq/causeway/control"
-	"github.com/causewayhq/causeway/netcfg"
 	"github.com/causewayhq/causeway/proto"
 	"github.com/causewayhq/causeway/tun"
 	"github.com/causewayhq/causeway/workspace"
@@ -23,10 +22,6 @@ import (
 
 // hostTimeout bounds one visit to the operating system's configuration.
 const hostTimeout = 15 * time.Second
-
-// leaveTimeout bounds the last one, so that the process ends by itself before a
-// service manager ends it (15 s in our unit for systemd).
-const leaveTimeout = 8 * time.Second
 
 // Run is the whole life of the tunnel, in the order in which it comes up: the
 // kept state, the device, the data plane, the host's configuration, and then
@@ -58,7 +53,7 @@ func (t *Tunnel) Run(ctx context.Context) (err error) {
 			t.adopt(anew.got)
 			t.mu.Unlock()
 			continue
-		case ctx.Err() == nil && errors.Is(err, errDeviceLost) && time.Since(began) >= lostPause:
+		case ctx.Err() == nil && errors.Is(err, ErrDeviceLost) && time.Since(began) >= lostPause:
 			t.log.Warn("tunnel is made anew", slog.String("reason", err.Error()))
 			continue
 		}
@@ -72,39 +67,10 @@ func (t *Tunnel) Run(ctx context.Context) (err error) {
 	}
 }
 
-// errDeviceLost ends a data plane whose interface was taken away: another is
-// made, on a new device, and what stands on the host is brought over to it.
-var errDeviceLost = errors.New("TUN device was taken away")
-
 // lostPause is how long a data plane must have lived to be replaced at once
 // when its device is taken away; whoever does that again and again is met with
 // the service's growing pauses.
 const lostPause = 5 * time.Second
-
-// leave takes away what was put on the host, also by an earlier process, and
-// says with ErrHost what is left. When the next process takes over it leaves
-// everything as it is.
-func (t *Tunnel) leave(ctx context.Context, clean func(context.Context) error) error {
-	if handedOver(ctx) {
-		t.log.Info("host is left as it is for the next process")
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
-	defer cancel()
-	if err := clean(ctx); err != nil {
-		t.log.Error("host not fully put back", slog.String("error", err.Error()))
-		return fmt.Errorf("%w: %w", ErrHost, err)
-	}
-	return nil
-}
-
-// empty takes away what this process put on the host, and then whatever else is
-// ours.
-func (t *Tunnel) empty(ctx context.Context) error {
-	return errors.Join(t.config.OS.Apply(ctx, netcfg.Config{}), t.config.OS.Cleanup(ctx))
-}
-
-func handedOver(ctx context.Context) bool { return errors.Is(context.Cause(ctx), ErrHandover) }
 
 // open reads what an earlier process left, or starts afresh.
 func (t *Tunnel) open() (store, error) {
@@ -257,7 +223,7 @@ func (s *session) run(outer context.Context, device tun.Device, kept saved) (lef
 		group.Go(func() {
 			select {
 			case <-mayGo.Lost():
-				cancel(errDeviceLost)
+				cancel(fmt.Errorf("%w: %s is gone", ErrDeviceLost, s.device))
 			case <-ctx.Done():
 			}
 		})
@@ -265,7 +231,7 @@ func (s *session) run(outer context.Context, device tun.Device, kept saved) (lef
 	<-ctx.Done()
 	why := context.Cause(ctx)
 	s.teller.close(t.surroundings)
-	if handedOver(outer) || errors.Is(why, errDeviceLost) {
+	if handedOver(outer) || errors.Is(why, ErrDeviceLost) {
 		stopLoop(ErrHandover)
 	} else {
 		stopLoop(nil)

@@ -4,6 +4,7 @@
 //
 //	tunnel.go    what a tunnel is given, and its face to the service
 //	run.go       boot order and shutdown, top to bottom
+//	leave.go     what becomes of the host at the end
 //	assemble.go  the only file that knows the concrete data plane and resolver
 //	token.go     the token of the present, and its exchange
 //	bootstrap.go who we are and how agents are reached, from the control plane
@@ -108,6 +109,10 @@ var (
 	// ErrDevice is wrapped when the TUN device cannot be opened; the cause says
 	// why and what to do.
 	ErrDevice = errors.New("TUN device cannot be opened")
+	// ErrDeviceLost ends a data plane whose interface was taken away: another is
+	// made, on a new device, and what stands on the host is brought over to it.
+	// Of Run it is the error when that happens again and again.
+	ErrDeviceLost = errors.New("TUN device was taken away")
 	// ErrEngine is wrapped when the data plane does not start.
 	ErrEngine = errors.New("data plane does not start")
 	// ErrHost is wrapped when the tunnel has ended, but what it put on the host

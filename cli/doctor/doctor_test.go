@@ -143,6 +143,9 @@ func TestEachFault(t *testing.T) {
 			problem("tun-failed")(f)
 			f.Tunnel.Status.State = localv1.State_FAILED
 		}, idTunnel, Failed, "cause of tun-failed|remedy of", 8, MendApply},
+		"interface to come": {func(f *Facts) {
+			f.Tunnel.Status.Address, f.Host = "", Host{Interface: "causeway0"}
+		}, idInterface, Skipped, "not made it yet", 0, MendNone},
 		"proxy of the daemon": {func(f *Facts) { f.Proxies.Service = Proxy{"HTTPS_PROXY", "http://p:1", errors.New("refused")} }, idProxy, Failed, "daemon's environment has HTTPS_PROXY=http://p:1|refused|systemctl edit", 8, MendNone},
 		"proxy of the user":   {func(f *Facts) { f.Proxies.User = Proxy{"https_proxy", "http://p:1", errors.New("refused")} }, idProxy, Warning, "your environment has https_proxy|unset", 0, MendNone},
 		"control away": {func(f *Facts) {

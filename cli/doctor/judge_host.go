@@ -10,6 +10,8 @@ func judgeInterface(f *Facts) Finding {
 	switch {
 	case h.Err != nil:
 		return nothing("it could not be looked at: %s", h.Err)
+	case !h.Exists && f.Tunnel.Status.GetAddress() == "":
+		return nothing("the daemon has not made it yet")
 	case !h.Exists:
 		return fail(fmt.Sprintf("the interface %s is gone: something has removed it", h.Interface),
 			"run: causeway doctor --fix, or causeway down && causeway up; find out what removes interfaces (NetworkManager, a script, another VPN)").mendedBy(MendCycle)

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -66,8 +67,10 @@ func (m *Machine) Cycle(ctx context.Context) error {
 	// What the old tunnel could not take away is the new one's to take over; the
 	// second call is made in any case, so that the tunnel is not left down.
 	_, downErr := client.Down(ctx, &localv1.DownRequest{})
-	if _, err := client.Up(context.WithoutCancel(ctx), &localv1.UpRequest{}); err != nil {
-		return fmt.Errorf("%w (before that: %w)", err, downErr)
+	upCtx, cancelUp := context.WithTimeout(context.WithoutCancel(ctx), callLimit)
+	defer cancelUp()
+	if _, err := client.Up(upCtx, &localv1.UpRequest{}); err != nil {
+		return errors.Join(err, downErr)
 	}
 	return nil
 }

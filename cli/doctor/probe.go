@@ -21,6 +21,10 @@ const (
 	callLimit = 3 * time.Second
 	// examineLimit lets the daemon ask the relay, for up to 3 s.
 	examineLimit = 8 * time.Second
+	// startingLimit is how long a service may be on its way up, and a tunnel
+	// starting, before doctor says so: a restart takes a second, and what is
+	// missing meanwhile is no fault.
+	startingLimit, startingEvery = 5 * time.Second, 100 * time.Millisecond
 	// pingLimit is past what the daemon itself waits for an agent to be
 	// announced (6 s), so that its words arrive.
 	pingLimit = 8 * time.Second
@@ -41,8 +45,22 @@ type Machine struct {
 	LookupEnv func(string) (string, bool)
 }
 
-// Daemon looks at the daemon from outside.
+// Daemon looks at the daemon from outside. One that is starting is waited for.
 func (m *Machine) Daemon(ctx context.Context) Daemon {
+	d := m.look(ctx)
+	for deadline := time.Now().Add(startingLimit); d.starting() && time.Now().Before(deadline) && pause(ctx, startingEvery); {
+		d = m.look(ctx)
+	}
+	return d
+}
+
+// starting says that nobody answers yet, or just now, as the service is being
+// started or restarted.
+func (d Daemon) starting() bool {
+	return is(d.Dial, localapi.CodeNotRunning) && d.Unit.Installed() && d.Unit.Active != "inactive" && d.Unit.Active != "failed"
+}
+
+func (m *Machine) look(ctx context.Context) Daemon {
 	d := Daemon{OwnVersion: m.Version, OwnAPI: m.API, Unit: unit(ctx), PIDs: processes("causewayd"), Socket: socketFile(m.Socket)}
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
@@ -60,8 +78,11 @@ func (m *Machine) Daemon(ctx context.Context) Daemon {
 	return d
 }
 
-// Tunnel has the daemon measure, and takes its word.
+// Tunnel has the daemon measure, and takes its word. A tunnel that is starting
+// is waited for.
 func (m *Machine) Tunnel(ctx context.Context) Tunnel {
+	for deadline := time.Now().Add(startingLimit); m.status(ctx).GetState() == localv1.State_STARTING && time.Now().Before(deadline) && pause(ctx, startingEvery); {
+	}
 	ctx, cancel := context.WithTimeout(ctx, examineLimit)
 	defer cancel()
 	client, err := localapi.Dial(ctx, m.Socket)

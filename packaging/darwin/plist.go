@@ -36,7 +36,7 @@ const throttleSeconds = 1
 const maxFiles = 8192
 
 // exitSeconds is how long launchd waits after SIGTERM before it kills: longer
-// than the 20 s after which a daemon that hangs ends itself, with its stacks.
+// than the 12 s after which a daemon that hangs ends itself, with its stacks.
 const exitSeconds = 25
 
 // Daemon says what the property list is to run.
