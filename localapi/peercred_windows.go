@@ -18,7 +18,9 @@ var impersonateNamedPipeClient = windows.NewLazySystemDLL("advapi32.dll").NewPro
 var errNetworkLogon = errors.New("read peer credentials: the caller is logged on over the network")
 
 // peer asks the kernel who connected. The token is the one the client had when
-// it opened the pipe, which a process number could not promise.
+// it opened the pipe, which a process number could not promise. Windows has it
+// at once if the client asked for static tracking, as ours does; a program that
+// did not is refused, for its token is unknown until it has sent something.
 func peer(conn net.Conn) (Caller, error) {
 	handle, err := pipeHandle(conn)
 	if err != nil {

@@ -164,8 +164,13 @@ func (p bootPolicy) wait(attempt int, uptime, elapsed time.Duration, err *Error)
 	return wait, elapsed+wait <= p.deadline
 }
 
-// mayPass tells the errors that a system which has just started may get over.
+// mayPass tells the errors that a system which has just started may get over. A
+// file that is missing is one when the driver says so, whose device may still
+// come; the library itself does not come by waiting.
 func mayPass(err *Error) bool {
+	if errors.Is(err, ErrFailed) {
+		return true
+	}
 	for _, kind := range []error{ErrNoPermission, ErrUntrusted, ErrBadName, ErrBadMTU} {
 		if errors.Is(err, kind) {
 			return false

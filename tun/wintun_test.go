@@ -84,6 +84,9 @@ func TestBootPolicy(t *testing.T) {
 	if last := waits[len(waits)-1]; last != atBoot.most || elapsed > atBoot.deadline+3*time.Second || elapsed < atBoot.deadline-atBoot.most {
 		t.Errorf("the last wait is %v, the end comes after %v", last, elapsed)
 	}
+	if _, again := atBoot.wait(1, time.Minute, 0, diagnoseAdapter("Causeway", syscall.Errno(errorFileNotFound))); !again {
+		t.Error("a driver whose device is not there yet is given up")
+	}
 	for name, test := range map[string]struct {
 		uptime time.Duration
 		err    *Error
