@@ -89,7 +89,8 @@ func (o *OS) undoKernel(c netcfg.Change) error {
 
 // undoMarked finds what the journal does not know, after it was lost. A TUN
 // device with routes of our protocol is ours; so are these routes, its
-// addresses within them, and what resolved has for it.
+// addresses within them, what resolved has for it, and that it is up: it stays
+// where the service manager keeps it.
 func (o *OS) undoMarked(ctx context.Context) error {
 	routes, err := retryDump(func() ([]netlink.Route, error) {
 		return o.netlink.RouteListFiltered(netlink.FAMILY_ALL,
@@ -115,7 +116,13 @@ func (o *OS) undoMarked(ctx context.Context) error {
 	for index, prefixes := range covered {
 		errs = append(errs, o.undoMarkedLink(ctx, index, prefixes))
 	}
-	return errors.Join(append(errs, o.removeRoutes(ours))...)
+	errs = append(errs, o.removeRoutes(ours))
+	for index := range covered {
+		if link, err := o.netlink.LinkByIndex(index); err == nil {
+			errs = append(errs, o.netlink.LinkSetDown(link))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (o *OS) undoMarkedLink(ctx context.Context, index int, prefixes []netip.Prefix) error {

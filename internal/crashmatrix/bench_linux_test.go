@@ -43,7 +43,8 @@ type bench struct {
 	armed int
 
 	stopAsking func() []lookup
-	daemon     *daemon
+	// daemon is nil where systemd runs it.
+	daemon *daemon
 }
 
 // daemon is one that runs on the host. What the rig started there is only the
@@ -161,7 +162,11 @@ func lastAddress(output string) string {
 	return address
 }
 
+// ended tells that nobody will start the daemon anew.
 func (b *bench) ended() bool {
+	if b.daemon == nil {
+		return false
+	}
 	select {
 	case <-b.daemon.Done():
 		return true

@@ -14,14 +14,18 @@ import (
 	"github.com/causewayhq/causeway/internal/testnet"
 )
 
-// host is a flavour with or without the forwarder.
+// host is a flavour, with or without the forwarder.
 type host struct {
 	flavour testnet.Flavour
 	forward bool
+	unit    bool // systemd runs the daemon
 	sample  bool // its short form is part of every `make test`
 }
 
 func (h host) String() string {
+	if h.unit {
+		return string(h.flavour) + ", as unit"
+	}
 	if h.forward {
 		return string(h.flavour) + "+forwarder"
 	}
@@ -94,10 +98,6 @@ func onHost(t *testing.T, h host, short bool, table *table) {
 	b.first(t)
 	var outcomes []*outcome
 	for _, p := range phases {
-		if p.skip != nil && p.skip(b) != "" {
-			figure(t, "%s: no phase %q: %s", h, p.name, p.skip(b))
-			continue
-		}
 		steps, err := b.record(ctx, p)
 		if err != nil {
 			o := &outcome{cell: cell{phase: p, step: "the run without a crash"}, began: time.Now()}
@@ -183,16 +183,20 @@ func (t *table) String() string {
 }
 
 // judge holds the lookups against the cells during which they ran.
-func (t *table) judge(test *testing.T, outcomes []*outcome, lookups []lookup, restarts []time.Time) {
+func (t *table) judge(test *testing.T, outcomes []*outcome, lookups []lookup, restarts []step) {
 	test.Helper()
-	t.restarts = len(restarts)
+	for _, r := range restarts {
+		if r.done() {
+			t.restarts++
+		}
+	}
 	for _, l := range lookups {
 		t.asked++
 		t.longest = max(t.longest, l.took)
 		if l.fault == "" {
 			continue
 		}
-		if slices.ContainsFunc(restarts, func(r time.Time) bool { return l.began.Sub(r).Abs() < restartNear }) {
+		if slices.ContainsFunc(restarts, func(r step) bool { return l.began.Sub(r.at).Abs() < restartNear }) {
 			t.asRestarted++
 			continue
 		}
@@ -222,7 +226,7 @@ func (t *table) judge(test *testing.T, outcomes []*outcome, lookups []lookup, re
 		}
 	}
 	if t.restarts > 0 {
-		t.lines = append(t.lines, fmt.Sprintf("    %d lookups failed or took over %v within %v of the %d journal entries around a restart of dnsmasq, which its user asked for",
+		t.lines = append(t.lines, fmt.Sprintf("    %d more failed or took over %v, within %v of one of %d restarts of dnsmasq, which the user asked for",
 			t.asRestarted, lookupLimit, restartNear, t.restarts))
 	}
 	for _, name := range order {

@@ -19,8 +19,6 @@ type phase struct {
 	act func(ctx context.Context, b *bench) error
 	// ends says that the daemon, or its tunnel, is meant to end by it.
 	ends bool
-	// skip says why it means nothing on a host; nil: it always does.
-	skip func(b *bench) string
 }
 
 var phases = []phase{
@@ -33,12 +31,7 @@ var phases = []phase{
 		_, err := b.system.Run(ctx, "sh", "-c", trample[b.flavour]+trampleAll)
 		return err
 	}},
-	{name: "new workspace", running: true, act: newWorkspace, skip: func(b *bench) string {
-		if b.flavour == testnet.Resolved {
-			return "names do not touch the host there"
-		}
-		return ""
-	}},
+	{name: "new workspace", running: true, act: newWorkspace},
 	{name: "down", running: true, ends: true, act: func(ctx context.Context, b *bench) error {
 		// It may not live to answer.
 		_ = b.system.Command(ctx, "/run/host/causeway", "down").Run()

@@ -74,19 +74,24 @@ const (
 	restartNear = time.Second
 )
 
-// restarts are the times at which a dnsmasq of NetworkManager was started anew
-// because its user asked for our drop-in.
-func (b *bench) restarts(t *testing.T) []time.Time {
+// restarts are the steps around each start of NetworkManager's dnsmasq, which
+// there are only where the user has asked for our drop-in.
+func (b *bench) restarts(t *testing.T) []step {
 	t.Helper()
-	var times []time.Time
+	var around []step
 	for _, file := range []string{daemonSteps, cleanupSteps} {
 		all, err := b.stepsOf(file)
 		must(t, err)
 		for _, s := range all {
 			if strings.Contains(s.text, restartKind) {
-				times = append(times, s.at)
+				around = append(around, s)
 			}
 		}
 	}
-	return times
+	return around
+}
+
+// done tells that dnsmasq has been told to start anew, which is struck out next.
+func (s step) done() bool {
+	return strings.HasPrefix(s.text, "before") && strings.Contains(s.text, "-"+restartKind)
 }
