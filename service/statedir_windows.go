@@ -65,10 +65,27 @@ func ownAccess() (*windows.SECURITY_DESCRIPTOR, error) {
 	return access, nil
 }
 
+// openItself opens what is at the path, not what a link there leads to.
+func openItself(path string) (windows.Handle, error) {
+	name, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		return windows.InvalidHandle, err
+	}
+	const share = windows.FILE_SHARE_READ | windows.FILE_SHARE_WRITE | windows.FILE_SHARE_DELETE
+	return windows.CreateFile(name, windows.READ_CONTROL|windows.WRITE_DAC, share, nil, windows.OPEN_EXISTING,
+		windows.FILE_FLAG_BACKUP_SEMANTICS|windows.FILE_FLAG_OPEN_REPARSE_POINT, 0)
+}
+
 // checkOwner refuses a directory that somebody else made, and gives one of ours
-// the access list that it should have.
+// the access list that it should have. It does both to one handle: who made the
+// directory could put a link to somebody else's in its place in between.
 func checkOwner(path string, _ fs.FileInfo) error {
-	found, err := windows.GetNamedSecurityInfo(path, windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION|windows.DACL_SECURITY_INFORMATION)
+	dir, err := openItself(path)
+	if err != nil {
+		return fail(FailureState, "run as administrator", "check state directory %s: %w", path, err)
+	}
+	defer func() { _ = windows.CloseHandle(dir) }()
+	found, err := windows.GetSecurityInfo(dir, windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION|windows.DACL_SECURITY_INFORMATION)
 	if err != nil {
 		return fail(FailureState, "run as administrator", "check state directory %s: read its access list: %w", path, err)
 	}
@@ -93,7 +110,7 @@ func checkOwner(path string, _ fs.FileInfo) error {
 	}
 	list, _, err := wanted.DACL()
 	if err == nil {
-		err = windows.SetNamedSecurityInfo(path, windows.SE_FILE_OBJECT,
+		err = windows.SetSecurityInfo(dir, windows.SE_FILE_OBJECT,
 			windows.DACL_SECURITY_INFORMATION|windows.PROTECTED_DACL_SECURITY_INFORMATION, nil, nil, list, nil)
 	}
 	if err != nil {

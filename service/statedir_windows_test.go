@@ -27,6 +27,11 @@ func wantedAccess(t *testing.T) string {
 	return accessOf(access)
 }
 
+// wine tells that this Windows is none.
+func wine() bool {
+	return windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil
+}
+
 // TestStateDirAccess reads the access lists back, where there are any: Wine makes
 // them up from the mode of the file underneath.
 func TestStateDirAccess(t *testing.T) {
@@ -35,13 +40,12 @@ func TestStateDirAccess(t *testing.T) {
 	if err := os.Mkdir(open, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	wine := windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil
 	for _, path := range []string{fresh, open} {
 		dir, err := OpenStateDir(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := accessAt(t, path); !wine && got != wantedAccess(t) {
+		if got := accessAt(t, path); !wine() && got != wantedAccess(t) {
 			t.Errorf("%s: access list %s", path, got)
 		}
 		if second, err := OpenStateDir(path); err == nil {
@@ -53,5 +57,28 @@ func TestStateDirAccess(t *testing.T) {
 		if err := dir.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestOpenItself does not follow a link: what is checked is what was made there.
+func TestOpenItself(t *testing.T) {
+	if wine() {
+		t.Skip("Wine makes links that it does not open")
+	}
+	target, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(target, link); err != nil {
+		t.Skip("no links here: ", err)
+	}
+	handle, err := openItself(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer windows.CloseHandle(handle)
+	var info windows.ByHandleFileInformation
+	if err := windows.GetFileInformationByHandle(handle, &info); err != nil {
+		t.Fatal(err)
+	}
+	if info.FileAttributes&windows.FILE_ATTRIBUTE_REPARSE_POINT == 0 {
+		t.Errorf("attributes %#x are those of what the link leads to", info.FileAttributes)
 	}
 }
