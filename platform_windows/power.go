@@ -84,18 +84,19 @@ const (
 	started
 )
 
-// observe takes a signal and its moment.
+// observe takes a signal and its moment. The service manager and Windows itself
+// both tell of a suspend: what the first word means, the second does not change.
 func (p *power) observe(signal Signal, at time.Time) wake {
 	switch signal {
 	case LoggedOff:
 		p.loggedOff = at
 	case Suspending:
 		since := at.Sub(p.loggedOff)
-		p.shutDown = !p.loggedOff.IsZero() && since >= 0 && since < fastStartupWithin
-		p.loggedOff = time.Time{}
+		p.shutDown = p.shutDown || !p.loggedOff.IsZero() && since >= 0 && since < fastStartupWithin
 	case Resumed:
-		if p.shutDown {
-			*p = power{}
+		shutDown := p.shutDown
+		*p = power{}
+		if shutDown {
 			return started
 		}
 		return woke
