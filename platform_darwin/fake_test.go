@@ -144,6 +144,9 @@ func (f *fakeMac) Listen() (io.ReadCloser, error) {
 	}
 	s := &stream{messages: make(chan []byte), closed: make(chan struct{})}
 	f.streams = append(f.streams, s)
+	if f.broken["read"] != nil {
+		close(s.messages)
+	}
 	return s, nil
 }
 

@@ -15,8 +15,9 @@ import (
 	netwatch "github.com/causewayhq/causeway/netcfg/watch"
 )
 
-// How long to wait before the kernel's messages are listened to again, at first
-// and at most.
+// How long to wait before the kernel's messages are listened to again: at first,
+// doubled each time, and at most. A stream that lasted longer than that begins
+// from the start.
 const (
 	listenRetryFirst = time.Second
 	listenRetryMost  = 30 * time.Second
@@ -70,9 +71,13 @@ func (o *OS) listen(ctx context.Context, messages io.ReadCloser, notices chan<- 
 	for {
 		if messages != nil {
 			stop := context.AfterFunc(ctx, func() { _ = messages.Close() })
+			began := time.Now()
 			err := o.read(ctx, messages, notices)
 			if stop() {
 				_ = messages.Close()
+			}
+			if time.Since(began) > listenRetryMost {
+				wait = listenRetryFirst
 			}
 			if ctx.Err() == nil {
 				o.log.Warn("lost the kernel's route messages", slog.String("error", err.Error()))
@@ -90,7 +95,6 @@ func (o *OS) listen(ctx context.Context, messages io.ReadCloser, notices chan<- 
 			messages = nil
 			continue
 		}
-		wait = listenRetryFirst
 		notify(ctx, notices, netwatch.Foreign, netwatch.Own)
 	}
 }

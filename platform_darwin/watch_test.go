@@ -180,6 +180,22 @@ func TestWatchListensAgain(t *testing.T) {
 	})
 }
 
+// TestWatchListensSlowly to streams that end as soon as they are opened.
+func TestWatchListensSlowly(t *testing.T) {
+	watching(t, func(mac *fakeMac, _ *OS, _ func() string) {
+		mac.change(func() {
+			mac.broken["read"] = syscall.ENXIO
+			close(mac.streams[0].messages)
+		})
+		time.Sleep(10 * time.Minute)
+		mac.change(func() {
+			if n := len(mac.streams) - 1; n < 20 || n > 30 {
+				t.Errorf("opened %d times in 10 minutes", n)
+			}
+		})
+	})
+}
+
 func TestLookup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mac := newFakeMac()
