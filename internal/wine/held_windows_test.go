@@ -90,19 +90,27 @@ func stoppedClient(t *testing.T) {
 	})
 }
 
-// TestHostsFileHeld has the whole platform set names while another program
-// holds the hosts file: the rules stand at once, and the section comes when the
-// file is free. The DNS client is stopped, so that names go both ways.
-func TestHostsFileHeld(t *testing.T) {
+const (
+	foreignLine = "127.0.0.1 localhost\r\n"
+	ourLine     = "fd60:627a:a42b::a main.myws.me.coder\r\n"
+)
+
+func wanted() netcfg.Config {
+	return netcfg.Config{Interface: "causeway", DNS: netcfg.DNS{
+		Nameservers: []netip.Addr{netip.MustParseAddr("fd60:627a:a42b::53")}, Suffixes: []string{"coder"},
+		Hosts: netcfg.ListHosts(netcfg.Host{Name: "main.myws.me.coder", Addr: netip.MustParseAddr("fd60:627a:a42b::a")}),
+	}}
+}
+
+// newHost is the whole platform on a hosts file that has a line of others.
+func newHost(t *testing.T, path string) *platform.OS {
+	t.Helper()
 	if os.Getenv("CAUSEWAY_WINE") != "1" {
 		t.Skip("changes the machine; scripts/wine.sh runs it")
 	}
-	path := hosts.SystemPath()
-	const before = "127.0.0.1 localhost\r\n"
-	if err := os.WriteFile(path, []byte(before), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(foreignLine), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	stoppedClient(t)
 	host, err := platform.New(platform.Options{
 		Logger: slog.New(slog.DiscardHandler), StateDir: t.TempDir(), Hosts: path,
 		Adapter: windows.GUID{Data1: 0x7c1d}, // there is no adapter
@@ -110,44 +118,73 @@ func TestHostsFileHeld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer host.Close()
-	want := netcfg.Config{Interface: "causeway", DNS: netcfg.DNS{
-		Nameservers: []netip.Addr{netip.MustParseAddr("fd60:627a:a42b::53")}, Suffixes: []string{"coder"},
-		Hosts: netcfg.ListHosts(netcfg.Host{Name: "main.myws.me.coder", Addr: netip.MustParseAddr("fd60:627a:a42b::a")}),
-	}}
-	release := hold(t, path)
+	t.Cleanup(func() { host.Close() })
+	return host
+}
+
+// apply must not wait for the hosts file.
+func apply(t *testing.T, host *platform.OS, mode string) {
+	t.Helper()
 	began := time.Now()
-	host.Apply(t.Context(), want) // its error says that there is no adapter
+	host.Apply(t.Context(), wanted()) // its error says that there is no adapter
 	took := time.Since(began)
-	t.Logf("Apply took %v with the hosts file held, mode %s", took.Round(time.Millisecond), host.DNSMode())
-	if took > 2*time.Second {
-		t.Error("Apply waited for the hosts file")
+	t.Logf("Apply took %v, mode %s", took.Round(time.Millisecond), host.DNSMode())
+	if took > 2*time.Second || host.DNSMode() != mode {
+		t.Errorf("Apply waited for the hosts file, or the mode is not %s", mode)
 	}
-	rules, _, err := nrpt.OpenRegistry(registry.LOCAL_MACHINE, "").List(nrpt.Local)
-	if err != nil || len(rules) != 1 {
-		t.Errorf("rules %q, %v", rules, err)
-	}
-	time.Sleep(3 * time.Second)
-	release()
-	const line = "fd60:627a:a42b::a main.myws.me.coder\r\n"
+}
+
+// becomes waits for the file to have our line behind that of others, or theirs alone.
+func becomes(t *testing.T, path string, section bool) {
+	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		content, err := os.ReadFile(path)
-		if err == nil && strings.HasPrefix(string(content), before) && strings.Contains(string(content), line) {
-			break
+		text := string(content)
+		if err == nil && (section && strings.HasPrefix(text, foreignLine) && strings.Contains(text, ourLine) || !section && text == foreignLine) {
+			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("the section did not come: %q, %v", content, err)
+			t.Fatalf("with our section: %v is wanted; the file is %q, %v", section, content, err)
 		}
 	}
+}
+
+// checkRules counts ours in the registry.
+func checkRules(t *testing.T, want int) {
+	t.Helper()
+	rules, _, err := nrpt.OpenRegistry(registry.LOCAL_MACHINE, "").List(nrpt.Local)
+	if err != nil || len(rules) != want {
+		t.Errorf("rules %q, %v; want %d", rules, err, want)
+	}
+}
+
+// TestHostsFileHeld has the whole platform set names while another program
+// holds the hosts file: the rules stand at once, and the section comes when the
+// file is free. The DNS client is stopped, so that names go both ways. Then it
+// is not, rules are enough, and the section goes in the same manner.
+func TestHostsFileHeld(t *testing.T) {
+	path := hosts.SystemPath()
+	host := newHost(t, path)
+	t.Run("comes", func(t *testing.T) {
+		stoppedClient(t)
+		release := hold(t, path)
+		apply(t, host, platform.ModeHosts)
+		checkRules(t, 1)
+		time.Sleep(3 * time.Second)
+		release()
+		becomes(t, path, true)
+	})
+	release := hold(t, path)
+	apply(t, host, platform.ModeNRPT)
+	checkRules(t, 1)
+	time.Sleep(time.Second)
+	release()
+	becomes(t, path, false)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if err := host.Cleanup(ctx); err != nil {
 		t.Error(err)
 	}
-	if content, err := os.ReadFile(path); err != nil || string(content) != before {
-		t.Errorf("after cleanup: %q, %v", content, err)
-	}
-	if rules, _, err = nrpt.OpenRegistry(registry.LOCAL_MACHINE, "").List(nrpt.Local); err != nil || len(rules) != 0 {
-		t.Errorf("after cleanup: rules %q, %v", rules, err)
-	}
+	becomes(t, path, false)
+	checkRules(t, 0)
 }
