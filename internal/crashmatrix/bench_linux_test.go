@@ -205,7 +205,8 @@ func (b *bench) up(ctx context.Context) error {
 	return errors.Join(b.wish(ctx, "up"), b.works(ctx))
 }
 
-// wish tells the daemon what the user wants, as soon as it listens.
+// wish tells the daemon what the user wants, as soon as it listens; "status" waits
+// for that alone.
 func (b *bench) wish(ctx context.Context, verb string) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()

@@ -130,7 +130,7 @@ func (b *bench) first(t *testing.T) {
 	ctx := within(t, 2*time.Minute)
 	must(t, b.arm(0))
 	must(t, b.start())
-	must(t, b.wish(ctx, "version"))
+	must(t, b.wish(ctx, "status"))
 	must(t, b.stack.Login(ctx, b.user))
 	must(t, b.wish(ctx, "up"))
 	if err := b.works(ctx); err != nil {

@@ -109,7 +109,7 @@ func (b *bench) firstOfUnit(t *testing.T) {
 	ctx := within(t, 2*time.Minute)
 	must(t, b.arm(0))
 	must(t, systemctl("start")(ctx, b))
-	must(t, b.wish(ctx, "version"))
+	must(t, b.wish(ctx, "status"))
 	must(t, b.stack.Login(ctx, b.user))
 	if err := b.unitWorks(ctx); err != nil {
 		t.Fatalf("the first start: %v\n%s", err, b.unitLog(ctx))
