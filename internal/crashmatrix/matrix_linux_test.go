@@ -24,7 +24,7 @@ type host struct {
 
 func (h host) String() string {
 	if h.unit {
-		return string(h.flavour) + ", as unit"
+		return string(h.flavour) + "+unit"
 	}
 	if h.forward {
 		return string(h.flavour) + "+forwarder"
@@ -35,12 +35,14 @@ func (h host) String() string {
 // hosts leaves out the forwarder where nobody is asked whether to split names.
 var hosts = []host{
 	{flavour: testnet.Resolved, sample: true},
+	{flavour: testnet.Resolved, unit: true, sample: true},
 	{flavour: testnet.NetworkManager},
 	{flavour: testnet.Dnsmasq},
 	{flavour: testnet.Dnsmasq, forward: true},
 	{flavour: testnet.OpenResolv},
 	{flavour: testnet.Resolvconf},
 	{flavour: testnet.Plain, sample: true},
+	{flavour: testnet.Plain, unit: true},
 	{flavour: testnet.Plain, forward: true},
 	{flavour: testnet.OpenResolv, forward: true},
 	{flavour: testnet.Resolvconf, forward: true},
@@ -66,6 +68,10 @@ func TestCrashMatrix(t *testing.T) {
 				}
 				t.Parallel()
 				tables[i] = &table{host: h}
+				if h.unit {
+					onUnit(t, h, short, tables[i])
+					return
+				}
 				onHost(t, h, short, tables[i])
 			})
 		}

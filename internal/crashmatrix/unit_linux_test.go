@@ -3,7 +3,6 @@ package crashmatrix
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,30 +12,12 @@ import (
 	"time"
 
 	"github.com/causewayhq/causeway/internal/rig"
-	"github.com/causewayhq/causeway/internal/testnet"
 )
 
 const (
 	unit        = "causewayd.service"
 	shippedUnit = "../../packaging/linux/causewayd.service"
 )
-
-// TestCrashMatrixOfUnit is the matrix with the daemon as the unit that is
-// shipped: systemd starts it anew after each crash and keeps its TUN device, so
-// that all that hangs on it is still there.
-func TestCrashMatrixOfUnit(t *testing.T) {
-	short := sample(t)
-	must(t, flag.Set("test.parallel", atOnce))
-	for _, flavour := range []testnet.Flavour{testnet.Resolved, testnet.Plain} {
-		t.Run(string(flavour), func(t *testing.T) {
-			if short && flavour != testnet.Resolved {
-				t.Skip("not in the sample: make e2e runs it")
-			}
-			t.Parallel()
-			onUnit(t, flavour, short)
-		})
-	}
-}
 
 // unitPhases are those of the daemon alone that take it as it runs, and what
 // systemd does.
@@ -65,8 +46,11 @@ func systemctl(verb string) func(context.Context, *bench) error {
 	}
 }
 
-func onUnit(t *testing.T, flavour testnet.Flavour, short bool) {
-	b := newBench(t, flavour, false)
+// onUnit runs all cells of a host with the daemon as the unit that is shipped:
+// systemd starts it anew after each crash and keeps its TUN device, so that all
+// that hangs on it is still there.
+func onUnit(t *testing.T, h host, short bool, table *table) {
+	b := newBench(t, h.flavour, false)
 	b.install(t)
 	b.ask(t)
 	ctx := context.WithoutCancel(t.Context())
@@ -85,7 +69,6 @@ func onUnit(t *testing.T, flavour testnet.Flavour, short bool) {
 		}
 	}
 	outcomes = append(outcomes, b.lostJournals(ctx, t)...)
-	table := &table{host: host{flavour: flavour, unit: true}}
 	table.judge(t, outcomes, b.stopAsking(), nil)
 	figure(t, "%s", table)
 }
