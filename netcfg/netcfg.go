@@ -96,6 +96,8 @@ const (
 	NetworkChanged Event = iota + 1
 	// Woke: the host came back from sleep.
 	Woke
+	// Troubled: what Trouble tells is not what it was.
+	Troubled
 )
 
 // OS is one operating system's way to reach a Config. It is safe for

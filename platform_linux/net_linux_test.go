@@ -99,3 +99,27 @@ func TestNetCannotBeWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestAddressComesBack: resolved is told to give up what it sent meanwhile, and
+// only then.
+func TestAddressComesBack(t *testing.T) {
+	needNest(t)
+	stubFiles(t)
+	bus := startBus(t)
+	fake := newFake().start(t, bus)
+	o, _ := newTestOS(t, t.TempDir(), bus)
+	openTUN(t, "cwnet2")
+	apply := func() string {
+		t.Helper()
+		if err := o.Apply(t.Context(), testConfig("cwnet2")); err != nil {
+			t.Fatal(err)
+		}
+		return fake.transcript()
+	}
+	same(t, apply(), goldenSet)
+	for _, away := range []string{"addr flush dev cwnet2 scope global", "route del " + testPrefix + " dev cwnet2"} {
+		ip(t, append([]string{"-6"}, strings.Fields(away)...)...)
+		same(t, apply(), "SetLinkDNS LINK \n"+goldenSet)
+		same(t, apply(), "")
+	}
+}

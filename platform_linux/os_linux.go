@@ -182,10 +182,14 @@ func (o *OS) apply(ctx context.Context, want netcfg.Config) error {
 		return errors.Join(append(errs, err, o.applyDNS(ctx, nil, want))...)
 	}
 	o.ownIndex.Store(int64(link.Attrs().Index))
+	deeds := o.deeds.Load()
 	errs = append(errs, o.applyLink(link, want.MTU))
 	surplusAddresses, err := o.addAddresses(link, want.Addresses)
 	errs = append(errs, err)
 	surplusRoutes, err := o.addRoutes(link, want.Routes)
+	if o.deeds.Load() != deeds {
+		o.resolved.cutOff()
+	}
 	errs = append(errs, err,
 		o.applyDNS(ctx, link, want),
 		o.removeRoutes(surplusRoutes),

@@ -32,6 +32,7 @@ type resolved struct {
 
 	mu   sync.Mutex
 	must bool // the next set sends everything
+	lost bool // our address or our route were away
 	sent *sentDNS
 }
 
@@ -91,13 +92,19 @@ func (r *resolved) ping(ctx context.Context, start bool) error {
 // was the one that told it; sent tells which.
 func (r *resolved) set(ctx context.Context, index int, dns netcfg.DNS) (sent bool, err error) {
 	r.mu.Lock()
-	must, told := r.must, r.sent
+	must, lost, told := r.must, r.lost, r.sent
 	r.mu.Unlock()
 	if told != nil && (told.index != index || !told.dns.SplitEqual(dns) || told.life != r.bus.lives()) {
 		told = nil
 	}
-	if !must && r.shows(ctx, index, dns, told) {
+	shown := !must && r.shows(ctx, index, dns, told)
+	if shown && !lost {
 		return false, nil
+	}
+	if shown {
+		if err := r.call(ctx, "SetLinkDNS", int32(index), []linkServer{}).err; err != nil {
+			return true, err
+		}
 	}
 	domains, err := r.send(ctx, int32(index), dns)
 	if err != nil {
@@ -106,7 +113,7 @@ func (r *resolved) set(ctx context.Context, index int, dns netcfg.DNS) (sent boo
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.must, r.sent = false, &sentDNS{index: index, dns: dns, domains: domains, life: r.bus.lives()}
+	r.must, r.lost, r.sent = false, false, &sentDNS{index: index, dns: dns, domains: domains, life: r.bus.lives()}
 	return true, nil
 }
 
@@ -193,6 +200,17 @@ func (r *resolved) shows(ctx context.Context, index int, dns netcfg.DNS, told *s
 			return a.Family == b.Family && slices.Equal(a.Address, b.Address)
 		}) &&
 		slices.Equal(sortedDomains(routes), domains)
+}
+
+// cutOff says that our address or our route were away and are back. A query that
+// resolved sent meanwhile has a socket with the address of another interface, on
+// which it repeats itself for two minutes, and each lookup of that name waits
+// for it. It is given up when the link has no server any more, so the next set
+// takes ours away for a moment.
+func (r *resolved) cutOff() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lost = true
 }
 
 // forget makes the next set send everything.

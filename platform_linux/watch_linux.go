@@ -56,8 +56,12 @@ func (o *OS) Watch(ctx context.Context, changed func(netcfg.Event)) error {
 		Repair: func(ctx context.Context, force bool) {
 			deeds = o.deeds.Load()
 			files.refresh() // a directory may have come
+			before := fmt.Sprint(o.Trouble())
 			if err := o.again(ctx, force); err != nil && ctx.Err() == nil {
 				o.log.Warn("cannot put the host's configuration back", slog.String("error", err.Error()))
+			}
+			if ctx.Err() == nil && fmt.Sprint(o.Trouble()) != before {
+				changed(netcfg.Troubled)
 			}
 		},
 		InVain: func() bool { return o.deeds.Load() == deeds },

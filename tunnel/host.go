@@ -92,6 +92,10 @@ func (s *session) watchHost(ctx context.Context) {
 }
 
 func (s *session) happened(event netcfg.Event) {
+	if event == netcfg.Troubled {
+		s.signal(s.look)
+		return
+	}
 	s.tunnel.log.Info("host changed", slog.Bool("woke", event == netcfg.Woke))
 	if event == netcfg.Woke {
 		s.signal(s.woke)

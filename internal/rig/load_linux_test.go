@@ -28,6 +28,12 @@ func told(t *testing.T, ticks int, events ...Event) *Load {
 
 func ago(d time.Duration) int64 { return time.Now().Add(-d).UnixNano() }
 
+// canaryless makes the canary silent in the last tick.
+func canaryless(m *Load) *Load {
+	m.events[len(m.events)-1].CanaryGap = 1200
+	return m
+}
+
 // TestJudge holds that the rig calls only that healthy which is, and counts
 // what was not.
 func TestJudge(t *testing.T) {
@@ -55,7 +61,7 @@ func TestJudge(t *testing.T) {
 		"one flow lost":   {told(t, 0, Event{At: ago(9 * time.Millisecond), Kind: "tick", Micros: []int64{1}, Open: 1}), "1 of 2 flows open", 0, "1 lookups"},
 		"flow silent":     {told(t, 0, Event{At: ago(9 * time.Millisecond), Kind: "tick", Micros: []int64{1}, Open: 2, Silence: 1500}), "longest silence 1500 ms", 0, "longest silence 1.50 s"},
 		"lookups hang":    {told(t, 0, Event{At: ago(9 * time.Millisecond), Kind: "tick", Open: 2}), "0 lookups in the last", 0, "0 lookups"},
-		"canary silent":   {told(t, 0, Event{At: ago(9 * time.Millisecond), Kind: "tick", Micros: []int64{1}, Open: 2, CanaryGap: 1200}), "the canary has had no answer for 1200 ms", 0, "1 lookups"},
+		"canary silent":   {canaryless(told(t, 8)), "the canary has had no answer for 1200 ms", 0, "16 lookups"},
 		"canary wrong":    {told(t, 8, Event{At: ago(900 * time.Millisecond), Kind: "canary-wrong"}), "the canary is not well", 0, "0 wrong"},
 		"canary was slow": {told(t, 8, Event{At: ago(2 * time.Second), Kind: "canary-slow", Seconds: 2}), "", 10 * time.Second, "0 slow"},
 		"broken and open": {told(t, 8, Event{At: ago(3 * time.Second), Kind: "open"}), "", 3 * time.Second, "flows broken 0"},
