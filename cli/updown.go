@@ -87,6 +87,9 @@ func (a *app) await(ctx context.Context, client *localapi.Client, timeout time.D
 		case localv1.State_FAILED, localv1.State_SIGNED_OUT:
 			return notWorking(status, "connect")
 		case localv1.State_DOWN:
+			if status.GetWantedUp() {
+				continue // it is being restarted, or stopped, which ends the stream
+			}
 			return &localapi.Error{Code: localapi.CodeDegraded, Cause: "connect: somebody took the tunnel down meanwhile", Remedy: "run: causeway up --wait"}
 		case localv1.State_STATE_UNSPECIFIED, localv1.State_STARTING, localv1.State_DEGRADED:
 		}

@@ -1,10 +1,17 @@
 package tunnel
 
-import "context"
+import (
+	"context"
+	"time"
+)
+
+// relayAskAgain is how often a home relay that is not there is asked again.
+const relayAskAgain = 250 * time.Millisecond
 
 // AskRelay asks the home relay now, over a new connection: one that broke
 // without a word looks well for two minutes. Without a data plane or a map of
-// relays there is none to ask.
+// relays there is none to ask. One that is not there is asked again for as long
+// as is allowed: right after the start it is still being connected to.
 func (t *Tunnel) AskRelay(ctx context.Context) (asked bool, err error) {
 	t.mu.Lock()
 	running, mapped := t.live, t.saved.Relays.DERPMap != nil
@@ -14,5 +21,9 @@ func (t *Tunnel) AskRelay(ctx context.Context) (asked bool, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, relayAskTimeout)
 	defer cancel()
-	return true, running.engine.HomeRelay(ctx, true)
+	for {
+		if err = running.engine.HomeRelay(ctx, true); err == nil || !pause(ctx, relayAskAgain) {
+			return true, err
+		}
+	}
 }

@@ -137,8 +137,11 @@ func TestEachFault(t *testing.T) {
 		"not upgraded": {func(f *Facts) { f.Daemon.Version = "v1.2.2" }, idVersion, Warning, "v1.2.2|restart", 0, MendNone},
 		"signed out":   {func(f *Facts) { f.Tunnel.Status = &localv1.Status{State: localv1.State_SIGNED_OUT} }, idSignIn, Failed, "nobody|sudo causeway login", 4, MendNone},
 		"token":        {problem("signed-out"), idSignIn, Failed, "expired|causeway login https://coder.example.com", 4, MendNone},
-		"down":         {func(f *Facts) { f.Tunnel.Status.State = localv1.State_DOWN }, idTunnel, Warning, "asked for|up --wait", 0, MendNone},
-		"starting":     {func(f *Facts) { f.Tunnel.Status.State = localv1.State_STARTING }, idTunnel, Warning, "starting", 0, MendNone},
+		"down": {func(f *Facts) {
+			f.Tunnel.Status.State, f.Tunnel.Status.WantedUp = localv1.State_DOWN, false
+		}, idTunnel, Warning, "asked for|up --wait", 0, MendNone},
+		"on its way down": {func(f *Facts) { f.Tunnel.Status.State = localv1.State_DOWN }, idTunnel, Warning, "stopped or restarted|wait", 0, MendNone},
+		"starting":        {func(f *Facts) { f.Tunnel.Status.State = localv1.State_STARTING }, idTunnel, Warning, "starting", 0, MendNone},
 		"cannot run": {func(f *Facts) {
 			problem("tun-failed")(f)
 			f.Tunnel.Status.State = localv1.State_FAILED

@@ -70,6 +70,7 @@ type Unit struct {
 	Sub     string // SubState
 	Result  string // why it failed: "exit-code", "start-limit-hit"
 	Enabled string // UnitFileState
+	Job     bool   // one is waiting or under way for it, as between the halves of a restart
 }
 
 // Installed says whether there is a service to start.

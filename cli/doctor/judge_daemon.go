@@ -192,6 +192,9 @@ func judgeTunnel(f *Facts) Finding {
 		if problems := status.GetProblems(); len(problems) > 0 {
 			return fail("the tunnel is down, and left something behind: "+problems[0].GetCause(), problems[0].GetRemedy())
 		}
+		if status.GetWantedUp() {
+			return warn("the daemon is being stopped or restarted", "wait a moment, and run it again").stopping()
+		}
 		return warn("the tunnel is down, because that was asked for", "run: causeway up --wait").stopping()
 	case localv1.State_FAILED:
 		if f.Tunnel.problem("signed-out") != nil {

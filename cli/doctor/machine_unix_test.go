@@ -27,7 +27,12 @@ type fakeDaemon struct {
 }
 
 func (d *fakeDaemon) GetStatus(context.Context, *localv1.GetStatusRequest) (*localv1.Status, error) {
-	if d.looks.Add(-1) >= 0 {
+	switch left := d.looks.Add(-1); {
+	case left >= 3:
+		return nil, errors.New("cut off")
+	case left >= 2:
+		return &localv1.Status{State: localv1.State_DOWN, WantedUp: true}, nil
+	case left >= 0:
 		return &localv1.Status{State: localv1.State_STARTING}, nil
 	}
 	return &localv1.Status{State: localv1.State_CONNECTED}, nil
@@ -76,7 +81,7 @@ func (d *fakeDaemon) serve(t *testing.T) *Machine {
 // What is missing while the tunnel starts is no fault: that is waited for.
 func TestTunnelThatStartsIsWaitedFor(t *testing.T) {
 	daemon := &fakeDaemon{}
-	daemon.looks.Store(3)
+	daemon.looks.Store(4)
 	machine := daemon.serve(t)
 	if got := machine.Tunnel(t.Context()); got.Err != nil || got.Status.GetState() != localv1.State_CONNECTED {
 		t.Errorf("Tunnel() = %+v", got)
@@ -91,6 +96,7 @@ func TestStarting(t *testing.T) {
 		"starts":        {noDaemon("activating", ""), true},
 		"restarts":      {noDaemon("deactivating", ""), true},
 		"just now":      {noDaemon("active", ""), true},
+		"between":       {func(f *Facts) { noDaemon("inactive", "")(f); f.Daemon.Unit.Job = true }, true},
 		"stopped":       {noDaemon("inactive", ""), false},
 		"failed":        {noDaemon("failed", ""), false},
 		"not a service": {func(f *Facts) { noDaemon("activating", "")(f); f.Daemon.Unit = Unit{} }, false},

@@ -57,7 +57,8 @@ func (m *Machine) Daemon(ctx context.Context) Daemon {
 // starting says that nobody answers yet, or just now, as the service is being
 // started or restarted.
 func (d Daemon) starting() bool {
-	return is(d.Dial, localapi.CodeNotRunning) && d.Unit.Installed() && d.Unit.Active != "inactive" && d.Unit.Active != "failed"
+	unit := d.Unit
+	return is(d.Dial, localapi.CodeNotRunning) && unit.Installed() && (unit.Job || unit.Active != "inactive" && unit.Active != "failed")
 }
 
 func (m *Machine) look(ctx context.Context) Daemon {
@@ -81,7 +82,7 @@ func (m *Machine) look(ctx context.Context) Daemon {
 // Tunnel has the daemon measure, and takes its word. A tunnel that is starting
 // is waited for.
 func (m *Machine) Tunnel(ctx context.Context) Tunnel {
-	for deadline := time.Now().Add(startingLimit); m.status(ctx).GetState() == localv1.State_STARTING && time.Now().Before(deadline) && pause(ctx, startingEvery); {
+	for deadline := time.Now().Add(startingLimit); m.underway(ctx) && time.Now().Before(deadline) && pause(ctx, startingEvery); {
 	}
 	ctx, cancel := context.WithTimeout(ctx, examineLimit)
 	defer cancel()
@@ -101,6 +102,23 @@ func (m *Machine) Tunnel(ctx context.Context) Tunnel {
 		t.Sentinel = workspace.Sentinel + "." + strings.ToLower(suffix)
 	}
 	return t
+}
+
+// underway says that one daemon is about to follow another, or that its tunnel
+// is not there yet.
+func (m *Machine) underway(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	client, err := localapi.Dial(ctx, m.Socket)
+	if err != nil {
+		return is(err, localapi.CodeNotRunning)
+	}
+	defer client.Close()
+	status, err := client.GetStatus(ctx, &localv1.GetStatusRequest{})
+	if err != nil { // refused is refused, all else is a call that was cut off
+		return !is(err, localapi.CodePermission) && !is(err, localapi.CodeIncompatible) && ctx.Err() == nil
+	}
+	return status.GetState() == localv1.State_STARTING || status.GetState() == localv1.State_DOWN && status.GetWantedUp()
 }
 
 // status is what the daemon says now, or nil.

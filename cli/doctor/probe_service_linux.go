@@ -45,7 +45,7 @@ func systemctl(ctx context.Context, limit time.Duration, arguments ...string) (s
 
 // unit asks systemd; any user may.
 func unit(ctx context.Context) Unit {
-	output, err := systemctl(ctx, showLimit, "show", unitName, "--property=LoadState,ActiveState,SubState,Result,UnitFileState")
+	output, err := systemctl(ctx, showLimit, "show", unitName, "--property=LoadState,ActiveState,SubState,Result,UnitFileState,Job")
 	if err != nil {
 		return Unit{}
 	}

@@ -22,9 +22,9 @@ import (
 )
 
 func TestReadUnit(t *testing.T) {
-	got := readUnit("Result=exit-code\nLoadState=loaded\nActiveState=failed\nSubState=failed\nUnitFileState=enabled\n")
-	want := Unit{Known: true, Load: "loaded", Active: "failed", Sub: "failed", Result: "exit-code", Enabled: "enabled"}
-	if got != want || !got.Installed() {
+	got := readUnit("Result=exit-code\nLoadState=loaded\nActiveState=failed\nSubState=failed\nUnitFileState=enabled\nJob=77\n")
+	want := Unit{Known: true, Load: "loaded", Active: "failed", Sub: "failed", Result: "exit-code", Enabled: "enabled", Job: true}
+	if got != want || !got.Installed() || readUnit("Job=0\n").Job {
 		t.Errorf("readUnit() = %+v", got)
 	}
 }

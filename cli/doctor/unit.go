@@ -18,6 +18,8 @@ func readUnit(output string) Unit {
 			unit.Result = value
 		case "UnitFileState":
 			unit.Enabled = value
+		case "Job":
+			unit.Job = value != "" && value != "0"
 		}
 	}
 	return unit

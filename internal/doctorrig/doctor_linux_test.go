@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/causewayhq/causeway/internal/testnet"
 )
 
 // TestDoctor: a healthy host is called so, by root and by the owner, and then
@@ -19,7 +21,7 @@ func TestDoctor(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("rigs need root")
 	}
-	h := build(t)
+	h := build(t, testnet.Resolved)
 	t.Run("Healthy", func(t *testing.T) {
 		r := h.healthy(t)
 		t.Logf("figure: doctor on a healthy host takes %.1f s", r.took.Seconds())
@@ -38,6 +40,26 @@ func TestDoctor(t *testing.T) {
 			continue
 		}
 		t.Run(fault.name, func(t *testing.T) { h.examine(t, fault) })
+	}
+}
+
+// TestHealthyElsewhere: nothing is blamed on hosts that have no
+// systemd-resolved, nor while the daemon is restarted.
+func TestHealthyElsewhere(t *testing.T) {
+	if os.Getenv("CAUSEWAY_RIGS") != "all" {
+		t.Skip("a rig: make e2e runs it")
+	}
+	for _, flavour := range []testnet.Flavour{testnet.Plain, testnet.NetworkManager} {
+		t.Run(string(flavour), func(t *testing.T) {
+			h := build(t, flavour)
+			h.healthy(t)
+			for range 3 {
+				h.sh(t, "systemctl restart --no-block "+unit)
+				if r := h.doctor(t, nil); len(r.blamed()) > 0 || r.exit != 0 {
+					t.Errorf("during a restart: %v, exit %d: %+v", r.blamed(), r.exit, r.Checks)
+				}
+			}
+		})
 	}
 }
 

@@ -47,7 +47,7 @@ func faults() []fault {
 		{name: "RelayBlocked", sample: true, plant: relayCut, check: "relay", result: "failed", words: []string{"relay"}, exit: 8},
 		{name: "AgentStopped", plant: agentStopped, check: "agents", result: "failed", words: []string{rig.Workspace}, exit: 8},
 		{name: "LinkDNSRemoved", plant: reverted, check: "link-dns", result: "failed", words: []string{"no DNS settings for causeway0"}, exit: 8, fixable: true},
-		{name: "InterfaceGone", plant: unplugged, check: "interface", or: "tunnel", result: "failed", words: []string{"has removed it", "TUN device was taken away"}, exit: 8, fixable: true},
+		{name: "InterfaceGone", plant: unplugged, check: "interface", or: "tunnel", result: "failed", words: []string{"has removed it", "is gone"}, exit: 8, fixable: true},
 		{name: "TokenExpired", plant: expired, check: "sign-in", result: "failed", words: []string{"refuses the token", "expired", "causeway login"}, exit: 4},
 		{name: "PathTooSmall", plant: hole, check: "path-mtu", result: "warning", words: []string{rig.Workspace}, exit: 0},
 	}

@@ -77,9 +77,9 @@ type house struct {
 	sick   bool   // it did not become well again
 }
 
-func build(t *testing.T) *house {
+func build(t *testing.T, flavour testnet.Flavour) *house {
 	t.Helper()
-	must(t, testnet.BuildSystem(t.Context(), testnet.Resolved, t.Output()))
+	must(t, testnet.BuildSystem(t.Context(), flavour, t.Output()))
 	net, err := testnet.New(t.Context(), testnet.EasyNAT, testnet.EasyNAT)
 	must(t, err)
 	dir := os.Getenv("CAUSEWAY_LOGS") // to keep them
@@ -91,7 +91,7 @@ func build(t *testing.T) *house {
 	must(t, net.ServeNames(t.Context()))
 	h.relay, err = net.AddHost(t.Context(), "relay", testnet.RelayAddr)
 	must(t, err)
-	h.system, err = testnet.Boot(within(t, 3*time.Minute), net.Client, testnet.Resolved)
+	h.system, err = testnet.Boot(within(t, 3*time.Minute), net.Client, flavour)
 	must(t, err)
 	must(t, h.OnSystem(h.system))
 	h.ServerArgs = []string{"--relays", rig.RelayURL}

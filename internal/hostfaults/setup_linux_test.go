@@ -79,6 +79,7 @@ func within(t *testing.T, limit time.Duration) context.Context {
 // Where the unit and its program are on the host.
 const (
 	unit        = "causewayd.service"
+	restoreUnit = "causewayd-restore.service"
 	unitFile    = "/etc/systemd/system/causewayd.service"
 	program     = "/usr/bin/causewayd"
 	device      = "causeway0"
@@ -93,13 +94,14 @@ const (
 type house struct {
 	*rig.Stack
 	flavour testnet.Flavour
+	forward bool // by the setting of the daemon
 	system  *testnet.System
 	addr    string // of rig.Name
 	load    *rig.Load
 }
 
 // build sets everything up, down to the direct path.
-func build(t *testing.T, flavour testnet.Flavour) *house {
+func build(t *testing.T, flavour testnet.Flavour, forward bool) *house {
 	t.Helper()
 	must(t, testnet.BuildSystem(t.Context(), flavour, t.Output()))
 	net, err := testnet.New(t.Context(), testnet.EasyNAT, testnet.EasyNAT)
@@ -108,7 +110,7 @@ func build(t *testing.T, flavour testnet.Flavour) *house {
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	h := &house{Stack: rig.New(net, bin, dir), flavour: flavour}
+	h := &house{Stack: rig.New(net, bin, dir), flavour: flavour, forward: forward}
 	t.Cleanup(func() { h.close(t) })
 	must(t, net.ServeNames(t.Context()))
 	h.system, err = testnet.Boot(within(t, 3*time.Minute), net.Client, flavour)
@@ -154,10 +156,18 @@ func (h *house) install(t *testing.T) {
 	text, err := os.ReadFile(shippedUnit)
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(h.system.Share, unit), text, 0o644))
+	forwarder := "off"
+	if h.forward {
+		forwarder = "on"
+	}
+	text, err = os.ReadFile(filepath.Join(filepath.Dir(shippedUnit), restoreUnit))
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(h.system.Share, restoreUnit), text, 0o644))
 	h.sh(t, `install -m 755 /run/host/causewayd `+program+`
 install -m 644 /run/host/`+unit+` `+unitFile+`
+install -m 644 /run/host/`+restoreUnit+` /etc/systemd/system/
 mkdir -p `+unitFile+`.d
-printf '[Service]\nEnvironment=CAUSEWAY_LOG_LEVEL=debug\n' > `+unitFile+`.d/rig.conf
+printf '[Service]\nEnvironment=CAUSEWAY_LOG_LEVEL=debug CAUSEWAY_DNS_FORWARDER=`+forwarder+`\n' > `+unitFile+`.d/rig.conf
 systemctl daemon-reload
 systemctl enable --now -q `+unit)
 }

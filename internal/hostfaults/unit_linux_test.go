@@ -1,6 +1,7 @@
 package hostfaults
 
 import (
+	"errors"
 	"regexp"
 	"strconv"
 	"strings"
@@ -55,10 +56,11 @@ func TestUnit(t *testing.T) {
 	}
 	for _, flavour := range []testnet.Flavour{testnet.Resolved, testnet.Plain} {
 		t.Run(string(flavour), func(t *testing.T) {
-			h := build(t, flavour)
+			h := build(t, flavour, false)
 			t.Run("Analyze", h.analyze)
 			t.Run("Down", h.down)
 			t.Run("Stop", h.stop)
+			t.Run("StopBetweenTwoStarts", h.stopWaiting)
 			t.Run("StopOfOneThatHangs", h.stopHanging)
 			t.Run("RestartOfOneThatHangs", h.restartHanging)
 			t.Run("Renamed", h.renamed)
@@ -119,6 +121,26 @@ func (h *house) stop(t *testing.T) {
 	h.sh(t, "systemctl stop "+unit)
 	figure(t, "stopped after %.2f s", time.Since(began).Seconds())
 	h.nothingLeft(t, "stop")
+	h.sh(t, "systemctl start "+unit)
+	h.allThere(t, "start")
+}
+
+// stopWaiting stops a daemon that was killed and has not been started again.
+func (h *house) stopWaiting(t *testing.T) {
+	h.sh(t, `printf '[Service]\nRestartSec=30\n' > `+unitFile+`.d/wait.conf; systemctl daemon-reload`)
+	defer h.sh(t, "rm "+unitFile+".d/wait.conf; systemctl daemon-reload")
+	h.sh(t, "systemctl kill --signal=KILL "+unit)
+	must(t, rig.Eventually(within(t, 20*time.Second), func() error {
+		if state := h.sh(t, "systemctl show -P SubState "+unit); state != "auto-restart" {
+			return errors.New(state)
+		}
+		return nil
+	}))
+	if there := h.sh(t, traces["hosts file"]+"; "+traces["per-link DNS"]); there == "" {
+		t.Error("the crash has taken our names away")
+	}
+	h.sh(t, "systemctl stop "+unit)
+	h.nothingLeft(t, "stop between two starts")
 	h.sh(t, "systemctl start "+unit)
 	h.allThere(t, "start")
 }
