@@ -194,7 +194,10 @@ func (o *OS) apply(ctx context.Context, want netcfg.Config) error {
 		o.applyDNS(ctx, link, want),
 		o.removeRoutes(surplusRoutes),
 		o.removeAddresses(link, surplusAddresses))
-	o.noteRivals(o.findRivals(link, want))
+	if left := o.noteRivals(o.findRivals(link, want)); left {
+		o.resolved.cutOff()
+		errs = append(errs, o.applyDNS(ctx, link, want))
+	}
 	err = errors.Join(errs...)
 	o.sixless.Store("")
 	if errors.Is(err, ErrIPv6Disabled) {
@@ -271,7 +274,8 @@ func (o *OS) setRefusal(refusal error) {
 }
 
 // noteRivals takes down what leads our packets away, and logs it if it is new.
-func (o *OS) noteRivals(rivals error) {
+// It tells that the last one has left.
+func (o *OS) noteRivals(rivals error) (left bool) {
 	o.modeMu.Lock()
 	before := o.rivals
 	o.rivals = rivals
@@ -279,6 +283,7 @@ func (o *OS) noteRivals(rivals error) {
 	if rivals != nil && (before == nil || before.Error() != rivals.Error()) {
 		o.log.Warn("another program leads packets of ours away", slog.String("error", rivals.Error()))
 	}
+	return before != nil && rivals == nil
 }
 
 // Close releases the sockets and ends the hosts writer; the host stays as it

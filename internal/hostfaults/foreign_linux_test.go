@@ -31,13 +31,14 @@ var mends = limits{failed: uncounted, silence: 3 * time.Second, back: soon}
 func foreignFaults() []fault {
 	resolved, plain := []testnet.Flavour{testnet.Resolved}, []testnet.Flavour{testnet.Plain}
 	managed := []testnet.Flavour{testnet.NetworkManager, testnet.Dnsmasq}
+	listed := []testnet.Flavour{testnet.Plain, testnet.OpenResolv, testnet.Resolvconf}
 	list := []fault{
-		{name: "ResolvedRestarted", flavours: resolved, run: done("systemctl restart systemd-resolved"), limits: mends},
+		{name: "ResolvedRestarted", flavours: resolved, short: true, run: done("systemctl restart systemd-resolved"), limits: mends},
 		{name: "ResolvedKilled", flavours: resolved, run: done("systemctl kill -s KILL systemd-resolved"), limits: mends},
 		{name: "LinkDNSRemoved", flavours: resolved, run: done("resolvectl revert " + device), limits: mends},
 		{name: "ManagerRestarted", flavours: managed, run: done("systemctl restart NetworkManager"), limits: mends},
 		{name: "ManagerReloaded", flavours: managed, run: done("busctl call org.freedesktop.NetworkManager /org/freedesktop/NetworkManager org.freedesktop.NetworkManager Reload u 0"), limits: mends},
-		{name: "RouteDeleted", flavours: every, run: done("ip -6 route del fd60:627a:a42b::/48 dev " + device), limits: mends},
+		{name: "RouteDeleted", flavours: every, short: true, run: done("ip -6 route del fd60:627a:a42b::/48 dev " + device), limits: mends},
 		{name: "AddressDeleted", flavours: every, run: done("ip -6 addr flush dev " + device + " scope global"), limits: mends},
 		{name: "LinkDeleted", flavours: every, run: done("ip link del " + device), limits: mends},
 		{name: "LinkDown", flavours: every, run: done("ip link set " + device + " down"), limits: mends},
@@ -51,7 +52,42 @@ func foreignFaults() []fault {
 		{name: "Suspended", flavours: []testnet.Flavour{testnet.Resolved, testnet.NetworkManager, testnet.Plain}, run: suspend, limits: limits{failed: uncounted, silence: lasting + 9*time.Second, back: lasting + 3*time.Second}, after: resumed},
 		{name: "IPv6Disabled", flavours: []testnet.Flavour{testnet.Resolved, testnet.Plain}, run: disableIPv6, limits: limits{failed: uncounted, silence: 3 * lasting, back: lasting + 3*time.Second}, after: namesSoon},
 	}
-	return list
+	return append(list,
+		fault{name: "RuleDiverts", flavours: []testnet.Flavour{testnet.Resolved, testnet.Plain}, run: divert, limits: limits{failed: uncounted, silence: 3 * lasting, back: lasting + 3*time.Second, canary: soon}, after: namesSoon},
+		fault{name: "ResolvTrampled", forward: true, flavours: listed, run: done(`printf '# by another\nnameserver ` + testnet.ResolverAddr + `\n' > /etc/resolv.conf`), limits: mends, after: firstAgain},
+		fault{name: "ResolvReplaced", forward: true, flavours: plain, run: done(`cat /etc/resolv.conf | grep -v fd60: | grep -v causeway > /etc/resolv.conf.new; mv /etc/resolv.conf.new /etc/resolv.conf`), limits: mends, after: firstAgain},
+		fault{name: "LinkDeleted", forward: true, flavours: listed, run: done("ip link del " + device), limits: mends, after: firstAgain},
+	)
+}
+
+// firstAgain wants our server to be the first in resolv.conf.
+func firstAgain(t *testing.T, h *house, _ time.Time) {
+	must(t, rig.Eventually(within(t, 10*time.Second), func() error {
+		content := h.sh(t, "cat /etc/resolv.conf")
+		if first := h.sh(t, "grep -m 1 ^nameserver /etc/resolv.conf"); first != "nameserver "+sentinelAddr {
+			return fmt.Errorf("our server is not the first: %s", content)
+		}
+		return nil
+	}))
+}
+
+// divert has a policy rule of another program lead our packets elsewhere, for a
+// while.
+func divert(t *testing.T, h *house) time.Time {
+	h.sh(t, `ip -6 route add fd60:627a:a42b::/48 dev eth0 table 77; ip -6 rule add to fd60:627a:a42b::/48 lookup 77 prio 50`)
+	began := time.Now()
+	must(t, rig.Eventually(within(t, 10*time.Second), func() error {
+		output, err := h.Causeway(t.Context(), "status")
+		if !strings.Contains(output, "policy rule 50") || !strings.Contains(output, "eth0") {
+			return fmt.Errorf("status does not name the rule: %w: %s", err, output)
+		}
+		return nil
+	}))
+	figure(t, "a rule diverts our packets: status names it after %.2f s", time.Since(began).Seconds())
+	hold(t, max(0, lasting-time.Since(began)))
+	h.sh(t, `ip -6 rule del to fd60:627a:a42b::/48 lookup 77 prio 50; ip -6 route flush table 77`)
+	over = time.Now()
+	return over
 }
 
 // over is when the fault under way ended, for what is checked afterwards.
