@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -221,8 +222,9 @@ func TestLookup(t *testing.T) {
 		}
 		// A resolver that hangs whatever it is told: each caller is let go in
 		// time, and no more than so many threads wait.
-		release, asked := make(chan struct{}), 0
-		mac.answer = func(context.Context, string) ([]netip.Addr, error) { asked++; <-release; return nil, nil }
+		release := make(chan struct{})
+		var asked atomic.Int32
+		mac.answer = func(context.Context, string) ([]netip.Addr, error) { asked.Add(1); <-release; return nil, nil }
 		for i := range maxLookups + 3 {
 			began := time.Now()
 			_, err := o.Lookup(t.Context(), "hangs.coder")
@@ -234,8 +236,8 @@ func TestLookup(t *testing.T) {
 				t.Errorf("lookup %d after %v: %v", i, time.Since(began), err)
 			}
 		}
-		if asked != maxLookups {
-			t.Errorf("%d lookups wait", asked)
+		if n := asked.Load(); n != maxLookups {
+			t.Errorf("%d lookups wait", n)
 		}
 		close(release)
 		synctest.Wait()
