@@ -4,8 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -63,9 +61,6 @@ func TestCrashMatrix(t *testing.T) {
 				if short && !h.sample {
 					t.Skip("not in the sample: make e2e runs it")
 				}
-				if h.forward && !hasForwarder(t) {
-					t.Skip("NOT RUN: this causewayd has no setting dns-forwarder")
-				}
 				t.Parallel()
 				tables[i] = &table{host: h}
 				if h.unit {
@@ -83,14 +78,6 @@ func TestCrashMatrix(t *testing.T) {
 		}
 	}
 	figure(t, "%d cells run, %d failed", run, failed)
-}
-
-// hasForwarder asks the daemon that was built.
-func hasForwarder(t *testing.T) bool {
-	t.Helper()
-	output, err := exec.Command(filepath.Join(bin, "causewayd"), "run", "--help").CombinedOutput()
-	must(t, err)
-	return strings.Contains(string(output), "dns-forwarder")
 }
 
 // onHost runs all cells of one host.
