@@ -96,7 +96,9 @@ func (e *Engine) Ping(ctx context.Context, addr netip.Addr) (PingResult, error) 
 		case <-ctx.Done():
 			return PingResult{}, fmt.Errorf("ping %s: %w", addr, ctx.Err())
 		case <-tick.C:
-			e.refresh(peer)
+			if peer.session.relayed() { // perhaps no longer
+				e.refresh(peer)
+			}
 		}
 	}
 }

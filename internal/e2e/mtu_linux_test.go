@@ -137,6 +137,7 @@ func TestHoleUnderIdlePath(t *testing.T) {
 			stack := newStack(t, testnet.EasyNAT, testnet.EasyNAT)
 			upAndReach(t, stack)
 			expectPath(t, stack, topology{direct: true})
+			fetch(t, stack, 1) // a path that carried data is kept open for 5 minutes
 			time.Sleep(test.idle)
 			fill := digHole(t, stack, test.matches)
 			if name == "nobody asks a while" {
