@@ -172,7 +172,7 @@ func (d *resolverDir) write(root *os.Root, name string, content []byte, replace 
 	err := d.fill(root, content)
 	if err == nil && replace {
 		d.at("rename " + name)
-		if err = root.Rename(tempFile, name); err != nil {
+		if err = replaceOurs(root, name); err != nil {
 			err = errors.Join(err, root.Remove(tempFile))
 		}
 	} else if err == nil {
@@ -189,6 +189,21 @@ func (d *resolverDir) write(root *os.Root, name string, content []byte, replace 
 	}
 	d.log.Info("resolver file written", slog.String("path", filepath.Join(d.path, name)))
 	return nil
+}
+
+// errForeign: what was ours when the directory was listed is somebody else's now.
+var errForeign = errors.New("another program has replaced it meanwhile")
+
+// replaceOurs puts the temporary file in the place of one of ours, after looking
+// once more that it is.
+func replaceOurs(root *os.Root, name string) error {
+	switch content, err := read(root, name); {
+	case err == nil && !isOurs(content):
+		return errForeign
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return root.Rename(tempFile, name)
 }
 
 // fill makes the temporary file; none is left after a failure.

@@ -342,3 +342,22 @@ func (c crashCell) run(t *testing.T, n int) bool {
 	b.expectJournal()
 	return died
 }
+
+// TestForeignFileComesMeanwhile: one of ours became another program's after the
+// directory was listed.
+func TestForeignFileComesMeanwhile(t *testing.T) {
+	b := newBench(t)
+	b.apply("coder")
+	d := b.open()
+	d.step = func(operation string) {
+		if operation == "fill" {
+			b.put("coder", "nameserver 192.0.2.1\n")
+		}
+	}
+	if _, err := d.apply([]string{"coder"}, []netip.Addr{netip.MustParseAddr("fd60:627a:a42b::54")}); !errors.Is(err, errForeign) {
+		t.Errorf("error %v", err)
+	}
+	if got := b.show(); !strings.Contains(got, "192.0.2.1") || strings.Contains(got, tempFile) {
+		t.Errorf("the directory is\n%s", got)
+	}
+}
