@@ -106,6 +106,9 @@ func hold(t *testing.T, duration time.Duration) {
 	}
 }
 
+// settle is how long after each fault something may still come to light, at least.
+const settle = 2 * time.Second
+
 // toldLines is how much is told of a fault that cost no more than it may.
 const toldLines = 10
 
@@ -115,7 +118,7 @@ func (h *house) endure(t *testing.T, f fault) {
 	must(t, err)
 	began := time.Now()
 	over := f.run(t, h)
-	at, err := h.load.Healthy(within(t, f.back+f.settle+30*time.Second), over, f.settle)
+	at, err := h.load.Healthy(within(t, f.back+settle+30*time.Second), over, max(f.settle, settle))
 	got := h.load.Cost(began)
 	if err != nil {
 		t.Fatalf("not well again: %v\n%v\n%s\n%s", err, got, strings.Join(got.Told, "\n"), h.state())
