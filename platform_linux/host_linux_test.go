@@ -161,17 +161,3 @@ func eventually(t *testing.T, what string, condition func() bool) {
 		time.Sleep(20 * time.Millisecond)
 	}
 }
-
-func mustContain(t *testing.T, text, part string) {
-	t.Helper()
-	if !strings.Contains(text, part) {
-		t.Errorf("no %q in:\n%s", part, text)
-	}
-}
-
-func mustLack(t *testing.T, text, part string) {
-	t.Helper()
-	if strings.Contains(text, part) {
-		t.Errorf("%q in:\n%s", part, text)
-	}
-}

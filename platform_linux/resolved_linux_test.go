@@ -30,13 +30,6 @@ FlushCaches`
 
 const goldenRevert = "RevertLink LINK\nFlushCaches"
 
-func same(t *testing.T, got, want string) {
-	t.Helper()
-	if got != want {
-		t.Errorf("got:\n%s\nwant:\n%s", got, want)
-	}
-}
-
 // stubFiles makes a host whose applications ask systemd-resolved.
 func stubFiles(t *testing.T) {
 	t.Helper()
