@@ -101,12 +101,12 @@ func (r *resolved) set(ctx context.Context, index int, dns netcfg.DNS) (sent boo
 	if shown && !lost {
 		return false, nil
 	}
+	var domains []linkDomain
 	if shown {
-		if err := r.call(ctx, "SetLinkDNS", int32(index), []linkServer{}).err; err != nil {
-			return true, err
-		}
+		domains, err = taken(dns, told), r.startOver(ctx, int32(index), dns)
+	} else {
+		domains, err = r.send(ctx, int32(index), dns)
 	}
-	domains, err := r.send(ctx, int32(index), dns)
 	if err != nil {
 		r.forget()
 		return true, err
@@ -141,6 +141,16 @@ func (r *resolved) send(ctx context.Context, index int32, dns netcfg.DNS) ([]lin
 		return nil, err
 	}
 	return domains, r.flush(ctx)
+}
+
+// startOver has resolved give up what it waits for on the link; see cutOff.
+func (r *resolved) startOver(ctx context.Context, index int32, dns netcfg.DNS) error {
+	for _, servers := range [][]linkServer{{}, linkServers(dns.Nameservers)} {
+		if err := r.call(ctx, "SetLinkDNS", index, servers).err; err != nil {
+			return err
+		}
+	}
+	return r.flush(ctx)
 }
 
 // flush makes resolved forget answers from before the change, above all that
@@ -188,10 +198,6 @@ func (r *resolved) shows(ctx context.Context, index int, dns netcfg.DNS, told *s
 			return false
 		}
 	}
-	domains := linkDomains(dns.Suffixes)
-	if told != nil {
-		domains = told.domains
-	}
 	var servers []linkServer
 	var routes []linkDomain
 	return dbus.Store([]any{properties["DNS"].Value()}, &servers) == nil &&
@@ -199,7 +205,15 @@ func (r *resolved) shows(ctx context.Context, index int, dns netcfg.DNS, told *s
 		slices.EqualFunc(servers, linkServers(dns.Nameservers), func(a, b linkServer) bool {
 			return a.Family == b.Family && slices.Equal(a.Address, b.Address)
 		}) &&
-		slices.Equal(sortedDomains(routes), domains)
+		slices.Equal(sortedDomains(routes), taken(dns, told))
+}
+
+// taken are the domains that resolved took, as far as we know.
+func taken(dns netcfg.DNS, told *sentDNS) []linkDomain {
+	if told != nil {
+		return told.domains
+	}
+	return linkDomains(dns.Suffixes)
 }
 
 // cutOff says that our address or our route were away and are back. A query that

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,14 +28,18 @@ const (
 // mends is what a fault may cost that takes something away which comes back.
 var mends = limits{failed: uncounted, silence: 3 * time.Second, back: soon}
 
+// unanswered is for a resolver that dies with questions in its hands: who asked
+// waits for 5 s.
+var unanswered = limits{failed: uncounted, silence: 3 * time.Second, back: 5*time.Second + soon}
+
 // foreignFaults are those of other programs on the host.
 func foreignFaults() []fault {
 	resolved, plain := []testnet.Flavour{testnet.Resolved}, []testnet.Flavour{testnet.Plain}
 	managed := []testnet.Flavour{testnet.NetworkManager, testnet.Dnsmasq}
 	listed := []testnet.Flavour{testnet.Plain, testnet.OpenResolv, testnet.Resolvconf}
 	list := []fault{
-		{name: "ResolvedRestarted", flavours: resolved, short: true, run: done("systemctl restart systemd-resolved"), limits: mends},
-		{name: "ResolvedKilled", flavours: resolved, run: done("systemctl kill -s KILL systemd-resolved"), limits: mends},
+		{name: "ResolvedRestarted", flavours: resolved, short: true, run: done("systemctl restart systemd-resolved"), limits: unanswered, settle: 5500 * time.Millisecond, after: askedSoon},
+		{name: "ResolvedKilled", flavours: resolved, run: done("systemctl kill -s KILL systemd-resolved"), limits: unanswered, settle: 5500 * time.Millisecond, after: askedSoon},
 		{name: "LinkDNSRemoved", flavours: resolved, run: done("resolvectl revert " + device), limits: mends},
 		{name: "ManagerRestarted", flavours: managed, run: done("systemctl restart NetworkManager"), limits: mends},
 		{name: "ManagerReloaded", flavours: managed, run: done("busctl call org.freedesktop.NetworkManager /org/freedesktop/NetworkManager org.freedesktop.NetworkManager Reload u 0"), limits: mends},
@@ -51,6 +56,13 @@ func foreignFaults() []fault {
 		{name: "OtherVPN", flavours: []testnet.Flavour{testnet.Resolved, testnet.NetworkManager, testnet.Plain}, run: otherVPN, limits: limits{failed: uncounted, silence: 9 * time.Second, back: 9 * time.Second}},
 		{name: "Suspended", flavours: []testnet.Flavour{testnet.Resolved, testnet.NetworkManager, testnet.Plain}, run: suspend, limits: limits{failed: uncounted, silence: lasting + 9*time.Second, back: lasting + 3*time.Second}, after: resumed},
 		{name: "IPv6Disabled", flavours: []testnet.Flavour{testnet.Resolved, testnet.Plain}, run: disableIPv6, limits: limits{failed: uncounted, silence: 3 * lasting, back: lasting + 3*time.Second}, after: namesSoon},
+	}
+	splits := []testnet.Flavour{testnet.Dnsmasq} // its dnsmasq is told of our suffixes where forwarding is asked for
+	for _, f := range list[:slices.IndexFunc(list, func(f fault) bool { return f.name == "HostsTrampled" })] {
+		if slices.Contains(f.flavours, testnet.Dnsmasq) {
+			f.forward, f.flavours = true, splits
+			list = append(list, f)
+		}
 	}
 	return append(list,
 		fault{name: "RuleDiverts", flavours: []testnet.Flavour{testnet.Resolved, testnet.Plain}, run: divert, limits: limits{failed: uncounted, silence: 3 * lasting, back: lasting + 3*time.Second, canary: soon}, after: namesSoon},
@@ -256,6 +268,20 @@ func namesSoon(t *testing.T, h *house, _ time.Time) {
 	}
 	if routes := h.sh(t, "ip -6 route show dev "+device); !strings.Contains(routes, "fd60:627a:a42b::/48") {
 		t.Errorf("our route is missing: %s", routes)
+	}
+}
+
+// askedSoon holds names to their time by when the lookup began.
+func askedSoon(t *testing.T, h *house, _ time.Time) {
+	var last time.Duration
+	for _, e := range h.load.Since(over) {
+		if slices.Contains([]string{"failed", "slow", "canary-failed", "canary-wrong", "canary-slow"}, e.Kind) {
+			last = max(last, e.Time().Sub(over)-time.Duration(e.Seconds*float64(time.Second)))
+		}
+	}
+	figure(t, "the last lookup that was not answered at once began %.2f s after the fault", last.Seconds())
+	if last > soon {
+		t.Errorf("names are back after %v, allowed are %v", last, soon)
 	}
 }
 
