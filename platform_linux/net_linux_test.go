@@ -119,7 +119,7 @@ func TestAddressComesBack(t *testing.T) {
 	same(t, apply(), goldenSet)
 	for _, away := range []string{"addr flush dev cwnet2 scope global", "route del " + testPrefix + " dev cwnet2"} {
 		ip(t, append([]string{"-6"}, strings.Fields(away)...)...)
-		same(t, apply(), "SetLinkDNS LINK \nSetLinkDNS LINK 10:fd60:627a:a42b::53\nFlushCaches\n")
+		same(t, apply(), "SetLinkDNS LINK \nSetLinkDNS LINK 10:fd60:627a:a42b::53\nFlushCaches")
 		same(t, apply(), "")
 	}
 }
