@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -23,9 +24,21 @@ import (
 // exitUsage is for a command line that is wrong.
 const exitUsage = 2
 
+// failedStart is how long a daemon whose start fails lives at least under a
+// service manager that asks to be notified: our unit has it started again after
+// 100 ms, for ever, which after a crash is right and else costs half a core.
+const failedStart = 2 * time.Second
+
 func main() {
+	began := time.Now()
 	ctx, stop := untilSignal(context.Background())
 	code := execute(ctx, os.Args[1:])
+	if _, managed := os.LookupEnv("NOTIFY_SOCKET"); managed && code != 0 {
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Until(began.Add(failedStart))):
+		}
+	}
 	stop()
 	os.Exit(code)
 }
