@@ -99,6 +99,7 @@ func TestNextTokenWhileConnected(t *testing.T) {
 // wantUntouched holds that no part of the tunnel was made anew or taken away.
 func wantUntouched(t *testing.T, r *rig) {
 	t.Helper()
+	synctest.Wait() // nobody writes what is read here
 	if len(r.engines) != 1 || r.engine().closed {
 		t.Errorf("%d data planes, the last closed: %v", len(r.engines), r.engine().closed)
 	}
