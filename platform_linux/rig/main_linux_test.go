@@ -24,8 +24,10 @@ import (
 )
 
 const (
-	device   = "causeway0"
-	suffix   = "coder"
+	device = "causeway0"
+	suffix = "coder"
+	// canary stands for the server itself, as the sentinel does: the net lacks it.
+	canary   = "canary." + suffix
 	stateDir = "/var/lib/causeway-rig"
 )
 
@@ -79,7 +81,7 @@ func play(role string, forward bool) error {
 		Routes:    []netip.Prefix{netip.MustParsePrefix("fd60:627a:a42b::/48")},
 		DNS: netcfg.DNS{
 			Nameservers: []netip.Addr{server}, Suffixes: []string{suffix}, Forward: forward,
-			Hosts: netcfg.ListHosts(netcfg.Host{Name: "main." + suffix, Addr: agent}),
+			Hosts: netcfg.ListHosts(netcfg.Host{Name: "main." + suffix, Addr: agent}, netcfg.Host{Name: canary, Addr: server}),
 		},
 	}
 	watched := make(chan struct{})
@@ -147,10 +149,14 @@ func serve(host *platform.OS) error {
 				return
 			}
 			reply := new(dns.Msg).SetReply(q)
+			of := agent
+			if name == canary+"." {
+				of = server
+			}
 			if q.Question[0].Qtype == dns.TypeAAAA {
 				reply.Answer = append(reply.Answer, &dns.AAAA{
 					Hdr:  dns.RR_Header{Name: name, Rrtype: dns.TypeAAAA, Class: dns.ClassINET, Ttl: 1},
-					AAAA: agent.AsSlice(),
+					AAAA: of.AsSlice(),
 				})
 			}
 			_ = w.WriteMsg(reply)
