@@ -123,7 +123,7 @@ func (a *app) query(ctx context.Context, name string, kind dnsmessage.Type) (dns
 		return out, err
 	}
 	defer client.Close()
-	reply, err := client.QueryDNS(ctx, &localv1.QueryDNSRequest{Message: message})
+	reply, err := call(ctx, a, queryLimit, client.QueryDNS, &localv1.QueryDNSRequest{Message: message})
 	if err != nil {
 		return out, err
 	}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"io"
 	"os"
 	"time"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/causewayhq/causeway/cli/doctor"
 	"github.com/causewayhq/causeway/config"
-	"github.com/causewayhq/causeway/localapi"
 )
 
 // Env is the world around the command.
@@ -48,10 +46,6 @@ func (a *app) socketPath() string {
 		return path
 	}
 	return config.DefaultSocket
-}
-
-func (a *app) dial(ctx context.Context) (*localapi.Client, error) {
-	return localapi.Dial(ctx, a.socketPath())
 }
 
 // terminal says whether a stream is a terminal, and gives its descriptor.

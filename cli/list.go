@@ -56,7 +56,7 @@ func (a *app) fetch(ctx context.Context) (*localv1.Status, error) {
 		return nil, err
 	}
 	defer client.Close()
-	status, err := client.GetStatus(ctx, &localv1.GetStatusRequest{})
+	status, err := a.askStatus(ctx, client)
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ tunnel: names and open sessions stay.`,
 		}
 		defer client.Close()
 		// Whoever may not sign in should hear so before typing a secret.
-		if _, err := client.GetStatus(cmd.Context(), &localv1.GetStatusRequest{}); err != nil {
+		if _, err := a.askStatus(cmd.Context(), client); err != nil {
 			return err
 		}
 		token, err := a.readToken(access, tokenFile)
@@ -63,7 +63,7 @@ tunnel: names and open sessions stay.`,
 		a.warnPlain(access)
 		request := &localv1.LoginRequest{Url: access, Token: token, OwnerUid: a.sudoUser()}
 		fmt.Fprintf(a.env.Stderr, "checking the token with %s\n", display(access))
-		answer, err := client.Login(cmd.Context(), request)
+		answer, err := call(cmd.Context(), a, workLimit, client.Login, request)
 		if err != nil {
 			return err
 		}
@@ -81,7 +81,7 @@ tunnel: names and open sessions stay.`,
 
 // sayNext says what is left to do after a sign-in, which may be nothing.
 func (a *app) sayNext(ctx context.Context, client *localapi.Client) error {
-	status, err := client.GetStatus(ctx, &localv1.GetStatusRequest{})
+	status, err := a.askStatus(ctx, client)
 	if err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (a *app) logout() *cobra.Command {
 				return err
 			}
 			defer client.Close()
-			if _, err := client.Logout(cmd.Context(), &localv1.LogoutRequest{}); err != nil {
+			if _, err := call(cmd.Context(), a, workLimit, client.Logout, &localv1.LogoutRequest{}); err != nil {
 				return err
 			}
 			fmt.Fprintln(a.env.Stdout, "signed out")

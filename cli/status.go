@@ -29,7 +29,8 @@ it can be reached, directly or through which relay, how fast, and when the last
 handshake was. Each problem comes with its cause and its remedy.
 
 Exits with 0 when connected, or disconnected because you want it so; 8 when it
-does not work as wanted; 4 when nobody has signed in; 3 without a daemon.`,
+does not work as wanted; 4 when nobody has signed in; 3 without a daemon; 6 when
+it does not answer.`,
 	}
 	command.Flags().BoolVar(&asJSON, "json", false, "print JSON (cli/schema/status.json)")
 	command.Flags().BoolVar(&watch, "watch", false, "print again whenever it changes, until interrupted")
@@ -42,7 +43,7 @@ does not work as wanted; 4 when nobody has signed in; 3 without a daemon.`,
 			return err
 		}
 		defer client.Close()
-		status, err := client.GetStatus(cmd.Context(), &localv1.GetStatusRequest{})
+		status, err := a.askStatus(cmd.Context(), client)
 		if err != nil {
 			return err
 		}
@@ -125,13 +126,14 @@ func (a *app) watchOnce(ctx context.Context, asJSON bool) error {
 		return err
 	}
 	defer client.Close()
-	stream, err := client.WatchStatus(ctx, &localv1.GetStatusRequest{})
+	next, stop, err := a.watchStatus(ctx, client)
 	if err != nil {
 		return err
 	}
+	defer stop()
 	_, redraw := terminal(a.env.Stdout)
 	for {
-		status, err := stream.Recv()
+		status, err := next()
 		if err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ it waits for.`,
 		if wait {
 			return a.bringUp(cmd.Context(), client, timeout)
 		}
-		if _, err := client.Up(cmd.Context(), &localv1.UpRequest{}); err != nil {
+		if _, err := call(cmd.Context(), a, workLimit, client.Up, &localv1.UpRequest{}); err != nil {
 			return err
 		}
 		fmt.Fprintln(a.env.Stdout, "connecting; causeway status shows how it goes")
@@ -46,7 +46,7 @@ const defaultWait = time.Minute
 
 // bringUp connects and waits until the tunnel works.
 func (a *app) bringUp(ctx context.Context, client *localapi.Client, timeout time.Duration) error {
-	if _, err := client.Up(ctx, &localv1.UpRequest{}); err != nil {
+	if _, err := call(ctx, a, workLimit, client.Up, &localv1.UpRequest{}); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -56,10 +56,11 @@ func (a *app) bringUp(ctx context.Context, client *localapi.Client, timeout time
 
 // await prints each step until the tunnel works or cannot.
 func (a *app) await(ctx context.Context, client *localapi.Client, timeout time.Duration) error {
-	stream, err := client.WatchStatus(ctx, &localv1.GetStatusRequest{})
+	next, stop, err := a.watchStatus(ctx, client)
 	if err != nil {
 		return err
 	}
+	defer stop()
 	var last *localv1.Status
 	said := map[string]bool{}
 	say := func(format string, args ...any) {
@@ -70,7 +71,7 @@ func (a *app) await(ctx context.Context, client *localapi.Client, timeout time.D
 	}
 	say("connecting")
 	for {
-		status, err := stream.Recv()
+		status, err := next()
 		if errors.Is(err, context.DeadlineExceeded) {
 			return timedOut(last, timeout)
 		}
@@ -152,7 +153,7 @@ func (a *app) down() *cobra.Command {
 				return err
 			}
 			defer client.Close()
-			if _, err := client.Down(cmd.Context(), &localv1.DownRequest{}); err != nil {
+			if _, err := call(cmd.Context(), a, workLimit, client.Down, &localv1.DownRequest{}); err != nil {
 				return err
 			}
 			fmt.Fprintln(a.env.Stdout, "disconnected")

@@ -37,7 +37,7 @@ func (a *app) version() *cobra.Command {
 				return err
 			}
 			defer client.Close()
-			answer, err := client.GetVersion(cmd.Context(), &localv1.GetVersionRequest{})
+			answer, err := call(cmd.Context(), a, answerLimit, client.GetVersion, &localv1.GetVersionRequest{})
 			if err != nil {
 				return err
 			}
