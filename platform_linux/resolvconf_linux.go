@@ -111,7 +111,8 @@ func (o *OS) applyRecord(ctx context.Context, r resolvconf, dns netcfg.DNS, own 
 	}
 	want := recordText(dns.Nameservers)
 	have, err := readText(o.recordPath(r))
-	placed := err == nil && strings.TrimSpace(have) == strings.TrimSpace(want)
+	// Debian's keeps the record without its comments.
+	placed := err == nil && slices.Equal(nameservers(have), dns.Nameservers)
 	if placed && listsFirst(before, dns.Nameservers) {
 		o.placed = true
 		return nil
