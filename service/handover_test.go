@@ -3,8 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -186,17 +184,6 @@ func TestStopDuringStart(t *testing.T) {
 				t.Errorf("%d cleanups", r.os.cleanups)
 			}
 		})
-	}
-}
-
-// An interface that something removes again and again is told as that.
-func TestProblemOfALostDevice(t *testing.T) {
-	lost := problemOf(fmt.Errorf("run: %w: causeway0 is gone", tunnel.ErrDeviceLost))
-	if lost.GetCode() != "device-lost" || !strings.Contains(lost.GetCause(), "causeway0 is gone") || !strings.Contains(lost.GetRemedy(), "NetworkManager") {
-		t.Errorf("problem %v", lost)
-	}
-	if other := problemOf(errors.New("x")); other.GetCode() != "tunnel-failed" {
-		t.Errorf("problem %v", other)
 	}
 }
 

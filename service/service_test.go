@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -254,7 +255,7 @@ func TestBackoff(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := New(r.config)
-		s.state = state{profile: &Profile{}, up: true}
+		s.os, s.state = r.os, state{profile: &Profile{URL: &url.URL{}}, up: true}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		done := make(chan struct{})

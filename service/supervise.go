@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/causewayhq/causeway/proto/localv1"
@@ -27,8 +28,10 @@ func handedOver(ctx context.Context) bool { return errors.Is(context.Cause(ctx),
 // supervise runs a tunnel whenever the user wants one, until the context ends
 // and the tunnel has gone, with its device unless the next process takes it.
 func (s *Service) supervise(ctx context.Context) {
+	var behind *Profile // whose tunnel failed, and left the host for its next
 	defer func() {
 		if !handedOver(ctx) {
+			s.putBack(ctx, behind)
 			s.release()
 		}
 	}()
@@ -36,6 +39,10 @@ func (s *Service) supervise(ctx context.Context) {
 	for ctx.Err() == nil {
 		wants := s.wants.next()
 		profile, number := s.wanted()
+		if behind != nil && (profile == nil || !profile.sameUser(*behind)) {
+			s.putBack(ctx, behind)
+			behind = nil
+		}
 		if profile == nil {
 			s.release()
 			s.settleAt(number, nil)
@@ -44,8 +51,9 @@ func (s *Service) supervise(ctx context.Context) {
 		}
 		began := time.Now()
 		err := s.runTunnel(ctx, *profile, number, wants)
+		behind = profile
 		if err == nil {
-			wait = firstPause
+			behind, wait = nil, firstPause
 			continue
 		}
 		if time.Since(began) >= steady {
@@ -146,6 +154,18 @@ func (s *Service) runTunnel(ctx context.Context, profile Profile, number uint64,
 	}
 }
 
+// putBack takes away what a failed tunnel, if there is one, left on the host for
+// its next, which nobody wants.
+func (s *Service) putBack(ctx context.Context, behind *Profile) {
+	if behind == nil {
+		return
+	}
+	s.mu.Lock()
+	s.residue = nil
+	s.mu.Unlock()
+	s.leftBehind(cleanUp(ctx, s.os))
+}
+
 // leftBehind keeps what a stopped tunnel could not take off the host.
 func (s *Service) leftBehind(err error) {
 	if err == nil || errors.Is(err, context.Canceled) {
@@ -156,7 +176,7 @@ func (s *Service) leftBehind(err error) {
 	defer s.mu.Unlock()
 	s.residue = &localv1.Problem{
 		Code:   "host-not-restored",
-		Cause:  "take tunnel down: " + err.Error(),
+		Cause:  "take tunnel down: " + inOneLine(err),
 		Remedy: "stop causewayd, then run: sudo causewayd cleanup",
 	}
 }
@@ -165,21 +185,18 @@ func (s *Service) leftBehind(err error) {
 func problemOf(err error) *localv1.Problem {
 	var device *Error
 	if errors.As(err, &device) && device.Failure == FailureTUN {
-		return &localv1.Problem{Code: "tun-failed", Cause: device.Error(), Remedy: device.Remedy}
-	}
-	if errors.Is(err, tunnel.ErrDeviceLost) {
-		return &localv1.Problem{
-			Code:   "device-lost",
-			Cause:  err.Error(),
-			Remedy: "find out what removes interfaces (NetworkManager, a script, another VPN) and have it leave ours alone; it is made anew by itself",
-		}
+		return &localv1.Problem{Code: "tun-failed", Cause: inOneLine(device), Remedy: device.Remedy}
 	}
 	return &localv1.Problem{
 		Code:   "tunnel-failed",
-		Cause:  err.Error(),
+		Cause:  inOneLine(err),
 		Remedy: "it is tried again by itself; if it stays, look at the daemon's log (journalctl -u causewayd)",
 	}
 }
+
+// inOneLine puts several causes, which errors.Join has on a line each, one after
+// the other.
+func inOneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // sleep waits for the time (0: no limit), the wake-up or the context's end.
 func sleep(ctx context.Context, wake <-chan struct{}, d time.Duration) {

@@ -12,7 +12,8 @@ import (
 type Tunnel interface {
 	// Run keeps the tunnel until the context ends, then takes what it put on
 	// the host away again; its error says what could not be. An error before
-	// that means that the tunnel cannot run. It is called once.
+	// that means that the tunnel cannot run, and what still works is left on the
+	// host for the next one. It is called once.
 	Run(ctx context.Context) error
 	// Status is what the tunnel knows: everything of the message but the
 	// fields about the user (url, user, owner_uid, wanted_up, version).

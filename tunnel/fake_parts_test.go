@@ -144,7 +144,9 @@ func (h *host) Apply(_ context.Context, want netcfg.Config) error {
 	defer h.mu.Unlock()
 	h.applied = append(h.applied, want)
 	h.deaf = h.deaf && !h.mends
-	if want.Interface == "" {
+	if want.Interface == "" && want.DNS.Hosts != nil {
+		h.order.add("names kept")
+	} else if want.Interface == "" {
 		h.order.add("host emptied")
 	} else if len(h.applied) == 1 {
 		h.order.add("host configured")

@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -174,13 +173,10 @@ func TestDeviceLost(t *testing.T) {
 		if !resolves(t, r.Tunnel, "main.myws.me.coder", "main") {
 			t.Error("a known name does not answer")
 		}
-		// Who does it again and again is met with the service's pauses.
-		close(last().lost)
-		synctest.Wait()
-		if err := end(nil); !errors.Is(err, ErrDeviceLost) || !strings.Contains(err.Error(), "fake0 is gone") {
+		if err := end(nil); err != nil {
 			t.Errorf("Run ended with %v", err)
 		}
-		if got := r.order.String(); !strings.HasSuffix(got, "device closed, host cleaned") {
+		if got := r.order.String(); !strings.HasSuffix(got, "host emptied, host cleaned, device paused, device closed") {
 			t.Errorf("order %s", got)
 		}
 	})

@@ -28,7 +28,8 @@ const hostTimeout = 15 * time.Second
 // the control loop. When the context ends, everything is taken away again in
 // the opposite order. A context that ended is no error, but ErrHost is when
 // something could not be taken away. An error of Run is one of those of this
-// package.
+// package; when the context has not ended, the names stay on the host for the
+// next tunnel, and whoever wants none has to call Cleanup of the OS.
 func (t *Tunnel) Run(ctx context.Context) (err error) {
 	t.note(func(f *facts) { *f = begun() })
 	defer func() {
@@ -41,36 +42,30 @@ func (t *Tunnel) Run(ctx context.Context) (err error) {
 	}
 	web := httpClient(t.config.Profile.TLS, t.addresses)
 	defer web.CloseIdleConnections()
-	for {
+	for again := (reopening{}); ; {
 		began := time.Now()
 		left, err := t.assemble(ctx, disk, web)
 		var anew *reassembly
 		switch {
-		case ctx.Err() == nil && errors.As(err, &anew):
+		case ctx.Err() != nil:
+		case errors.As(err, &anew):
 			// What is on the host is brought to the next one's wishes.
 			t.log.Info("tunnel is made anew", slog.String("reason", err.Error()))
 			t.mu.Lock()
 			t.adopt(anew.got)
 			t.mu.Unlock()
 			continue
-		case ctx.Err() == nil && errors.Is(err, ErrDeviceLost) && time.Since(began) >= lostPause:
-			t.log.Warn("tunnel is made anew", slog.String("reason", err.Error()))
-			continue
+		case errors.Is(err, ErrDeviceLost):
+			wait := again.wait(time.Since(began))
+			t.log.Warn("tunnel is made anew", slog.String("reason", err.Error()), slog.Duration("after", wait))
+			t.lost(err, wait > 0)
+			if pause(ctx, wait) {
+				continue
+			}
 		}
-		if !left { // no session did; an earlier process may have left something
-			err = errors.Join(err, t.leave(ctx, t.config.OS.Cleanup))
-		}
-		if ctx.Err() != nil && !errors.Is(err, ErrHost) {
-			return nil
-		}
-		return err
+		return t.end(ctx, left, err)
 	}
 }
-
-// lostPause is how long a data plane must have lived to be replaced at once
-// when its device is taken away; whoever does that again and again is met with
-// the service's growing pauses.
-const lostPause = 5 * time.Second
 
 // open reads what an earlier process left, or starts afresh.
 func (t *Tunnel) open() (store, error) {
@@ -219,6 +214,7 @@ func (s *session) run(outer context.Context, device tun.Device, kept saved) (lef
 			cancel(err)
 		}
 	})
+	group.Go(func() { s.stands(ctx) })
 	if mayGo, ok := device.(fragile); ok {
 		group.Go(func() {
 			select {

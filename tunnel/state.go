@@ -72,6 +72,7 @@ const (
 	CodeSilent      = "agent-silent"
 	CodeState       = "state-not-saved"
 	CodeStopped     = "tunnel-stopped"
+	CodeDevice      = "device-lost"
 )
 
 // phase is where Run is.
@@ -94,6 +95,7 @@ type facts struct {
 		done bool
 		err  error
 	}
+	lost    error // the device was taken away again and again, lately
 	trouble error // on the host, although the wanted state was taken
 	canary  struct {
 		done bool
@@ -112,7 +114,7 @@ func begun() facts {
 
 // same says whether nothing that shows has changed.
 func (f facts) same(other facts) bool {
-	return f.phase == other.phase && sameError(f.fatal, other.fatal) && f.names == other.names &&
+	return f.phase == other.phase && sameError(f.fatal, other.fatal) && sameError(f.lost, other.lost) && f.names == other.names &&
 		f.control.same(other.control) && f.relay.same(other.relay) &&
 		f.applied.done == other.applied.done && sameError(f.applied.err, other.applied.err) && sameError(f.trouble, other.trouble) &&
 		f.canary.done == other.canary.done && f.canary.ok == other.canary.ok && sameError(f.canary.err, other.canary.err) &&
@@ -165,6 +167,9 @@ func (f facts) problems(now time.Time) []Problem {
 	}
 	if f.relay.away {
 		problems = append(problems, f.relay.problem())
+	}
+	if f.lost != nil {
+		problems = append(problems, Problem{CodeDevice, f.lost.Error(), "find out what removes interfaces (NetworkManager, a script, another VPN) and have it leave ours alone; it is made anew by itself"})
 	}
 	if f.applied.err != nil {
 		problems = append(problems, Problem{CodeHost, f.applied.err.Error(), "mend what the cause names; it is tried again by itself"})

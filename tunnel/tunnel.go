@@ -5,6 +5,7 @@
 //	tunnel.go    what a tunnel is given, and its face to the service
 //	run.go       boot order and shutdown, top to bottom
 //	leave.go     what becomes of the host at the end
+//	again.go     when a device that was taken away is opened again
 //	assemble.go  the only file that knows the concrete data plane and resolver
 //	token.go     the token of the present, and its exchange
 //	bootstrap.go who we are and how agents are reached, from the control plane
@@ -111,7 +112,7 @@ var (
 	ErrDevice = errors.New("TUN device cannot be opened")
 	// ErrDeviceLost ends a data plane whose interface was taken away: another is
 	// made, on a new device, and what stands on the host is brought over to it.
-	// Of Run it is the error when that happens again and again.
+	// It is no error of Run.
 	ErrDeviceLost = errors.New("TUN device was taken away")
 	// ErrEngine is wrapped when the data plane does not start.
 	ErrEngine = errors.New("data plane does not start")
