@@ -54,6 +54,13 @@ func noDaemon(active, result string) func(*Facts) {
 	}
 }
 
+func failing(active string, ended Ended) func(*Facts) {
+	return func(f *Facts) {
+		noDaemon(active, "exit-code")(f)
+		f.Daemon.Unit.Restarts, f.Daemon.Ended = 4, ended
+	}
+}
+
 func astray(way Route) func(*Facts) {
 	return func(f *Facts) {
 		way.To = netip.MustParseAddr("fd60:627a:a42b::53")
@@ -92,7 +99,7 @@ func TestEachFault(t *testing.T) {
 	}{
 		"stopped":   {noDaemon("inactive", "success"), idService, Failed, "is stopped|systemctl start causewayd", 3, MendStart},
 		"crashed":   {noDaemon("failed", "exit-code"), idService, Failed, "has failed (exit-code)|journalctl", 3, MendStart},
-		"restarts":  {noDaemon("activating", "exit-code"), idService, Failed, "again and again|journalctl", 3, MendNone},
+		"restarts":  {noDaemon("activating", "exit-code"), idService, Failed, "is starting (exit-code)|journalctl", 3, MendNone},
 		"no socket": {noDaemon("active", "success"), idService, Failed, "nobody at /run/causeway|--socket", 3, MendRestart},
 		"disabled": {func(f *Facts) {
 			noDaemon("inactive", "")(f)
@@ -110,6 +117,27 @@ func TestEachFault(t *testing.T) {
 			noDaemon("inactive", "")(f)
 			f.Daemon.Leftover = "causeway0"
 		}, idService, Failed, "causeway0 of an earlier one|causewayd cleanup", 3, MendStart},
+		"cannot start": {failing("activating", Ended{Exit: 13, Cause: "open TUN device causeway0: the name is taken", Remedy: "rename it"}),
+			idService, Failed, "cannot start: the TUN device cannot be made (exit code 13), and was tried again 4 times: open TUN device|rename it; its log: sudo journalctl -u causewayd -n 20; systemd goes on", 3, MendNone},
+		"cannot start, journal closed": {failing("activating", Ended{Exit: 10}), idService, Failed, "settings file is wrong (exit code 10)|correct /etc/causeway/causeway.yaml", 3, MendNone},
+		"cannot start while asked": {func(f *Facts) {
+			f.Daemon.Call, f.Daemon.Unit.Active, f.Daemon.Ended = context.DeadlineExceeded, "activating", Ended{Exit: 13}
+		}, idService, Failed, "(exit code 13)", 3, MendNone},
+		"ended while asked": {func(f *Facts) {
+			f.Daemon.Call, f.Daemon.Unit.Active = errNotRunning, "activating"
+		}, idService, Failed, "is starting|wait", 3, MendNone},
+		"given up":         {failing("failed", Ended{Exit: 203}), idService, Failed, "systemd could not prepare or run its program|then: sudo systemctl start", 3, MendStart},
+		"killed":           {failing("activating", Ended{Signal: 9}), idService, Failed, "does not stay up: it was killed by signal 9|journalctl", 3, MendNone},
+		"stopped after":    {failing("inactive", Ended{Exit: 13}), idService, Failed, "is stopped", 3, MendStart},
+		"stuck in a start": {func(f *Facts) { f.Daemon.Call, f.Daemon.Unit.Active = context.DeadlineExceeded, "activating" }, idService, Failed, "is starting, and does not answer|wait a minute", 6, MendNone},
+		"foreign interface": {func(f *Facts) {
+			noDaemon("inactive", "")(f)
+			f.Daemon.Foreign, f.Daemon.ForeignName = "a veth interface of another program", "causeway0"
+		}, idService, Failed, "the interface causeway0 is a veth interface of another program, and no daemon can start|first remove or rename", 3, MendNone},
+		"marks": {func(f *Facts) {
+			noDaemon("inactive", "")(f)
+			f.Daemon.Unit, f.Daemon.Marked = Unit{}, "/etc/hosts"
+		}, idService, Failed, "not running|names in /etc/hosts of an earlier one are still there|sudo causewayd cleanup", 3, MendNone},
 		"another socket": {func(f *Facts) {
 			noDaemon("inactive", "")(f)
 			f.Daemon.Unit, f.Daemon.PIDs = Unit{}, []int{9}

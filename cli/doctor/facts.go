@@ -58,8 +58,15 @@ type Daemon struct {
 	// Version and API of the daemon; Own are this program's.
 	Version, OwnVersion string
 	API, OwnAPI         int32
+	// Ended is how the service ended that does not stay up.
+	Ended Ended
 	// Leftover is an interface of ours without a daemon, or "".
 	Leftover string
+	// Foreign says what has our interface's name and is not ours, or "": "a veth
+	// interface of another program".
+	Foreign, ForeignName string
+	// Marked is a file that still has our section, without a daemon, or "".
+	Marked string
 }
 
 // Unit is what systemd says of the service.
@@ -70,7 +77,10 @@ type Unit struct {
 	Sub     string // SubState
 	Result  string // why it failed: "exit-code", "start-limit-hit"
 	Enabled string // UnitFileState
-	Job     bool   // one is waiting or under way for it, as between the halves of a restart
+	// Exit and Signal are how its process ended last, Restarts how often systemd
+	// has started it again by itself.
+	Exit, Signal, Restarts int
+	Job                    bool // one is waiting or under way for it, as between the halves of a restart
 }
 
 // Installed says whether there is a service to start.

@@ -11,7 +11,7 @@ import (
 
 const (
 	startRemedy = "run: sudo systemctl start causewayd"
-	logRemedy   = "; its log: journalctl -u causewayd"
+	logRemedy   = "; its log: sudo journalctl -u causewayd -n 20"
 )
 
 // is says whether an error is one of ours with that code.
@@ -30,9 +30,14 @@ func remedyOf(err error) string {
 
 func judgeService(f *Facts) Finding {
 	d := f.Daemon
+	failing, fails := d.fails()
 	switch {
 	case d.Dial == nil && d.Call == nil:
 		return well("causewayd %s answers on %s", d.Version, d.Socket.Path)
+	case d.silent() && fails:
+		return failing
+	case is(d.Call, localapi.CodeNotRunning): // it ended while it was asked
+		return d.stopped()
 	case d.Dial == nil || is(d.Dial, localapi.CodeTimeout):
 		return d.wedged()
 	case d.Socket.Exists && is(d.Dial, localapi.CodePermission):
@@ -61,6 +66,11 @@ func (d Daemon) wedged() Finding {
 		finding.Mend = MendRestart
 		return finding
 	}
+	if d.Unit.Installed() && (d.Unit.Active == "activating" || d.Unit.Active == "deactivating" || d.Unit.Active == "reloading") {
+		finding.Cause = fmt.Sprintf("the service causewayd is %s, and does not answer on %s meanwhile", d.Unit.word(), d.Socket.Path)
+		finding.Remedy = "wait a minute, in which systemd ends it if it is stuck" + logRemedy
+		return finding
+	}
 	finding.Remedy = "end it (sudo kill -9 and its number), and start it again where it was started"
 	return finding
 }
@@ -73,9 +83,12 @@ func (d Daemon) stopped() Finding {
 		finding.Cause = fmt.Sprintf("the service causewayd is active, but there is nobody at %s", d.Socket.Path)
 		finding.Remedy = "run: sudo systemctl restart causewayd (sessions and names are kept); if the service was given another socket, name it with --socket"
 		finding.Mend = MendRestart
-	case unit.Installed() && unit.Active == "activating":
-		finding.Cause = "the service causewayd is starting, or fails again and again" + bracketed(unit.Result)
-		finding.Remedy = "wait a moment; its log: journalctl -u causewayd"
+	case unit.Installed() && (unit.Active == "activating" || unit.Active == "deactivating"):
+		finding.Cause = "the service causewayd is " + unit.word() + bracketed(unit.Result)
+		if unit.Restarts > 0 {
+			finding.Cause += fmt.Sprintf(", and systemd has started it again %s", times(unit.Restarts))
+		}
+		finding.Remedy = "wait a moment" + logRemedy
 	case unit.Installed() && unit.Active == "failed":
 		finding.Cause = "the service causewayd has failed" + bracketed(unit.Result)
 		finding.Remedy, finding.Mend = startRemedy+logRemedy, MendStart
@@ -94,9 +107,45 @@ func (d Daemon) stopped() Finding {
 		finding.Cause = "the daemon is not running, and is not installed as a service"
 		finding.Remedy = "run: sudo causewayd run (or install the package, which brings the service)"
 	}
+	return d.withRemains(finding)
+}
+
+// word says what systemd is doing with the service.
+func (u Unit) word() string {
+	switch u.Active {
+	case "deactivating":
+		return "being stopped"
+	case "reloading":
+		return "being reloaded"
+	}
+	return "starting"
+}
+
+// withRemains adds what is on this host without a daemon of its own: of one
+// that runs elsewhere it may be that one's.
+func (d Daemon) withRemains(finding Finding) Finding {
+	if len(d.PIDs) > 0 {
+		return finding
+	}
+	var left []string
+	if d.Foreign != "" {
+		finding.Cause += fmt.Sprintf("; the interface %s is %s, and no daemon can start beside it", d.ForeignName, d.Foreign)
+		finding.Remedy = fmt.Sprintf("first remove or rename it (ip -d link show %s), or give Causeway another name with the setting interface; then %s", d.ForeignName, finding.Remedy)
+		finding.Mend = MendNone
+	}
 	if d.Leftover != "" {
-		finding.Cause += fmt.Sprintf("; the interface %s of an earlier one is still there", d.Leftover)
-		finding.Remedy += "; the next daemon takes it over, or else: sudo causewayd cleanup"
+		left = append(left, "the interface "+d.Leftover)
+	}
+	if d.Marked != "" {
+		left = append(left, "names in "+d.Marked)
+	}
+	if len(left) > 0 {
+		verb := "is"
+		if d.Marked != "" {
+			verb = "are"
+		}
+		finding.Cause += fmt.Sprintf("; %s of an earlier one %s still there", strings.Join(left, " and "), verb)
+		finding.Remedy += "; the next daemon takes over what was left, or else: sudo causewayd cleanup"
 	}
 	return finding
 }
@@ -213,7 +262,7 @@ func (t Tunnel) failed(what string) Finding {
 	if problems := t.Status.GetProblems(); len(problems) > 0 {
 		return fail(what+": "+problems[0].GetCause(), problems[0].GetRemedy()).mendedBy(MendApply)
 	}
-	return fail(what, "see the daemon's log: journalctl -u causewayd")
+	return fail(what, "see the daemon's log: sudo journalctl -u causewayd -n 20")
 }
 
 // judgeRest is what the daemon complains of and no other check is about.

@@ -3,12 +3,14 @@ package doctor
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/causewayhq/causeway/config"
+	"github.com/causewayhq/causeway/hosts"
 	"github.com/causewayhq/causeway/localapi"
 	"github.com/causewayhq/causeway/proto/localv1"
 	"github.com/causewayhq/causeway/workspace"
@@ -24,7 +26,7 @@ const (
 	// startingLimit is how long a service may be on its way up, and a tunnel
 	// starting, before doctor says so: a restart takes a second, and what is
 	// missing meanwhile is no fault.
-	startingLimit, startingEvery = 5 * time.Second, 100 * time.Millisecond
+	startingLimit, startingEvery = 5 * time.Second, 50 * time.Millisecond
 	// pingLimit is past what the daemon itself waits for an agent to be
 	// announced (6 s), so that its words arrive.
 	pingLimit = 8 * time.Second
@@ -48,17 +50,42 @@ type Machine struct {
 // Daemon looks at the daemon from outside. One that is starting is waited for.
 func (m *Machine) Daemon(ctx context.Context) Daemon {
 	d := m.look(ctx)
+	ended := d.Unit.ended()
 	for deadline := time.Now().Add(startingLimit); d.starting() && time.Now().Before(deadline) && pause(ctx, startingEvery); {
 		d = m.look(ctx)
+		if now := d.Unit.ended(); now.known() { // which systemd forgets with the next start
+			ended = now
+		}
+	}
+	if d.silent() && d.Unit.Installed() && d.Unit.Active != "active" && d.Unit.Active != "inactive" {
+		d.Ended = ended.withLog(journal(ctx), d.Unit)
 	}
 	return d
+}
+
+func (u Unit) ended() Ended { return Ended{Exit: u.Exit, Signal: u.Signal} }
+
+// withLog adds what the journal tells; also of the end, if systemd has started
+// the process again so fast that nobody saw it.
+func (e Ended) withLog(journal string, unit Unit) Ended {
+	if !e.known() && unit.Restarts > 0 {
+		e.Exit = exitOf(journal)
+	}
+	e.Cause, e.Remedy = lastWords(journal)
+	return e
+}
+
+// silent says that nobody answers, for whatever reason but that we may not ask.
+func (d Daemon) silent() bool {
+	return d.Call != nil || d.Dial != nil && !is(d.Dial, localapi.CodePermission)
 }
 
 // starting says that nobody answers yet, or just now, as the service is being
 // started or restarted.
 func (d Daemon) starting() bool {
 	unit := d.Unit
-	return is(d.Dial, localapi.CodeNotRunning) && unit.Installed() && (unit.Job || unit.Active != "inactive" && unit.Active != "failed")
+	gone := is(d.Dial, localapi.CodeNotRunning) || is(d.Call, localapi.CodeNotRunning)
+	return gone && unit.Installed() && (unit.Job || unit.Active != "inactive" && unit.Active != "failed")
 }
 
 func (m *Machine) look(ctx context.Context) Daemon {
@@ -68,8 +95,8 @@ func (m *Machine) look(ctx context.Context) Daemon {
 	client, err := localapi.Dial(ctx, m.Socket)
 	if err != nil {
 		d.Dial = err
-		if is(err, localapi.CodeNotRunning) && interfaceExists(config.DefaultInterface) {
-			d.Leftover = config.DefaultInterface
+		if is(err, localapi.CodeNotRunning) {
+			d.findRemains()
 		}
 		return d
 	}
@@ -77,6 +104,36 @@ func (m *Machine) look(ctx context.Context) Daemon {
 	version, err := client.GetVersion(ctx, &localv1.GetVersionRequest{})
 	d.Call, d.Version, d.API = err, version.GetVersion(), version.GetApi()
 	return d
+}
+
+// findRemains looks for what an earlier daemon may have left, and for what is in
+// the way of the next.
+func (d *Daemon) findRemains() {
+	name := config.DefaultInterface
+	if d.Foreign = foreignInterface(name); d.Foreign != "" {
+		d.ForeignName = name
+	} else if interfaceExists(name) {
+		d.Leftover = name
+	}
+	if path := hosts.SystemPath(); marked(path) {
+		d.Marked = path
+	}
+}
+
+// sectionMark begins the section that the daemon writes into the hosts file.
+const sectionMark = "# >>> causeway"
+
+func marked(path string) bool {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(content)) {
+		if strings.HasPrefix(line, sectionMark) {
+			return true
+		}
+	}
+	return false
 }
 
 // Tunnel has the daemon measure, and takes its word. A tunnel that is starting

@@ -26,6 +26,24 @@ func interfaceExists(name string) bool {
 	return err == nil
 }
 
+// foreignInterface says what an interface is that cannot be ours, "" of one
+// that is or may be: a TUN device that nobody else holds. systemd keeps ours
+// between two daemons.
+func foreignInterface(name string) string {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return ""
+	}
+	if link.Type() != "tuntap" {
+		return fmt.Sprintf("a %s interface of another program", link.Type())
+	}
+	holder := tunHolder("/proc", name)
+	if holder == "" || strings.HasPrefix(holder, "systemd (") || strings.HasPrefix(holder, "causewayd (") {
+		return ""
+	}
+	return "a TUN device of " + holder
+}
+
 // Host reads the interface and asks the kernel for the ways into it.
 func (m *Machine) Host(_ context.Context, tunnel Tunnel) Host {
 	h := Host{Interface: tunnel.Status.GetInterface()}

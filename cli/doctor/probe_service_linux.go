@@ -45,11 +45,34 @@ func systemctl(ctx context.Context, limit time.Duration, arguments ...string) (s
 
 // unit asks systemd; any user may.
 func unit(ctx context.Context) Unit {
-	output, err := systemctl(ctx, showLimit, "show", unitName, "--property=LoadState,ActiveState,SubState,Result,UnitFileState,Job")
+	output, err := systemctl(ctx, showLimit, "show", unitName, "--property=LoadState,ActiveState,SubState,Result,UnitFileState,ExecMainCode,ExecMainStatus,NRestarts,Job")
 	if err != nil {
 		return Unit{}
 	}
 	return readUnit(output)
+}
+
+// journalctlPaths are absolute, as systemctl's are.
+var journalctlPaths = []string{"/usr/bin/journalctl", "/bin/journalctl"}
+
+// journalLines is enough for the last words and what systemd says about them.
+const journalLines = "40"
+
+// journal is the end of the service's log as far as this user may read it, and
+// as far as it is of this boot.
+func journal(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, showLimit)
+	defer cancel()
+	for _, path := range journalctlPaths {
+		command := exec.CommandContext(ctx, path, "--no-pager", "--quiet", "--boot", "--output=cat", "--lines="+journalLines, "--unit="+unitName)
+		command.WaitDelay = time.Second
+		output, err := command.Output()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		return string(output) // what there is, also after an error
+	}
+	return ""
 }
 
 // Start starts the service.

@@ -22,10 +22,13 @@ import (
 )
 
 func TestReadUnit(t *testing.T) {
-	got := readUnit("Result=exit-code\nLoadState=loaded\nActiveState=failed\nSubState=failed\nUnitFileState=enabled\nJob=77\n")
-	want := Unit{Known: true, Load: "loaded", Active: "failed", Sub: "failed", Result: "exit-code", Enabled: "enabled", Job: true}
+	got := readUnit("Result=exit-code\nLoadState=loaded\nActiveState=failed\nSubState=failed\nUnitFileState=enabled\nJob=77\nExecMainCode=1\nExecMainStatus=13\nNRestarts=4\n")
+	want := Unit{Known: true, Load: "loaded", Active: "failed", Sub: "failed", Result: "exit-code", Enabled: "enabled", Job: true, Exit: 13, Restarts: 4}
 	if got != want || !got.Installed() || readUnit("Job=0\n").Job {
 		t.Errorf("readUnit() = %+v", got)
+	}
+	if got := readUnit("ExecMainCode=2\nExecMainStatus=9\n"); got.Signal != 9 || got.Exit != 0 {
+		t.Errorf("readUnit() of one that was killed = %+v", got)
 	}
 }
 
