@@ -26,14 +26,18 @@ func (p *patient) Daemon(context.Context) doctor.Daemon                  { retur
 func (p *patient) Tunnel(context.Context) doctor.Tunnel                  { return p.facts.Tunnel }
 func (p *patient) Proxies(context.Context, doctor.Tunnel) doctor.Proxies { return p.facts.Proxies }
 func (p *patient) Host(context.Context, doctor.Tunnel) doctor.Host       { return p.facts.Host }
+func (p *patient) Passage(context.Context, doctor.Tunnel) doctor.Passage { return p.facts.Passage }
 func (p *patient) Names(context.Context, doctor.Tunnel) doctor.Names     { return p.facts.Names }
 func (p *patient) Agents(context.Context, doctor.Tunnel) doctor.Agents   { return p.facts.Agents }
-func (p *patient) Settle(context.Context)                                {}
-func (p *patient) Start(context.Context) error                           { return p.mend() }
-func (p *patient) Restart(context.Context) error                         { return p.mend() }
-func (p *patient) OpenSocket(context.Context) error                      { return p.mend() }
-func (p *patient) Apply(context.Context) error                           { return p.mend() }
-func (p *patient) Cycle(context.Context) error                           { return p.mend() }
+func (p *patient) Complaints(_ context.Context, tunnel doctor.Tunnel) []*localv1.Problem {
+	return tunnel.Status.GetProblems()
+}
+func (p *patient) Settle(context.Context)           {}
+func (p *patient) Start(context.Context) error      { return p.mend() }
+func (p *patient) Restart(context.Context) error    { return p.mend() }
+func (p *patient) OpenSocket(context.Context) error { return p.mend() }
+func (p *patient) Apply(context.Context) error      { return p.mend() }
+func (p *patient) Cycle(context.Context) error      { return p.mend() }
 func (p *patient) Control(context.Context, doctor.Tunnel, doctor.Proxies) doctor.Control {
 	return p.facts.Control
 }
@@ -54,6 +58,7 @@ func wellFacts() doctor.Facts {
 		Tunnel:  doctor.Tunnel{Status: fakeStatus("connected"), RelayAsked: true, Sentinel: "sentinel.coder"},
 		Control: doctor.Control{Asked: true, HTTP: 200, Connected: true, Date: time.Unix(1700000000, 0)},
 		Host:    doctor.Host{Interface: "causeway0", Exists: true, Up: true, Addressed: true, OwnRoute: true, Asked: 4},
+		Passage: doctor.Passage{Asked: true},
 		Names: doctor.Names{
 			Mode: "resolved", Libc: doctor.Lookup{Asked: true, Right: true}, Direct: doctor.Lookup{Asked: true, Right: true},
 			ResolvConf: doctor.ResolvConf{Servers: []netip.Addr{netip.MustParseAddr("127.0.0.53")}},

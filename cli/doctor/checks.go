@@ -19,6 +19,7 @@ const (
 	idRelay     = "relay"
 	idInterface = "interface"
 	idRoute     = "route"
+	idPassage   = "passage"
 	idResolver  = "resolver"
 	idLinkDNS   = "link-dns"
 	idTLS       = "dns-over-tls"
@@ -84,11 +85,12 @@ var checks = []check{
 	{idRelay, "home relay", []string{idTunnel, idProxy}, []stage{theTunnel}, judgeRelay},
 	{idInterface, "tunnel interface", []string{idTunnel}, []stage{theTunnel, theHost}, judgeInterface},
 	{idRoute, "routes into it", []string{idInterface}, []stage{theTunnel, theHost}, judgeRoute},
+	{idPassage, "packets pass into it", []string{idInterface, idRoute}, []stage{theTunnel, thePassage}, judgePassage},
 	{idResolver, "who resolves names", []string{idTunnel, idRoute}, []stage{theTunnel, theNames}, judgeResolver},
 	{idLinkDNS, "DNS of the interface", []string{idInterface, idRoute}, []stage{theTunnel, theNames}, judgeLinkDNS},
 	{idTLS, "DNS over TLS", []string{idInterface, idRoute}, []stage{theTunnel, theNames}, judgeTLS},
-	{idNames, "names answer", []string{idInterface, idRoute, idResolver, idLinkDNS, idTLS}, []stage{theTunnel, theNames}, judgeNames},
+	{idNames, "names answer", []string{idInterface, idRoute, idPassage, idResolver, idLinkDNS, idTLS}, []stage{theTunnel, theNames}, judgeNames},
 	{idAgents, "workspaces answer", []string{idTunnel}, []stage{theTunnel, theAgents}, judgeAgents},
 	{idMTU, "full-size packets", []string{idTunnel}, []stage{theTunnel, theAgents}, judgeMTU},
-	{idRest, "anything else", []string{idTunnel, idInterface, idRoute, idResolver, idLinkDNS, idNames}, []stage{theTunnel}, judgeRest},
+	{idRest, "anything else", []string{idTunnel, idInterface, idRoute, idPassage, idResolver, idLinkDNS, idNames}, []stage{theTunnel, theComplaints}, judgeRest},
 }

@@ -139,10 +139,14 @@ func (r *run) measure(ctx context.Context, stages []stage) {
 			f.Control = r.probes.Control(ctx, f.Tunnel, f.Proxies)
 		case theHost:
 			f.Host = r.probes.Host(ctx, f.Tunnel)
+		case thePassage:
+			f.Passage = r.probes.Passage(ctx, f.Tunnel)
 		case theNames:
 			f.Names = r.probes.Names(ctx, f.Tunnel)
 		case theAgents:
 			f.Agents = r.probes.Agents(ctx, f.Tunnel)
+		case theComplaints:
+			f.Complaints = r.probes.Complaints(ctx, f.Tunnel)
 		}
 	}
 }

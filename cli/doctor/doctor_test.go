@@ -194,12 +194,27 @@ func TestEachFault(t *testing.T) {
 		"relay when asked":   {func(f *Facts) { f.Tunnel.RelayError = "timeout" }, idRelay, Failed, "timeout|firewall", 8, MendNone},
 		"interface gone":     {func(f *Facts) { f.Host = Host{Interface: "causeway0"} }, idInterface, Failed, "causeway0 is gone|--fix", 8, MendCycle},
 		"interface down":     {func(f *Facts) { f.Host.Up = false }, idInterface, Failed, "is down|--fix", 8, MendApply},
-		"address gone":       {func(f *Facts) { f.Host.Addressed = false }, idInterface, Failed, "lacks|disable_ipv6", 8, MendApply},
+		"address gone":       {func(f *Facts) { f.Host.Addressed = false }, idInterface, Failed, "lacks|something has removed it", 8, MendApply},
+		"IPv6 off": {func(f *Facts) {
+			f.Host.Addressed, f.Host.IPv6Off = false, "/proc/sys/net/ipv6/conf/all/disable_ipv6 is 1"
+		}, idInterface, Failed, "IPv6 is switched off (/proc/sys/net/ipv6/conf/all/disable_ipv6 is 1)|sudo sysctl net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.causeway0.disable_ipv6=0", 8, MendNone},
+		"firewall": {func(f *Facts) {
+			f.Passage = Passage{Asked: true, Silent: true, Err: errNoAnswer, Rule: "table inet f, chain output: oifname \"causeway0\" drop"}
+			f.Names.Libc = Lookup{Asked: true, Err: errNoAnswer}
+		}, idPassage, Failed, "are not answered: a firewall drops them (table inet f, chain output: oifname|nft list ruleset", 8, MendNone},
+		"firewall, not root": {func(f *Facts) { f.Passage = Passage{Asked: true, Err: errors.New("operation not permitted")} }, idPassage, Failed, "does not let packets|operation not permitted|most likely a firewall|nft list ruleset", 8, MendNone},
 		"route gone": {func(f *Facts) {
 			f.Host.OwnRoute = false
 			astray(Route{Interface: "eth0", Prefix: "::/0", Table: 254})(f)
 		}, idRoute, Failed, "route into causeway0 is gone", 8, MendApply},
-		"route shadowed": {astray(Route{Interface: "tun7", Prefix: "fd60:627a:a42b::/64", Table: 254, Program: "openvpn (process 7)"}), idRoute, Failed, "tun7|openvpn (process 7)|fd60:627a:a42b::/64", 8, MendNone},
+		"route of lower metric": {astray(Route{Interface: "wg0", Prefix: "fd60:627a:a42b::/48", Table: 254, Metric: 50, Program: "WireGuard", Guessed: true}), idRoute, Failed,
+			"which by its name belongs to WireGuard|has the metric 50, which is lower than our 1024|stop the program that has wg0 (to judge by the name WireGuard), or", 8, MendNone},
+		"route that was before": {astray(Route{Interface: "dummy0", Prefix: "fd60:627a:a42b::/48", Table: 254, Metric: 1024}), idRoute, Failed, "same metric 1024, and was there before|stop the program that has dummy0, or", 8, MendNone},
+		"route in place of ours": {func(f *Facts) {
+			astray(Route{Interface: "wg0", Prefix: "fd60:627a:a42b::/64"})(f)
+			f.Host.OwnRoute = false
+		}, idRoute, Failed, "our own route is gone", 8, MendNone},
+		"route shadowed": {astray(Route{Interface: "tun7", Prefix: "fd60:627a:a42b::/64", Table: 254, Program: "openvpn (process 7)"}), idRoute, Failed, "tun7|openvpn (process 7)|fd60:627a:a42b::/64 is more specific than ours, fd60:627a:a42b::/48", 8, MendNone},
 		"rule":           {astray(Route{Interface: "wg0", Prefix: "::/0", Table: 777, Rule: "100: from all lookup 777"}), idRoute, Failed, "wg0|100: from all lookup 777|ip -6 rule", 8, MendNone},
 		"route forbidden": {func(f *Facts) {
 			astray(Route{Err: errors.New("permission denied")})(f)
@@ -216,6 +231,16 @@ func TestEachFault(t *testing.T) {
 		"agent": {func(f *Facts) {
 			f.Agents.Asked = append(f.Agents.Asked, Ping{Name: "web.coder", Err: errNoAnswer})
 		}, idAgents, Failed, "1 of 2|web.coder (no answer)", 8, MendNone},
+		"slow name server": {func(f *Facts) {
+			f.Names = Names{Mode: "hosts", Libc: Lookup{Asked: true, Right: true}, Direct: Lookup{Asked: true, Silent: true, Err: errNoAnswer},
+				Resolved: Resolved{Err: errNoAnswer}, ResolvConf: ResolvConf{Servers: []netip.Addr{netip.MustParseAddr("192.0.2.53")}}}
+		}, idResolver, Warning, "192.0.2.53, did not answer within 3s|not Causeway's", 0, MendNone},
+		"stale complaint": {func(f *Facts) {
+			f.Complaints = []*localv1.Problem{{Code: "host-configuration", Cause: "apply: send packets: route is shadowed by tun7", Remedy: "stop it"}}
+		}, idRest, Warning, "still complains|wait a moment", 0, MendNone},
+		"stale taken": {func(f *Facts) {
+			f.Complaints = []*localv1.Problem{{Code: "host-configuration", Cause: "apply: add route: route is taken by tun7", Remedy: "stop it"}}
+		}, idRest, Warning, "still complains", 0, MendNone},
 		"no agents":  {func(f *Facts) { f.Agents.Asked = nil }, idAgents, Skipped, "no workspace is running", 0, MendNone},
 		"small path": {func(f *Facts) { f.Agents.MTU = &localv1.Problem{Code: "path-mtu", Cause: "too small", Remedy: "MTU"} }, idMTU, Warning, "too small|MTU", 0, MendNone},
 		"the rest":   {problem("host-configuration"), idRest, Failed, "cause of host-configuration", 8, MendApply},
@@ -275,6 +300,30 @@ func TestFirstFailureSpeaks(t *testing.T) {
 	}
 	if outcomes[idAgents].Result != OK {
 		t.Errorf("agents do not need the interface: %+v", outcomes[idAgents])
+	}
+}
+
+// TestSilentWithoutASignIn: a token that is refused is the one thing to blame.
+func TestSilentWithoutASignIn(t *testing.T) {
+	host := &fakeHost{facts: wellFacts()}
+	problem("signed-out")(&host.facts)
+	host.facts.Agents.Asked = append(host.facts.Agents.Asked, Ping{Name: "web.coder", Err: errNoAnswer})
+	if got := examine(t, host)[idAgents]; got.Result != Skipped || got.Because != idSignIn {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestNamesBehindAFirewall: what drops packets to the resolver is not another
+// program's DNS.
+func TestNamesBehindAFirewall(t *testing.T) {
+	host := &fakeHost{facts: wellFacts()}
+	host.facts.Passage = Passage{Asked: true, Silent: true, Err: errNoAnswer}
+	host.facts.Names.Libc = Lookup{Asked: true, Err: errNoAnswer}
+	outcomes := examine(t, host)
+	for _, id := range []string{idNames, idRest} {
+		if outcomes[id].Because != idPassage {
+			t.Errorf("%s: %+v", id, outcomes[id])
+		}
 	}
 }
 

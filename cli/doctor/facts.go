@@ -17,8 +17,12 @@ type Probes interface {
 	Proxies(ctx context.Context, tunnel Tunnel) Proxies
 	Control(ctx context.Context, tunnel Tunnel, proxies Proxies) Control
 	Host(ctx context.Context, tunnel Tunnel) Host
+	Passage(ctx context.Context, tunnel Tunnel) Passage
 	Names(ctx context.Context, tunnel Tunnel) Names
 	Agents(ctx context.Context, tunnel Tunnel) Agents
+	// Complaints is what the daemon says in the end: a cause that has just gone
+	// is still in the status for a moment.
+	Complaints(ctx context.Context, tunnel Tunnel) []*localv1.Problem
 }
 
 // stage is one probe.
@@ -30,8 +34,10 @@ const (
 	theProxies
 	theControl
 	theHost
+	thePassage
 	theNames
 	theAgents
+	theComplaints
 )
 
 // Facts are everything that was measured. The zero value of a part means that
@@ -42,8 +48,11 @@ type Facts struct {
 	Proxies Proxies
 	Control Control
 	Host    Host
+	Passage Passage
 	Names   Names
 	Agents  Agents
+	// Complaints are the daemon's problems in the end.
+	Complaints []*localv1.Problem
 }
 
 // Daemon is what is seen of the daemon from outside.
@@ -158,6 +167,10 @@ type Host struct {
 	Asked  int // how many ways were looked at
 	// OwnRoute says that our own route is there.
 	OwnRoute bool
+	// OwnMetric is its metric.
+	OwnMetric int
+	// IPv6Off is the setting that keeps addresses from the interface, or "".
+	IPv6Off string
 }
 
 // Route is the way that the kernel would send packets to an address.
@@ -166,9 +179,19 @@ type Route struct {
 	Err       error  // there is none
 	Interface string // "": none
 	Prefix    string // of the route that won; "": unknown
+	Metric    int
 	Table     int
 	Rule      string // the policy rule that leads there; "": none of note
 	Program   string // who has the interface open or is known by its name; "": unknown
+	Guessed   bool   // by its name alone
+}
+
+// Passage is a question to the tunnel's resolver by way of the operating system.
+type Passage struct {
+	Asked  bool
+	Err    error // no answer came, or the question could not be sent
+	Silent bool
+	Rule   string // of a firewall that names the tunnel and drops; "": none was found
 }
 
 // Names is how this host resolves our names.
@@ -183,9 +206,10 @@ type Names struct {
 
 // Lookup is one question for the sentinel.
 type Lookup struct {
-	Asked bool
-	Right bool  // the right address came back
-	Err   error // else
+	Asked  bool
+	Right  bool  // the right address came back
+	Err    error // else
+	Silent bool  // because nothing came back
 }
 
 // ResolvConf is /etc/resolv.conf.

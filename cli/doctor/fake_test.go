@@ -45,6 +45,19 @@ func (f *fakeHost) Host(context.Context, Tunnel) Host {
 	return f.facts.Host
 }
 
+func (f *fakeHost) Passage(context.Context, Tunnel) Passage {
+	f.asked("passage")
+	return f.facts.Passage
+}
+
+func (f *fakeHost) Complaints(_ context.Context, tunnel Tunnel) []*localv1.Problem {
+	f.asked("complaints")
+	if f.facts.Complaints != nil {
+		return f.facts.Complaints
+	}
+	return tunnel.Status.GetProblems()
+}
+
 func (f *fakeHost) Names(context.Context, Tunnel) Names {
 	f.asked("names")
 	return f.facts.Names
@@ -86,7 +99,8 @@ func wellFacts() Facts {
 			RelayAsked: true, Sentinel: "sentinel.coder",
 		},
 		Control: Control{Asked: true, HTTP: 200, Connected: true, Date: time.Unix(1700000000, 0), Skew: 300 * time.Millisecond},
-		Host:    Host{Interface: "causeway0", Exists: true, Up: true, Addressed: true, OwnRoute: true, Asked: 2},
+		Host:    Host{Interface: "causeway0", Exists: true, Up: true, Addressed: true, OwnRoute: true, OwnMetric: 1024, Asked: 2},
+		Passage: Passage{Asked: true},
 		Names: Names{
 			Mode: "resolved", Libc: Lookup{Asked: true, Right: true}, Direct: Lookup{Asked: true, Right: true},
 			ResolvConf: ResolvConf{Target: "../run/systemd/resolve/stub-resolv.conf", Servers: []netip.Addr{netip.MustParseAddr("127.0.0.53")}},

@@ -26,13 +26,15 @@ func judgeAgents(f *Facts) Finding {
 		return nothing("no workspace is running")
 	case len(silent) == 0:
 		return well("%s%s", ofAll(answered), others(a.Others))
-	case answered == 0 && f.Control.Err != nil:
+	case f.Tunnel.problem("signed-out") != nil:
+		return skippedFor(idSignIn) // nobody tells of workspaces without it
+	case answered == 0 && (f.Control.Err != nil || f.Control.problem() != nil):
 		return skippedFor(idControl)
 	case answered == 0 && f.Tunnel.RelayError != "":
 		return skippedFor(idRelay)
 	}
 	return fail(fmt.Sprintf("%d of %d running agents do not answer: %s", len(silent), len(a.Asked), strings.Join(silent, "; ")),
-		"look at the workspace in the dashboard, and restart it or its agent; on its machine: the log of the agent")
+		"find out whether the workspace really runs (a dashboard shows it, or whoever runs the control plane: causeway-server workspace list); on its machine: the agent and its log")
 }
 
 func ofAll(n int) string {

@@ -265,15 +265,27 @@ func (t Tunnel) failed(what string) Finding {
 	return fail(what, "see the daemon's log: sudo journalctl -u causewayd -n 20")
 }
 
+// hostProblem is the code of what the daemon could not set on this host.
+const hostProblem = "host-configuration"
+
+// isForeign says that another program's route is what the daemon complains of.
+func isForeign(problem *localv1.Problem) bool {
+	return strings.Contains(problem.GetCause(), "route is shadowed") || strings.Contains(problem.GetCause(), "route is taken")
+}
+
 // judgeRest is what the daemon complains of and no other check is about.
 func judgeRest(f *Facts) Finding {
-	if problem := f.Tunnel.problem("host-configuration"); problem != nil {
+	now := Tunnel{Status: &localv1.Status{Problems: f.Complaints}}
+	if problem := now.problem(hostProblem); problem != nil {
+		if len(f.Host.Astray) == 0 && isForeign(problem) {
+			return warn("the daemon still complains of what is gone: "+problem.GetCause(), "wait a moment, and run it again")
+		}
 		return fail(problem.GetCause(), problem.GetRemedy()).mendedBy(MendApply)
 	}
-	if problem := f.Tunnel.problem("state-not-saved"); problem != nil {
+	if problem := now.problem("state-not-saved"); problem != nil {
 		return fail(problem.GetCause(), problem.GetRemedy())
 	}
-	for _, problem := range f.Tunnel.Status.GetProblems() {
+	for _, problem := range f.Complaints {
 		if !covered[problem.GetCode()] {
 			return warn(problem.GetCause(), problem.GetRemedy())
 		}

@@ -27,6 +27,9 @@ func judgeResolver(f *Facts) Finding {
 		return nothing("it could not be looked at: %s", conf.Err)
 	case n.Resolved.Err != nil && n.Mode == modeResolved:
 		return fail("the daemon uses systemd-resolved, which does not answer: "+n.Resolved.Err.Error(), "run: sudo systemctl restart systemd-resolved")
+	case n.Direct.Silent && len(conf.Servers) > 0 && n.Resolved.Err != nil:
+		return warn(fmt.Sprintf("the first name server of /etc/resolv.conf, %s, did not answer within %s: programs wait for it before they ask another; Causeway's own names do not need it (%s)",
+			conf.Servers[0], directLimit, n.Mode), "it is not Causeway's: have it answer, or take it out of /etc/resolv.conf or of what writes that file")
 	case n.Resolved.Err != nil:
 		return well("there is no systemd-resolved; names are set by way of %s", n.Mode)
 	case len(conf.Servers) > 0 && slices.Contains(stubs, conf.Servers[0]):

@@ -15,7 +15,7 @@ var makers = []struct{ prefix, maker string }{
 func known(name string) string {
 	for _, one := range makers {
 		if strings.HasPrefix(name, one.prefix) {
-			return one.maker + ", by its name"
+			return one.maker
 		}
 	}
 	return ""

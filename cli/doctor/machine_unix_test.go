@@ -88,6 +88,20 @@ func TestTunnelThatStartsIsWaitedFor(t *testing.T) {
 	}
 }
 
+// What the daemon complains of is waited for a moment, as its cause may have
+// just gone.
+func TestStaleComplaints(t *testing.T) {
+	machine := (&fakeDaemon{}).serve(t)
+	stale := Tunnel{Status: &localv1.Status{Problems: []*localv1.Problem{{Code: hostProblem, Cause: "shadowed"}}}}
+	if got := machine.Complaints(t.Context(), stale); len(got) != 0 {
+		t.Errorf("Complaints() = %v", got)
+	}
+	machine.Socket += "-none"
+	if got := machine.Complaints(t.Context(), stale); len(got) != 1 {
+		t.Errorf("Complaints() without a daemon = %v", got)
+	}
+}
+
 func TestStarting(t *testing.T) {
 	for name, test := range map[string]struct {
 		break_ func(*Facts)

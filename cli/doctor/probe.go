@@ -27,6 +27,8 @@ const (
 	// starting, before doctor says so: a restart takes a second, and what is
 	// missing meanwhile is no fault.
 	startingLimit, startingEvery = 5 * time.Second, 50 * time.Millisecond
+	// calmLimit is past the 2 s in which the daemon notices a change of the host.
+	calmLimit, calmEvery = 3 * time.Second, 200 * time.Millisecond
 	// pingLimit is past what the daemon itself waits for an agent to be
 	// announced (6 s), so that its words arrive.
 	pingLimit = 8 * time.Second
@@ -176,6 +178,20 @@ func (m *Machine) underway(ctx context.Context) bool {
 		return !is(err, localapi.CodePermission) && !is(err, localapi.CodeIncompatible) && ctx.Err() == nil
 	}
 	return status.GetState() == localv1.State_STARTING || status.GetState() == localv1.State_DOWN && status.GetWantedUp()
+}
+
+// Complaints waits a moment for the daemon to notice that what it could not set
+// on this host is in order.
+func (m *Machine) Complaints(ctx context.Context, tunnel Tunnel) []*localv1.Problem {
+	if tunnel.problem(hostProblem) == nil {
+		return tunnel.Status.GetProblems()
+	}
+	for deadline := time.Now().Add(calmLimit); tunnel.problem(hostProblem) != nil && time.Now().Before(deadline) && pause(ctx, calmEvery); {
+		if status := m.status(ctx); status != nil {
+			tunnel.Status = status
+		}
+	}
+	return tunnel.Status.GetProblems()
 }
 
 // status is what the daemon says now, or nil.

@@ -34,8 +34,12 @@ func foreignInterface(name string) string {
 	if err != nil {
 		return ""
 	}
-	if link.Type() != "tuntap" {
-		return fmt.Sprintf("a %s interface of another program", link.Type())
+	switch kind := link.Type(); kind {
+	case "tuntap":
+	case "device": // has no kind
+		return "an interface of another program"
+	default:
+		return fmt.Sprintf("a %s interface of another program", kind)
 	}
 	holder := tunHolder("/proc", name)
 	if holder == "" || strings.HasPrefix(holder, "systemd (") || strings.HasPrefix(holder, "causewayd (") {
@@ -69,7 +73,10 @@ func (m *Machine) Host(_ context.Context, tunnel Tunnel) Host {
 	for _, addr := range addrs {
 		h.Addressed = h.Addressed || addr.IP.Equal(own.AsSlice())
 	}
-	h.OwnRoute = hasRoute(link, proto.ServicePrefix)
+	if !h.Addressed {
+		h.IPv6Off = ipv6Off("/proc/sys/net/ipv6", h.Interface)
+	}
+	h.OwnRoute, h.OwnMetric = hasRoute(link, proto.ServicePrefix)
 	for _, to := range destinations(tunnel.Status, own) {
 		h.Asked++
 		if route, astray := wayTo(to, link.Attrs().Index); astray {
@@ -93,17 +100,31 @@ func destinations(status *localv1.Status, own netip.Addr) []netip.Addr {
 	return list
 }
 
-func hasRoute(link netlink.Link, prefix netip.Prefix) bool {
+// ipv6Off is the setting that keeps IPv6 from an interface, "" if none does.
+func ipv6Off(root, name string) string {
+	if _, err := os.Stat(root); err != nil {
+		return root + " is missing: this kernel runs without IPv6"
+	}
+	for _, scope := range []string{"all", name} {
+		path := filepath.Join(root, "conf", scope, "disable_ipv6")
+		if value, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(value)) == "1" {
+			return path + " is 1"
+		}
+	}
+	return ""
+}
+
+func hasRoute(link netlink.Link, prefix netip.Prefix) (found bool, metric int) {
 	routes, err := netlink.RouteList(link, netlink.FAMILY_V6)
 	if err != nil {
-		return false
+		return false, 0
 	}
 	for _, route := range routes {
 		if route.Dst != nil && route.Dst.String() == prefix.String() && route.Type == unix.RTN_UNICAST {
-			return true
+			return true, route.Priority
 		}
 	}
-	return false
+	return false, 0
 }
 
 // wayTo asks the kernel how it would send to an address.
@@ -118,13 +139,13 @@ func wayTo(to netip.Addr, index int) (way Route, astray bool) {
 	if found.LinkIndex == index {
 		return way, false
 	}
-	way.Table = found.Table
+	way.Table, way.Metric = found.Table, found.Priority
 	if found.Dst != nil {
 		way.Prefix = found.Dst.String()
 	}
 	if link, err := netlink.LinkByIndex(found.LinkIndex); err == nil {
 		way.Interface = link.Attrs().Name
-		way.Program = program(link)
+		way.Program, way.Guessed = program(link)
 	}
 	if found.Table != unix.RT_TABLE_MAIN && found.Table != unix.RT_TABLE_LOCAL {
 		way.Rule = ruleTo(found.Table)
@@ -164,15 +185,15 @@ func ruleTo(table int) string {
 
 // program names who is behind an interface: the process that holds its TUN
 // device open, which only root sees, or else whose interfaces have such names.
-func program(link netlink.Link) string {
+func program(link netlink.Link) (who string, guessed bool) {
 	name := link.Attrs().Name
 	if holder := tunHolder("/proc", name); holder != "" {
-		return holder
+		return holder, false
 	}
 	if link.Type() == "wireguard" {
-		return "WireGuard in the kernel"
+		return "WireGuard in the kernel", false
 	}
-	return known(name)
+	return known(name), true
 }
 
 // tunHolder finds the process that has a TUN device of the name: its

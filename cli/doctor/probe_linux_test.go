@@ -5,11 +5,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
 
+	platform "github.com/causewayhq/causeway/platform_linux"
 	"github.com/causewayhq/causeway/proto"
+	"github.com/causewayhq/causeway/proto/localv1"
 )
 
 func write(t *testing.T, path, content string) {
@@ -39,6 +42,42 @@ func TestTUNHolder(t *testing.T) {
 	}
 	if got := tunHolder(proc, "tun"); got != "" {
 		t.Errorf("tunHolder() of nobody's = %q", got)
+	}
+}
+
+func TestForeignInterface(t *testing.T) {
+	if got := foreignInterface("lo"); got != "an interface of another program" {
+		t.Errorf("foreignInterface(lo) = %q", got)
+	}
+	if got := foreignInterface("none-such0"); got != "" {
+		t.Errorf("foreignInterface() of none = %q", got)
+	}
+}
+
+func TestIPv6Off(t *testing.T) {
+	root := t.TempDir()
+	write(t, filepath.Join(root, "conf/all/disable_ipv6"), "0\n")
+	write(t, filepath.Join(root, "conf/tun0/disable_ipv6"), "1\n")
+	if got := ipv6Off(root, "tun0"); got != filepath.Join(root, "conf/tun0/disable_ipv6")+" is 1" {
+		t.Errorf("ipv6Off(tun0) = %q", got)
+	}
+	if got := ipv6Off(root, "tun1"); got != "" {
+		t.Errorf("ipv6Off(tun1) = %q", got)
+	}
+	if got := ipv6Off(root+"/none", "tun1"); !strings.Contains(got, "is missing") {
+		t.Errorf("ipv6Off() without IPv6 = %q", got)
+	}
+}
+
+// TestForeignComplaints: the adapter's words for another program's route.
+func TestForeignComplaints(t *testing.T) {
+	for _, cause := range []error{platform.ErrShadowed, platform.ErrRouteTaken} {
+		if !isForeign(&localv1.Problem{Cause: "apply: " + cause.Error() + " by tun7"}) {
+			t.Errorf("%q is not told to be foreign", cause)
+		}
+	}
+	if isForeign(&localv1.Problem{Cause: "apply: " + platform.ErrIPv6Disabled.Error()}) {
+		t.Error("IPv6 is told to be a foreign route")
 	}
 }
 

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -47,7 +48,7 @@ func (m *Machine) Names(ctx context.Context, tunnel Tunnel) Names {
 
 // judged compares an answer with what the sentinel has.
 func judged(addrs []netip.Addr, err error) Lookup {
-	lookup := Lookup{Asked: true, Right: slices.Contains(addrs, proto.DNSAddr), Err: err}
+	lookup := Lookup{Asked: true, Right: slices.Contains(addrs, proto.DNSAddr), Silent: isSilence(err), Err: err}
 	if !lookup.Right && err == nil {
 		lookup.Err = fmt.Errorf("got %s, want %s", listed(addrs), proto.DNSAddr)
 	}
@@ -107,6 +108,16 @@ func lookupDirect(ctx context.Context, server netip.Addr, name string) ([]netip.
 	return readDirect(conn, question.ID)
 }
 
+// answeredError is an answer without addresses.
+type answeredError struct{ code dnsmessage.RCode }
+
+func (e answeredError) Error() string { return fmt.Sprintf("it answers %s", e.code) }
+
+// isSilence says that nothing came back in time.
+func isSilence(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+}
+
 func readDirect(conn net.Conn, id uint16) ([]netip.Addr, error) {
 	buffer := make([]byte, 4096)
 	for {
@@ -125,7 +136,7 @@ func readDirect(conn net.Conn, id uint16) ([]netip.Addr, error) {
 			}
 		}
 		if len(addrs) == 0 {
-			return nil, fmt.Errorf("it answers %s", answer.RCode)
+			return nil, answeredError{answer.RCode}
 		}
 		return addrs, nil
 	}

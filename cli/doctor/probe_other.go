@@ -21,6 +21,12 @@ func interfaceExists(name string) bool {
 	return err == nil
 }
 
+// firewallRemedy names no tool: there are several.
+const firewallRemedy = "let packets of %s pass in this host's firewall"
+
+// ruleset is nftables', which is not here.
+func ruleset(context.Context) string { return "" }
+
 // foreignInterface is not told apart here.
 func foreignInterface(string) string { return "" }
 
@@ -67,7 +73,7 @@ func (m *Machine) Host(ctx context.Context, tunnel Tunnel) Host {
 	}
 	way := Route{To: proto.DNSAddr, Prefix: "unknown"}
 	if other := holderOf(local.AddrPort().Addr().WithZone("")); other != nil {
-		way.Interface, way.Program = other.Name, known(other.Name)
+		way.Interface, way.Program, way.Guessed = other.Name, known(other.Name), true
 	}
 	h.Astray = []Route{way}
 	return h

@@ -188,7 +188,7 @@ func TestSocketFile(t *testing.T) {
 }
 
 func TestKnown(t *testing.T) {
-	for name, want := range map[string]string{"tailscale0": "Tailscale, by its name", "wg0": "WireGuard, by its name", "eth0": "", "wg0-mullvad": "Mullvad, by its name"} {
+	for name, want := range map[string]string{"tailscale0": "Tailscale", "wg0": "WireGuard", "eth0": "", "wg0-mullvad": "Mullvad"} {
 		if got := known(name); got != want {
 			t.Errorf("known(%s) = %q", name, got)
 		}

@@ -33,6 +33,10 @@ func faults() []fault {
 	return []fault{
 		{name: "ServiceStopped", sample: true, plant: stopped, as: asUser, check: "service", result: "failed", words: []string{"is stopped", "systemctl start causewayd"}, exit: 3, fixable: true, needsRoot: true},
 		{name: "ServiceWedged", plant: wedged, check: "service", result: "failed", words: []string{"does not answer", "(process "}, exit: 6, fixable: true},
+		{name: "NameTaken", plant: nameTaken, check: "service", result: "failed", words: []string{"cannot start", "(exit code 13)", "causeway0", "veth", "journalctl"}, exit: 3},
+		{name: "SettingsWrong", plant: settingsWrong, check: "service", result: "failed", words: []string{"cannot start", "(exit code 10)", "settings file", "nonsense"}, exit: 3},
+		{name: "FirewallDrops", plant: firewall, check: "passage", result: "failed", words: []string{"firewall", "table inet strict", `oifname "causeway0" drop`, "nft list ruleset"}, exit: 8},
+		{name: "IPv6Off", plant: ipv6Off, check: "interface", result: "failed", words: []string{"IPv6 is switched off", "conf/causeway0/disable_ipv6 is 1"}, exit: 8},
 		{name: "SocketUnreadable", plant: socketMode, as: asUser, check: "socket", result: "failed", words: []string{"0600", "/run/causeway/causeway.sock"}, exit: 5, fixable: true, needsRoot: true},
 		{name: "DirectoryClosed", plant: directoryMode, as: asUser, check: "socket", result: "failed", words: []string{"0700", "/run/causeway"}, exit: 5, fixable: true, needsRoot: true},
 		{name: "RouteShadowed", sample: true, plant: shadowed, check: "route", result: "failed", words: []string{"tun7", "probe (process", "fd60:627a:a42b::/64"}, exit: 8},
@@ -64,7 +68,37 @@ func stopped(t *testing.T, h *house) func() {
 // minute.
 func wedged(t *testing.T, h *house) func() {
 	h.sh(t, "systemctl kill --signal=STOP --kill-whom=main "+unit)
+	for _, command := range []string{"status", "list"} {
+		h.sh(t, "code=0; timeout 9 /usr/bin/causeway "+command+" || code=$?; test $code = 6")
+	}
 	return nil
+}
+
+// nameTaken: another program's interface has our name, so that the service
+// fails again and again.
+func nameTaken(t *testing.T, h *house) func() {
+	h.sh(t, "systemctl stop "+unit+"; ip link add causeway0 type veth peer name veth9; systemctl start --no-block "+unit)
+	return func() { h.sh(t, "ip link del causeway0") }
+}
+
+func settingsWrong(t *testing.T, h *house) func() {
+	h.sh(t, "mkdir -p /etc/causeway; echo 'nonsense: 1' > /etc/causeway/causeway.yaml; systemctl restart --no-block "+unit)
+	return func() { h.sh(t, "rm /etc/causeway/causeway.yaml") }
+}
+
+// firewall: it lets nothing of the host into the tunnel, and says nothing.
+func firewall(t *testing.T, h *house) func() {
+	h.sh(t, `nft -f - <<'END'
+table inet strict {
+	chain output { type filter hook output priority 0; oifname "causeway0" drop; }
+}
+END`)
+	return func() { h.sh(t, "nft delete table inet strict") }
+}
+
+func ipv6Off(t *testing.T, h *house) func() {
+	h.sh(t, "sysctl -qw net.ipv6.conf.causeway0.disable_ipv6=1")
+	return func() { h.sh(t, "sysctl -qw net.ipv6.conf.causeway0.disable_ipv6=0") }
 }
 
 func socketMode(t *testing.T, h *house) func() {
