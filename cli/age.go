@@ -59,6 +59,8 @@ func (a *app) reachable(agent *localv1.AgentStatus) string {
 		return "yes" + suffixed(", ", a.stale(agent.GetLastAnswer()))
 	case agent.GetLastAnswer() != nil:
 		return "no, last answer " + a.ago(agent.GetLastAnswer().AsTime())
+	case !agent.GetTried():
+		return "not used yet"
 	}
 	return "no"
 }

@@ -249,7 +249,10 @@ func (a *app) printAgents(text *strings.Builder, status *localv1.Status) {
 	table := tabwriter.NewWriter(text, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "NAME\tREACHABLE\tPATH\tLATENCY\tLAST HANDSHAKE")
 	for _, agent := range sorted(status.GetAgents()) {
-		handshake := "never"
+		handshake := "-"
+		if agent.GetTried() {
+			handshake = "never"
+		}
 		if agent.GetLastHandshake() != nil {
 			handshake = a.ago(agent.GetLastHandshake().AsTime())
 		}

@@ -111,7 +111,14 @@ func (d *Dialer) dialError(response *http.Response, body []byte, err error) erro
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
-	return fmt.Errorf("dial %s: %w", d.URL.Redacted(), plainly(err))
+	return fmt.Errorf("dial %s: %w", d.URL.Redacted(), plainly(proxyFailed(d.client(), d.URL, err)))
+}
+
+func (d *Dialer) client() *http.Client {
+	if d.HTTP == nil {
+		return http.DefaultClient
+	}
+	return d.HTTP
 }
 
 // answer keeps the body of a rejection, of which the websocket library leaves

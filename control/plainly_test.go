@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"syscall"
 	"testing"
@@ -34,6 +36,29 @@ func TestPlainWords(t *testing.T) {
 		got := plainly(test.err)
 		if got.Error() != test.want || !errors.Is(got, test.err) {
 			t.Errorf("%v: got %v, want %s", test.err, got, test.want)
+		}
+	}
+}
+
+// A proxy that cannot be reached is named, without who one is to it; nobody
+// looks for the fault at the control plane.
+func TestProxyIsNamed(t *testing.T) {
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := nobody.Addr().String()
+	nobody.Close()
+	for _, scheme := range []string{"http", "https"} {
+		target := &url.URL{Scheme: scheme, Host: "plane.test"}
+		proxy := &url.URL{Scheme: "http", Host: address, User: url.UserPassword("alice", "secret")}
+		transport := &http.Transport{Proxy: http.ProxyURL(proxy)}
+		dialer := &Dialer{URL: target, Path: UserPath, Token: func() string { return "" }, HTTP: &http.Client{Transport: transport}}
+		_, err := dialer.Dial(t.Context(), "")
+		var failed *ProxyError
+		want := "dial " + scheme + "://plane.test: connect to proxy http://" + address + ": connection refused"
+		if err == nil || err.Error() != want || !errors.As(err, &failed) || !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("Dial() = %v, want %s", err, want)
 		}
 	}
 }

@@ -32,7 +32,7 @@ func TestStatusMessage(t *testing.T) {
 		Address: netip.MustParseAddr("fd60::1"), HomeRelay: relay, CanaryOK: true, DNSMode: "hosts",
 		Agents: []tunnel.AgentStatus{
 			{
-				ID: uuid.UUID{1}, Name: "direct", Workspace: of, Measured: true, Direct: true, Reachable: true,
+				ID: uuid.UUID{1}, Name: "direct", Workspace: of, Measured: true, Direct: true, Reachable: true, Tried: true,
 				Endpoint: netip.MustParseAddrPort("192.0.2.1:5"), Latency: time.Millisecond, LastHandshake: at, RxBytes: 1, TxBytes: 2,
 			},
 			{Name: "relayed", Workspace: of, Measured: true, Relay: relay},
@@ -46,7 +46,7 @@ func TestStatusMessage(t *testing.T) {
 	}
 	direct, relayed, idle := got.GetAgents()[0], got.GetAgents()[1], got.GetAgents()[2]
 	if direct.GetPath() != localv1.AgentStatus_DIRECT || direct.GetEndpoint() != "192.0.2.1:5" || direct.GetRelay() != nil ||
-		direct.GetWorkspaceStatus() != "running" || !direct.GetReachable() || direct.GetTxBytes() != 2 {
+		direct.GetWorkspaceStatus() != "running" || !direct.GetReachable() || !direct.GetTried() || direct.GetTxBytes() != 2 {
 		t.Errorf("direct agent %v", direct)
 	}
 	if relayed.GetPath() != localv1.AgentStatus_RELAYED || relayed.GetRelay().GetName() != "R" || relayed.GetLatency() != nil {

@@ -5,13 +5,17 @@ import (
 	"time"
 )
 
-// A device that was taken away is opened again at once, and when that goes on,
-// after reopenFirst and then twice as long each time up to reopenCeiling,
-// without end. One that was there for reopenSteady starts from the beginning.
+// A device that was taken away is opened again at once, for libc asks for no
+// IPv6 address of ours on a host that has none itself (AI_ADDRCONFIG). One that
+// goes within reopenSteady after that comes back after reopenFirst, and then
+// after twice as long each time up to reopenCeiling, without end.
 const (
 	reopenFirst   = 250 * time.Millisecond
 	reopenCeiling = 2 * time.Second
-	reopenSteady  = 5 * time.Second
+	reopenSteady  = time.Second
+	// standing is how long a device has to be there for what took away the one
+	// before to be history.
+	standing = 5 * time.Second
 )
 
 // reopening says when a lost device is opened again.
@@ -20,16 +24,15 @@ type reopening struct {
 	next time.Duration
 }
 
-// wait is how long to wait after the loss of a device that was there for so
-// long.
-func (r *reopening) wait(lived time.Duration) time.Duration {
-	if !r.lost || lived >= reopenSteady {
-		*r = reopening{lost: true, next: reopenFirst}
-		return 0
+// after says how long to wait after the loss of a device that was there for so
+// long, and whether another was lost shortly before.
+func (r *reopening) after(lived time.Duration) (wait time.Duration, repeated bool) {
+	repeated = r.lost && lived < standing
+	if r.lost && lived < reopenSteady {
+		wait = r.next
 	}
-	wait := r.next
-	r.next = min(2*wait, reopenCeiling)
-	return wait
+	r.lost, r.next = true, min(max(2*wait, reopenFirst), reopenCeiling)
+	return wait, repeated
 }
 
 // lost notes the loss of the device once that repeats itself: the first one is
@@ -45,7 +48,7 @@ func (t *Tunnel) lost(err error, repeated bool) {
 // stands notes that the device was there for long enough for its losses to be
 // history.
 func (s *session) stands(ctx context.Context) {
-	if pause(ctx, reopenSteady) {
+	if pause(ctx, standing) {
 		s.tunnel.lost(nil, false)
 	}
 }

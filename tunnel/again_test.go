@@ -15,22 +15,17 @@ import (
 func TestReopening(t *testing.T) {
 	const ms = time.Millisecond
 	var r reopening
-	for _, test := range []struct{ lived, want time.Duration }{
-		{1400 * ms, 0}, {1400 * ms, 250 * ms}, {1400 * ms, 500 * ms}, {0, time.Second}, {4999 * ms, 2 * time.Second}, {0, 2 * time.Second},
-		{5 * time.Second, 0}, {0, 250 * ms},
+	for at, test := range []struct {
+		lived, wait time.Duration
+		repeated    bool
+	}{
+		{0, 0, false}, {1400 * ms, 0, true}, {999 * ms, 250 * ms, true}, {0, 500 * ms, true}, {0, time.Second, true}, {0, 2 * time.Second, true}, {0, 2 * time.Second, true},
+		{time.Second, 0, true}, {0, 250 * ms, true}, {5 * time.Second, 0, false}, {0, 250 * ms, true},
 	} {
-		if got := r.wait(test.lived); got != test.want {
-			t.Errorf("after %v: %v, want %v", test.lived, got, test.want)
+		if wait, repeated := r.after(test.lived); wait != test.wait || repeated != test.repeated {
+			t.Errorf("%d, after %v: %v, %t, want %v, %t", at, test.lived, wait, repeated, test.wait, test.repeated)
 		}
 	}
-}
-
-func problemWith(status Status, code string) *Problem {
-	at := slices.IndexFunc(status.Problems, func(p Problem) bool { return p.Code == code })
-	if at < 0 {
-		return nil
-	}
-	return &status.Problems[at]
 }
 
 // A device that is taken away again and again is made again each time, soon,
@@ -44,24 +39,25 @@ func TestDeviceLostAgainAndAgain(t *testing.T) {
 		last := r.keeping()
 		end := r.until()
 		r.waitState(Connected)
-		for at, wait := range []time.Duration{0, 250 * time.Millisecond, 500 * time.Millisecond, time.Second} {
-			time.Sleep(1400 * time.Millisecond)
+		const ms = time.Millisecond
+		for at, test := range []struct{ lived, wait time.Duration }{{1400 * ms, 0}, {1400 * ms, 0}, {1400 * ms, 0}, {ms, 250 * ms}, {ms, 500 * ms}} {
+			time.Sleep(test.lived)
 			before, began := last(), time.Now()
 			close(before.lost)
 			for synctest.Wait(); last() == before; synctest.Wait() {
-				time.Sleep(10 * time.Millisecond)
+				time.Sleep(10 * ms)
 			}
-			if took := time.Since(began); took < wait || took > wait+100*time.Millisecond {
-				t.Errorf("loss %d: the next device came after %v, want %v", at+1, took, wait)
+			if took := time.Since(began); took < test.wait || took > test.wait+20*ms {
+				t.Errorf("loss %d: the next device came after %v, want %v", at+1, took, test.wait)
 			}
-			if lost := problemWith(r.Status(), CodeDevice); (lost != nil) != (at > 0) {
+			if lost := problemOf(r.Status(), CodeDevice); (lost != nil) != (at > 0) {
 				t.Errorf("loss %d: problem %+v", at+1, lost)
 			} else if lost != nil && (!strings.Contains(lost.Cause, "fake0 is gone") || !strings.Contains(lost.Remedy, "NetworkManager")) {
 				t.Errorf("loss %d: problem %+v", at+1, lost)
 			}
 		}
 		r.wait("degraded", func(s Status) bool { return s.State == Degraded })
-		time.Sleep(reopenSteady)
+		time.Sleep(standing)
 		r.waitState(Connected)
 		for _, config := range r.host.applied {
 			if config.Interface == "" {

@@ -91,7 +91,7 @@ func (c controlFacts) problem(now time.Time, relayed bool) Problem {
 	problem := controlProblem(c.err)
 	if problem.Code == CodeUnreachable {
 		problem.Cause = cause + ": " + problem.Cause
-		if !isLookup(c.err) {
+		if !isLookup(c.err) && !isProxy(c.err) {
 			problem.Remedy = unreachableRemedy(relayed)
 		}
 	}
@@ -129,6 +129,13 @@ func isLookup(err error) bool {
 	return errors.As(err, &lookup)
 }
 
+// isProxy says that not even the proxy was reached.
+func isProxy(err error) bool {
+	var named *control.ProxyError
+	var marked *net.OpError
+	return errors.As(err, &named) || errors.As(err, &marked) && marked.Op == "proxyconnect" // as net/http does
+}
+
 func controlProblem(err error) Problem {
 	var unknown x509.UnknownAuthorityError
 	var hostname x509.HostnameError
@@ -150,6 +157,9 @@ func controlProblem(err error) Problem {
 		return Problem{CodeRejected, err.Error(), "ask the administrator of the deployment"}
 	case errors.As(err, &rest) && rest.Status < http.StatusInternalServerError:
 		return Problem{CodeRejected, err.Error(), "ask the administrator of the deployment"}
+	case isProxy(err):
+		return Problem{CodeUnreachable, err.Error(), "the daemon's environment sets a proxy (HTTP_PROXY, HTTPS_PROXY) that takes no connections: " +
+			"mend the proxy, or correct or unset the variable where causewayd gets it (systemctl edit causewayd, or the shell that runs it) and restart causewayd"}
 	case isLookup(err):
 		return Problem{CodeUnreachable, err.Error(), "check the network and the host name in the URL; it is tried again by itself"}
 	}

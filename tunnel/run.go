@@ -56,9 +56,9 @@ func (t *Tunnel) Run(ctx context.Context) (err error) {
 			t.mu.Unlock()
 			continue
 		case errors.Is(err, ErrDeviceLost):
-			wait := again.wait(time.Since(began))
+			wait, repeated := again.after(time.Since(began))
 			t.log.Warn("tunnel is made anew", slog.String("reason", err.Error()), slog.Duration("after", wait))
-			t.lost(err, wait > 0)
+			t.lost(err, repeated)
 			if pause(ctx, wait) {
 				continue
 			}

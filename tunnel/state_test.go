@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,6 +43,7 @@ func TestDecide(t *testing.T) {
 		{"the control plane said why it went", func(f *facts) { well(f); f.control.told = no }, Connected, CodeUnreachable},
 		{"names from disk, still trying", func(f *facts) { well(f); f.control.connected, f.control.ever, f.control.late = false, false, true }, Degraded, CodeUnreachable},
 		{"home relay away", func(f *facts) { well(f); f.relay.away = true }, Degraded, CodeRelay},
+		{"the device goes again and again", func(f *facts) { well(f); f.lost = no }, Degraded, CodeDevice},
 		{"host refuses", func(f *facts) { well(f); f.applied.err = no }, Degraded, CodeHost},
 		{"host in trouble", func(f *facts) { well(f); f.trouble = no }, Degraded, CodeHost},
 		{"canary not yet", func(f *facts) { well(f); f.canary.done, f.canary.ok = false, false }, Starting, ""},
@@ -95,6 +97,23 @@ func TestControlProblems(t *testing.T) {
 	for _, test := range tests {
 		if got := controlProblem(test.err); got.Code != test.code {
 			t.Errorf("%v: %s, want %s", test.err, got.Code, test.code)
+		}
+	}
+}
+
+// A proxy that takes no connections is what the remedy is about, at the first
+// try and after a connection.
+func TestProxyProblem(t *testing.T) {
+	refused := &control.ProxyError{Proxy: "http://127.0.0.1:9", Err: errors.New("connection refused")}
+	for _, err := range []error{
+		fmt.Errorf("dial: %w", refused),
+		fmt.Errorf("get: %w", &net.OpError{Op: "proxyconnect", Net: "tcp", Err: &net.DNSError{Name: "proxy.test"}}),
+	} {
+		for _, ever := range []bool{false, true} {
+			problem := controlFacts{ever: ever, late: true, err: err}.problem(time.Now(), true)
+			if problem.Code != CodeUnreachable || !strings.Contains(problem.Cause, "proxy") || !strings.Contains(problem.Remedy, "HTTPS_PROXY") {
+				t.Errorf("problem %+v", problem)
+			}
 		}
 	}
 }

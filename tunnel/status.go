@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -57,6 +58,9 @@ type AgentStatus struct {
 	// since then no two pings in a row went unanswered, nor one if none was ever
 	// answered.
 	Reachable bool
+	// Tried: it was asked or sent something while this process ran. One that was
+	// not may be as well as any.
+	Tried bool
 	// LastAnswer is when something last came back: a pong or a handshake.
 	LastAnswer time.Time
 	// Direct or relayed, when Measured; an agent that is not in use is neither.
@@ -78,6 +82,7 @@ func (t *Tunnel) Status() Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	state, problems := t.facts.decide(time.Now())
+	problems = t.worded(problems)
 	status := Status{
 		State: state, Problems: problems, URL: t.config.Profile.URL.Redacted(), User: t.saved.User.Username, Suffix: t.saved.Suffix,
 		ControlConnected: t.facts.control.connected, WorkspacesAsOf: t.saved.AsOf, Interface: t.config.Interface,
@@ -107,6 +112,19 @@ func (t *Tunnel) Status() Status {
 	return status
 }
 
+// worded puts problems into the words of this tunnel: causes in one line, and
+// commands that can be typed as they are.
+func (t *Tunnel) worded(problems []Problem) []Problem {
+	for at := range problems {
+		problem := &problems[at]
+		problem.Cause = strings.ReplaceAll(problem.Cause, "\n", "; ") // as errors.Join has them
+		if problem.Code == CodeSignedOut {
+			problem.Remedy += " " + t.config.Profile.URL.Redacted()
+		}
+	}
+	return problems
+}
+
 // agent describes one agent; t.mu is held, and t.live is there.
 func (t *Tunnel) agent(state *workspace.State, agent workspace.Agent) AgentStatus {
 	_, of, _ := state.Agent(agent.ID)
@@ -118,9 +136,11 @@ func (t *Tunnel) agent(state *workspace.State, agent workspace.Agent) AgentStatu
 	}
 	last := t.live.pings[agent.ID]
 	result.Latency, result.MeasuredAt = last.latency, last.answered
+	result.Tried = !last.tried.IsZero()
 	alive := last.answered
 	if peer, known := t.live.engine.Peer(agent.ID); known {
 		result.LastHandshake, result.RxBytes, result.TxBytes = peer.LastHandshake, peer.RxBytes, peer.TxBytes
+		result.Tried = result.Tried || peer.TxBytes > 0 || !peer.LastHandshake.IsZero()
 		if peer.LastHandshake.After(alive) {
 			alive = peer.LastHandshake
 		}

@@ -8,8 +8,12 @@ func (t *Tunnel) SetToken(token Token) {
 	t.mu.Lock()
 	t.token = token
 	t.saved.TokenSum = tokenSum(token)
+	before := t.facts
+	t.facts.control.told = nil // it may have been about the old one
 	if !t.facts.names && hopeless(t.facts.control.err) {
 		t.facts.control.err = nil // it was about the old one, and nothing else is known
+	}
+	if !before.same(t.facts) {
 		t.notify()
 	}
 	running := t.live

@@ -244,7 +244,14 @@ func TestPingAndPeerStatus(t *testing.T) {
 	if main.Name != "main" || !main.Reachable || main.Latency != 3*time.Millisecond || !main.Measured || main.Direct || main.Relay.Name != "Home" {
 		t.Errorf("agent %+v", main)
 	}
-	if gone := r.Status().Agents[0]; gone.Reachable || gone.Measured {
+	if !main.Tried {
+		t.Error("an agent that answered counts as not tried")
+	}
+	if gone := r.Status().Agents[0]; gone.Reachable || gone.Measured || gone.Tried {
+		t.Errorf("agent %+v", gone)
+	}
+	r.engine().do(func() { r.engine().peers[idOf("gone")] = tailnet.PeerStatus{TxBytes: 148} })
+	if gone := r.Status().Agents[0]; gone.Reachable || !gone.Tried {
 		t.Errorf("agent %+v", gone)
 	}
 	endpoint := netip.MustParseAddrPort("192.0.2.1:5")

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -118,6 +119,44 @@ func TestWhatTheControlPlaneSaid(t *testing.T) {
 	})
 }
 
+// What the control plane said of a token is over with the next one.
+func TestWhatTheControlPlaneSaidOfTheLastToken(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := barePlane()
+		network := servePipes(t, p)
+		r := newBubbleRig(t, p, network, t.TempDir()).start()
+		r.waitState(Connected)
+		synctest.Wait()
+		p.set(func(p *plane) { p.lastWords = "token expired" })
+		p.drop()
+		r.wait("its words", func(s Status) bool { return s.ControlConnected && problemOf(s, CodeTold) != nil })
+		changed := r.Changed()
+		r.SetToken("next-token")
+		if told := problemOf(r.Status(), CodeTold); told != nil {
+			t.Errorf("it stays: %+v", told)
+		}
+		select {
+		case <-changed:
+		default:
+			t.Error("nobody was told")
+		}
+	})
+}
+
+// Several causes of one problem stand in one line, apart.
+func TestCausesInOneLine(t *testing.T) {
+	r := newRig(t, newPlane(t), t.TempDir())
+	r.host.fail = errors.Join(errors.New("set DNS: it is picked up by itself"), errors.New("add route: denied"))
+	r.start()
+	status := r.wait("problem", func(s Status) bool { return problemOf(s, CodeHost) != nil })
+	if got := problemOf(status, CodeHost).Cause; got != "set DNS: it is picked up by itself; add route: denied" {
+		t.Errorf("cause %q", got)
+	}
+	r.host.mu.Lock()
+	r.host.fail = nil // so that it can end
+	r.host.mu.Unlock()
+}
+
 // A token that is revoked while the tunnel runs: within seconds the user is
 // told to sign in again, names go on, and a good token mends it.
 func TestTokenRevoked(t *testing.T) {
@@ -132,7 +171,7 @@ func TestTokenRevoked(t *testing.T) {
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("told after %v", took)
 		}
-		if status.State != Degraded || status.Problems[0].Remedy != "sign in again: causeway login" || len(status.Agents) != 1 {
+		if status.State != Degraded || status.Problems[0].Remedy != "sign in again: causeway login "+p.url.String() || len(status.Agents) != 1 {
 			t.Errorf("status %+v", status)
 		}
 		time.Sleep(time.Hour)

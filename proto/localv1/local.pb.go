@@ -282,6 +282,7 @@ type AgentStatus struct {
 	TxBytes         uint64                 `protobuf:"varint,14,opt,name=tx_bytes,json=txBytes,proto3" json:"tx_bytes,omitempty"`
 	LastAnswer      *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=last_answer,json=lastAnswer,proto3" json:"last_answer,omitempty"` // when something last came back from it
 	MeasuredAt      *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=measured_at,json=measuredAt,proto3" json:"measured_at,omitempty"` // when path and latency were measured
+	Tried           bool                   `protobuf:"varint,17,opt,name=tried,proto3" json:"tried,omitempty"`                            // it was asked or sent something; else that it is not reachable says nothing
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -426,6 +427,13 @@ func (x *AgentStatus) GetMeasuredAt() *timestamppb.Timestamp {
 		return x.MeasuredAt
 	}
 	return nil
+}
+
+func (x *AgentStatus) GetTried() bool {
+	if x != nil {
+		return x.Tried
+	}
+	return false
 }
 
 type Status struct {
@@ -1459,7 +1467,7 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\tregion_id\x18\x01 \x01(\x05R\bregionId\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x123\n" +
-	"\alatency\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\alatency\"\xb0\x05\n" +
+	"\alatency\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\alatency\"\xc6\x05\n" +
 	"\vAgentStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
@@ -1479,7 +1487,8 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\vlast_answer\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"lastAnswer\x12;\n" +
 	"\vmeasured_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"measuredAt\"5\n" +
+	"measuredAt\x12\x14\n" +
+	"\x05tried\x18\x11 \x01(\bR\x05tried\"5\n" +
 	"\x04Path\x12\x14\n" +
 	"\x10PATH_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
