@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"time"
 
@@ -29,6 +30,10 @@ func (m *Machine) Passage(ctx context.Context, tunnel Tunnel) Passage {
 			return Passage{Asked: true}
 		}
 		p.Err, p.Silent = err, isSilence(err)
+		var refused *net.OpError
+		if errors.As(err, &refused) { // its addresses and ports say nothing to anybody
+			p.Err = refused.Err
+		}
 	}
 	p.Rule = forbids(ruleset(ctx), tunnel.Status.GetInterface())
 	return p

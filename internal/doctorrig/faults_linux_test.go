@@ -24,7 +24,7 @@ type fault struct {
 	or        string
 	words     []string
 	exit      int
-	also      []string // checks that rightly complain too
+	also      []string // checks that rightly complain too, or may: the tunnel is made anew
 	fixable   bool
 	needsRoot bool
 }
@@ -35,7 +35,8 @@ func faults() []fault {
 		{name: "ServiceWedged", plant: wedged, check: "service", result: "failed", words: []string{"does not answer", "(process "}, exit: 6, fixable: true},
 		{name: "NameTaken", plant: nameTaken, check: "service", result: "failed", words: []string{"cannot start", "(exit code 13)", "causeway0", "veth", "journalctl"}, exit: 3},
 		{name: "SettingsWrong", plant: settingsWrong, check: "service", result: "failed", words: []string{"cannot start", "(exit code 10)", "settings file", "nonsense"}, exit: 3},
-		{name: "FirewallDrops", plant: firewall, check: "passage", result: "failed", words: []string{"firewall", "table inet strict", `oifname "causeway0" drop`, "nft list ruleset"}, exit: 8},
+		{name: "FirewallDrops", plant: firewall("output", "oifname"), check: "passage", result: "failed", words: []string{"does not let packets", "operation not permitted", "a firewall on this host", "nft list ruleset"}, exit: 8},
+		{name: "FirewallDropsAnswers", plant: firewall("input", "iifname"), check: "passage", result: "failed", words: []string{"are not answered", "interface and route are right", "a firewall on this host", "nft list ruleset"}, exit: 8},
 		{name: "IPv6Off", plant: ipv6Off, check: "interface", result: "failed", words: []string{"IPv6 is switched off", "conf/causeway0/disable_ipv6 is 1"}, exit: 8},
 		{name: "SocketUnreadable", plant: socketMode, as: asUser, check: "socket", result: "failed", words: []string{"0600", "/run/causeway/causeway.sock"}, exit: 5, fixable: true, needsRoot: true},
 		{name: "DirectoryClosed", plant: directoryMode, as: asUser, check: "socket", result: "failed", words: []string{"0700", "/run/causeway"}, exit: 5, fixable: true, needsRoot: true},
@@ -51,7 +52,7 @@ func faults() []fault {
 		{name: "RelayBlocked", sample: true, plant: relayCut, check: "relay", result: "failed", words: []string{"relay"}, exit: 8},
 		{name: "AgentStopped", plant: agentStopped, check: "agents", result: "failed", words: []string{rig.Workspace}, exit: 8},
 		{name: "LinkDNSRemoved", plant: reverted, check: "link-dns", result: "failed", words: []string{"no DNS settings for causeway0"}, exit: 8, fixable: true},
-		{name: "InterfaceGone", plant: unplugged, check: "interface", or: "tunnel", result: "failed", words: []string{"has removed it", "is gone"}, exit: 8, fixable: true},
+		{name: "InterfaceGone", plant: unplugged, check: "interface", or: "tunnel", result: "failed", words: []string{"has removed it", "causeway0"}, exit: 8, also: []string{"control-plane", "agents"}, fixable: true},
 		{name: "TokenExpired", plant: expired, check: "sign-in", result: "failed", words: []string{"refuses the token", "expired", "causeway login"}, exit: 4},
 		{name: "PathTooSmall", plant: hole, check: "path-mtu", result: "warning", words: []string{rig.Workspace}, exit: 0},
 	}
@@ -86,14 +87,22 @@ func settingsWrong(t *testing.T, h *house) func() {
 	return func() { h.sh(t, "rm /etc/causeway/causeway.yaml") }
 }
 
-// firewall: it lets nothing of the host into the tunnel, and says nothing.
-func firewall(t *testing.T, h *house) func() {
-	h.sh(t, `nft -f - <<'END'
+// firewall: it lets nothing of the host into the tunnel, which the sender is
+// told, or nothing out of it, which is silence. The host itself has no nft to
+// look the rule up with.
+func firewall(hook, key string) func(t *testing.T, h *house) func() {
+	return func(t *testing.T, h *house) func() {
+		_, err := h.Net.Client.Shell(t.Context(), `nft -f - <<'END'
 table inet strict {
-	chain output { type filter hook output priority 0; oifname "causeway0" drop; }
+	chain strict { type filter hook `+hook+` priority 0; `+key+` "causeway0" drop; }
 }
 END`)
-	return func() { h.sh(t, "nft delete table inet strict") }
+		must(t, err)
+		return func() {
+			_, err := h.Net.Client.Shell(context.WithoutCancel(t.Context()), "nft delete table inet strict")
+			must(t, err)
+		}
+	}
 }
 
 func ipv6Off(t *testing.T, h *house) func() {
@@ -247,7 +256,7 @@ func reverted(t *testing.T, h *house) func() {
 }
 
 func unplugged(t *testing.T, h *house) func() {
-	return h.repeat(t, "4", "ip link del causeway0 2>/dev/null")
+	return h.repeat(t, "9", "ip link del causeway0 2>/dev/null")
 }
 
 // expired: the token's time is over, and the daemon has to dial again.
