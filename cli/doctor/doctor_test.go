@@ -211,6 +211,10 @@ func TestEachFault(t *testing.T) {
 			"which by its name belongs to WireGuard|has the metric 50, which is lower than our 1024|stop the program that has wg0 (to judge by the name WireGuard), or", 8, MendNone},
 		"route that was before": {astray(Route{Interface: "dummy0", Prefix: "fd60:627a:a42b::/48", Table: 254, Metric: 1024}), idRoute, Failed, "same metric 1024, and was there before|stop the program that has dummy0, or", 8, MendNone},
 		"route in place of ours": {func(f *Facts) {
+			astray(Route{Interface: "wg0", Prefix: "fd60:627a:a42b::/48", Metric: 1024})(f)
+			f.Host.OwnRoute = false
+		}, idRoute, Failed, "stands in the place of ours", 8, MendNone},
+		"route beside none of ours": {func(f *Facts) {
 			astray(Route{Interface: "wg0", Prefix: "fd60:627a:a42b::/64"})(f)
 			f.Host.OwnRoute = false
 		}, idRoute, Failed, "our own route is gone", 8, MendNone},

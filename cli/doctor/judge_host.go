@@ -120,6 +120,8 @@ func (r Route) because(h Host) string {
 	switch ours := proto.ServicePrefix; {
 	case err != nil:
 		return "comes before ours"
+	case !h.OwnRoute && prefix.Bits() == ours.Bits():
+		return "stands in the place of ours"
 	case !h.OwnRoute:
 		return "takes them, and our own route is gone"
 	case prefix.Bits() > ours.Bits():
