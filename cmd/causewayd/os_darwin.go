@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 
@@ -16,12 +16,12 @@ func newOS(stateDir string, logger *slog.Logger) (netcfg.OS, error) {
 
 // privileged refuses a process that could not configure the network: macOS has
 // nothing less than root that may make a utun interface.
-func privileged() error {
+func privileged(forWhat purpose) error {
 	if os.Geteuid() == 0 {
 		return nil
 	}
 	return &service.Error{
-		Failure: service.FailurePrivilege, Remedy: "run: sudo causewayd run",
-		Err: errors.New("start daemon: it needs root, to make a network interface and set routes and name servers"),
+		Failure: service.FailurePrivilege, Remedy: "run: sudo causewayd " + forWhat.command,
+		Err: fmt.Errorf("%s: it needs root, to %s", forWhat.doing, forWhat.means),
 	}
 }

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 
@@ -17,7 +17,7 @@ func newOS(stateDir string, logger *slog.Logger) (netcfg.OS, error) {
 }
 
 // privileged refuses a process that could not configure the network.
-func privileged() error {
+func privileged(forWhat purpose) error {
 	if os.Geteuid() == 0 {
 		return nil
 	}
@@ -28,7 +28,7 @@ func privileged() error {
 		return nil
 	}
 	return &service.Error{
-		Failure: service.FailurePrivilege, Remedy: "run: sudo causewayd run (or systemctl start causewayd where it is installed as a service)",
-		Err: errors.New("start daemon: it needs root, to make a network interface and set routes and name servers"),
+		Failure: service.FailurePrivilege, Remedy: "run: sudo causewayd " + forWhat.command + forWhat.orElse,
+		Err: fmt.Errorf("%s: it needs root, to %s", forWhat.doing, forWhat.means),
 	}
 }

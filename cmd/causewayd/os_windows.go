@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 
@@ -23,12 +23,12 @@ func newOS(stateDir string, logger *slog.Logger) (netcfg.OS, error) {
 }
 
 // privileged refuses a process that could not configure the network.
-func privileged() error {
+func privileged(forWhat purpose) error {
 	if windows.GetCurrentProcessToken().IsElevated() {
 		return nil
 	}
 	return &service.Error{
 		Failure: service.FailurePrivilege, Remedy: "run it in a terminal that was opened as administrator",
-		Err: errors.New("start daemon: it needs the rights of an administrator, to make a network adapter and set routes and name resolution rules"),
+		Err: fmt.Errorf("%s: it needs the rights of an administrator, to %s", forWhat.doing, forWhat.means),
 	}
 }

@@ -33,7 +33,7 @@ SIGUSR1 makes it write the stacks of all goroutines to standard error.`,
 		if err != nil {
 			return err
 		}
-		if err := privileged(); err != nil {
+		if err := privileged(toRun); err != nil {
 			return err
 		}
 		stop := service.GuardShutdown(cmd.Context(), os.Stderr, os.Exit)
