@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -114,6 +115,7 @@ type host struct {
 	fail    error
 	stuck   error         // what Cleanup fails with
 	trouble error         // what Trouble tells
+	mode    string        // what DNSMode tells, "fake" if it is empty
 	deaf    bool          // its resolver does not find our names
 	mends   bool          // Apply makes it hear again
 	slow    time.Duration // what its resolver takes to fail
@@ -179,7 +181,11 @@ func (h *host) Trouble() error {
 	return h.trouble
 }
 
-func (h *host) DNSMode() string { return "fake" }
+func (h *host) DNSMode() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return cmp.Or(h.mode, "fake")
+}
 func (h *host) Cleanup(context.Context) error {
 	h.order.add("host cleaned")
 	h.mu.Lock()

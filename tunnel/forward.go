@@ -69,3 +69,19 @@ func (r *resolver) forwardMessage(query []byte, done func(answer []byte)) bool {
 
 // reverse are the tunnel's prefixes, whose reverse names we answer.
 var reverse = []netip.Prefix{proto.ServicePrefix, proto.TailscalePrefix}
+
+// hostsMode is what netcfg.OS.DNSMode calls the hosts file.
+const hostsMode = "hosts"
+
+// unforwarded says that the forwarder was asked for and cannot be had here. The
+// names answer all the same, so that this is no more than a hint.
+func (t *Tunnel) unforwarded(mode string) []Problem {
+	applied := t.facts.applied
+	if !t.config.DNSForwarder || mode != hostsMode || !applied.done || applied.err != nil {
+		return nil
+	}
+	return []Problem{{
+		CodeForwarder, "dns-forwarder is on, but the way this host asks for names does not let it be used; names stand in the hosts file instead",
+		"see forward= in the daemon's log (journalctl -u causewayd | grep 'DNS mode chosen') for the reason, for example a name server on this machine; or switch dns-forwarder off",
+	}}
+}

@@ -83,3 +83,26 @@ func TestForwardingIsOptIn(t *testing.T) {
 		})
 	}
 }
+
+// A forwarder that was asked for and cannot be had is told, and harms nothing.
+func TestForwarderUnused(t *testing.T) {
+	for name, test := range map[string]struct {
+		mode  string
+		asked bool
+		want  bool
+	}{
+		"refused":   {hostsMode, true, true},
+		"in use":    {"resolv.conf", true, false},
+		"not asked": {hostsMode, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, newPlane(t), t.TempDir())
+			r.host.mode, r.config.DNSForwarder = test.mode, test.asked
+			r.start()
+			status := r.waitState(Connected)
+			if hint := problemOf(status, CodeForwarder); (hint != nil) != test.want {
+				t.Errorf("problems %+v", status.Problems)
+			}
+		})
+	}
+}

@@ -73,6 +73,7 @@ const (
 	CodeState       = "state-not-saved"
 	CodeStopped     = "tunnel-stopped"
 	CodeDevice      = "device-lost"
+	CodeForwarder   = "dns-forwarder-unused"
 )
 
 // phase is where Run is.

@@ -82,7 +82,7 @@ func (t *Tunnel) Status() Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	state, problems := t.facts.decide(time.Now())
-	problems = t.worded(problems)
+	problems = t.worded(append(problems, t.unforwarded(mode)...))
 	status := Status{
 		State: state, Problems: problems, URL: t.config.Profile.URL.Redacted(), User: t.saved.User.Username, Suffix: t.saved.Suffix,
 		ControlConnected: t.facts.control.connected, WorkspacesAsOf: t.saved.AsOf, Interface: t.config.Interface,
