@@ -242,6 +242,10 @@ func TestEachFault(t *testing.T) {
 		"stale complaint": {func(f *Facts) {
 			f.Complaints = []*localv1.Problem{{Code: "host-configuration", Cause: "apply: send packets: route is shadowed by tun7", Remedy: "stop it"}}
 		}, idRest, Warning, "still complains|wait a moment", 0, MendNone},
+		"bypass": {func(f *Facts) {
+			bypass("hosts", true)(f)
+			f.Complaints = []*localv1.Problem{{Code: "host-configuration", Cause: "resolv.conf leads to 192.0.2.53, past systemd-resolved, as of a program"}}
+		}, idResolver, Warning, "by way of hosts", 0, MendNone},
 		"stale taken": {func(f *Facts) {
 			f.Complaints = []*localv1.Problem{{Code: "host-configuration", Cause: "apply: add route: route is taken by tun7", Remedy: "stop it"}}
 		}, idRest, Warning, "still complains", 0, MendNone},

@@ -273,20 +273,33 @@ func isForeign(problem *localv1.Problem) bool {
 	return strings.Contains(problem.GetCause(), "route is shadowed") || strings.Contains(problem.GetCause(), "route is taken")
 }
 
+// isBypass says that the daemon complains of a resolv.conf that leads past
+// systemd-resolved, which the resolver's check is about.
+func isBypass(problem *localv1.Problem) bool {
+	return strings.Contains(problem.GetCause(), "past systemd-resolved")
+}
+
 // judgeRest is what the daemon complains of and no other check is about.
 func judgeRest(f *Facts) Finding {
 	now := Tunnel{Status: &localv1.Status{Problems: f.Complaints}}
-	if problem := now.problem(hostProblem); problem != nil {
-		if len(f.Host.Astray) == 0 && isForeign(problem) {
-			return warn("the daemon still complains of what is gone: "+problem.GetCause(), "wait a moment, and run it again")
+	var stale *localv1.Problem
+	for _, problem := range f.Complaints {
+		switch {
+		case problem.GetCode() != hostProblem || isBypass(problem):
+		case isForeign(problem): // whose route the check of routes would have found
+			stale = problem
+		default:
+			return fail(problem.GetCause(), problem.GetRemedy()).mendedBy(MendApply)
 		}
-		return fail(problem.GetCause(), problem.GetRemedy()).mendedBy(MendApply)
 	}
 	if problem := now.problem("state-not-saved"); problem != nil {
 		return fail(problem.GetCause(), problem.GetRemedy())
 	}
+	if stale != nil {
+		return warn("the daemon still complains of what is gone: "+stale.GetCause(), "wait a moment, and run it again")
+	}
 	for _, problem := range f.Complaints {
-		if !covered[problem.GetCode()] {
+		if problem.GetCode() != hostProblem && !covered[problem.GetCode()] {
 			return warn(problem.GetCause(), problem.GetRemedy())
 		}
 	}

@@ -183,10 +183,10 @@ func (m *Machine) underway(ctx context.Context) bool {
 // Complaints waits a moment for the daemon to notice that what it could not set
 // on this host is in order.
 func (m *Machine) Complaints(ctx context.Context, tunnel Tunnel) []*localv1.Problem {
-	if tunnel.problem(hostProblem) == nil {
-		return tunnel.Status.GetProblems()
+	complains := func() bool {
+		return slices.ContainsFunc(tunnel.Status.GetProblems(), func(p *localv1.Problem) bool { return p.GetCode() == hostProblem && !isBypass(p) })
 	}
-	for deadline := time.Now().Add(calmLimit); tunnel.problem(hostProblem) != nil && time.Now().Before(deadline) && pause(ctx, calmEvery); {
+	for deadline := time.Now().Add(calmLimit); complains() && time.Now().Before(deadline) && pause(ctx, calmEvery); {
 		if status := m.status(ctx); status != nil {
 			tunnel.Status = status
 		}

@@ -136,6 +136,9 @@ func (h *house) fix(t *testing.T, f fault, before string) {
 		return (m.Check == f.check || m.Check == f.or) && m.Done
 	})
 	t.Logf("figure: --fix took %.1f s: %+v", r.took.Seconds(), r.Mended)
+	if f.heals && len(r.Mended) == 0 && r.exit == 0 {
+		mended = true
+	}
 	if !mended || r.exit != 0 {
 		t.Errorf("--fix: exit %d, %v, mended %+v", r.exit, r.blamed(), r.Mended)
 	}
