@@ -5,9 +5,20 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 const lockFile = "lock"
+
+// A daemon that is killed while it starts a program leaves a child that has all
+// its descriptors, and so the lock, until that program runs: at most 60 ms in 300
+// kills on two busy cores. The child lets the socket and the TUN device go then too.
+const (
+	lockFirst    = 5 * time.Millisecond
+	lockFactor   = 2
+	lockCap      = 100 * time.Millisecond
+	lockDeadline = time.Second
+)
 
 // errLocked means that another process holds the lock.
 var errLocked = errors.New("another daemon uses it")
@@ -33,7 +44,7 @@ func OpenStateDir(path string) (*StateDir, error) {
 	if err != nil {
 		return nil, fail(FailureState, "make the directory writable for this user", "lock state directory: %w", err)
 	}
-	if err := lock(file); err != nil {
+	if err := lockSoon(file); err != nil {
 		file.Close()
 		if errors.Is(err, errLocked) {
 			return nil, fail(FailureState, "stop the other daemon (Ctrl-C where it runs, or systemctl stop causewayd where it is installed as a service), or give this one its own --state-dir and --socket",
@@ -42,6 +53,18 @@ func OpenStateDir(path string) (*StateDir, error) {
 		return nil, fail(FailureState, "", "lock state directory %s: %w", path, err)
 	}
 	return &StateDir{Path: path, lock: file}, nil
+}
+
+// lockSoon waits for a lock whose holder is about to end.
+func lockSoon(file *os.File) error {
+	deadline := time.Now().Add(lockDeadline)
+	for pause := lockFirst; ; pause = min(pause*lockFactor, lockCap) {
+		err := lock(file)
+		if !errors.Is(err, errLocked) || time.Now().Add(pause).After(deadline) {
+			return err
+		}
+		time.Sleep(pause)
+	}
 }
 
 func checkStateDir(path string) error {
