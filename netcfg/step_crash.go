@@ -14,9 +14,10 @@ import (
 )
 
 // stepsEnv names the file that each step is added to, a line each: the time in
-// Unix microseconds, and what it is. A file of the same name and ".at" holds the
-// number of lines at which the process kills itself; without one it never does.
-// Both can change while it runs.
+// Unix microseconds, and what it is. A file of the same name and ".at" says at
+// which the process kills itself: how many lines do not count, the how many-th of
+// its kind after those, and what it is. Without one it never does. Both can change
+// while it runs.
 const stepsEnv = "CAUSEWAY_STEPS"
 
 var stepping sync.Mutex
@@ -30,7 +31,8 @@ func step(when string, before, after []Change) {
 	}
 	stepping.Lock()
 	defer stepping.Unlock()
-	lines, err := addLine(path, when+difference(before, after))
+	text := when + difference(before, after)
+	content, err := addLine(path, text)
 	if err != nil {
 		panic(err)
 	}
@@ -38,24 +40,45 @@ func step(when string, before, after []Change) {
 	if err != nil {
 		return
 	}
-	if at, err := strconv.Atoi(strings.TrimSpace(string(asked))); err == nil && at == lines {
+	if isAsked(string(asked), content, text) {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
 	}
 }
 
-// addLine returns how many lines the file has then.
-func addLine(path, line string) (int, error) {
+// isAsked tells whether the last line of the content is the one asked for. Its
+// number alone would not do: not every run has the same steps before it.
+func isAsked(asked, content, text string) bool {
+	fields := strings.SplitN(asked, " ", 3)
+	if len(fields) != 3 || fields[2] != text {
+		return false
+	}
+	from, fromErr := strconv.Atoi(fields[0])
+	nth, nthErr := strconv.Atoi(fields[1])
+	if fromErr != nil || nthErr != nil {
+		return false
+	}
+	for line := range strings.Lines(content) {
+		_, found, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		if from--; from < 0 && found == text {
+			nth--
+		}
+	}
+	return nth == 0
+}
+
+// addLine returns all lines that the file has then.
+func addLine(path, line string) (string, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return 0, err
+		return "", err
 	}
 	defer file.Close()
 	if _, err := fmt.Fprintln(file, time.Now().UnixMicro(), line); err != nil {
-		return 0, err
+		return "", err
 	}
 	content, err := os.ReadFile(path)
-	return strings.Count(string(content), "\n"), err
+	return string(content), err
 }
 
 func difference(before, after []Change) string {

@@ -138,21 +138,23 @@ func (b *bench) start() error {
 func (b *bench) works(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
-	return rig.Eventually(ctx, func() error {
-		if b.ended() {
-			return fmt.Errorf("the daemon has ended:\n%s", tail(b.daemon.Log(), 30))
-		}
-		output, err := b.system.Run(context.WithoutCancel(ctx), "sh", "-c", `/run/host/causeway status && getent ahostsv6 `+rig.Name)
-		if err != nil {
-			return err
-		}
-		if found := lastAddress(output); b.addr == "" {
-			b.addr = found
-		} else if found != b.addr {
-			return fmt.Errorf("%s is %s, not %s", rig.Name, found, b.addr)
-		}
-		return nil
-	})
+	return rig.Eventually(ctx, func() error { return b.worksNow(ctx) })
+}
+
+func (b *bench) worksNow(ctx context.Context) error {
+	if b.ended() {
+		return rig.Final(fmt.Errorf("the daemon has ended:\n%s", tail(b.daemon.Log(), 30)))
+	}
+	output, err := b.system.Run(context.WithoutCancel(ctx), "sh", "-c", `/run/host/causeway status && getent ahostsv6 `+rig.Name)
+	if err != nil {
+		return err
+	}
+	if found := lastAddress(output); b.addr == "" {
+		b.addr = found
+	} else if found != b.addr {
+		return fmt.Errorf("%s is %s, not %s", rig.Name, found, b.addr)
+	}
+	return nil
 }
 
 // lastAddress is that of the last line that getent printed.

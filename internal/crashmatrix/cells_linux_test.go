@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/causewayhq/causeway/internal/rig"
 )
 
-// cell is one crash: at a step of a phase, or, with step 0, when the phase is
+// cell is one crash: at a step of a phase, or, without one, when the phase is
 // over and the daemon has done all it wants.
 type cell struct {
 	phase phase
-	at    int
+	at    int // its number in the run without a crash
 	step  string
+	mark  mark
 }
 
 func (c cell) String() string {
@@ -32,6 +35,7 @@ type outcome struct {
 	began, ended time.Time
 	faults       []string
 	recovery     time.Duration // from the next start until all works
+	missed       bool          // the step did not come; the crash was at the end
 }
 
 func (o *outcome) fault(format string, args ...any) {
@@ -43,15 +47,11 @@ func (o *outcome) fault(format string, args ...any) {
 func (b *bench) run(ctx context.Context, c cell) *outcome {
 	o := &outcome{cell: c, began: time.Now()}
 	defer func() { o.ended = time.Now() }()
-	if err := b.crash(ctx, c); err != nil {
-		o.fault("%v", err)
-	}
+	b.crash(ctx, o)
 	b.expectRestored(ctx, o, "cleanup after the crash")
-	if err := b.crash(ctx, c); err != nil {
-		o.fault("%v", err)
-	}
+	b.crash(ctx, o)
 	began := time.Now()
-	if err := errors.Join(b.arm(0), b.up(ctx)); err != nil {
+	if err := errors.Join(b.arm(mark{}), b.up(ctx)); err != nil {
 		o.fault("the next start: %v\n%s", err, tail(b.daemon.Log(), 40))
 	}
 	o.recovery = time.Since(began)
@@ -62,28 +62,91 @@ func (b *bench) run(ctx context.Context, c cell) *outcome {
 	return o
 }
 
-// crash brings the daemon to the step and has it die there.
-func (b *bench) crash(ctx context.Context, c cell) error {
-	if err := b.prepare(ctx, c.phase, c.at); err != nil {
-		return errors.Join(err, b.kill())
+// errMissed is that a phase went well, but without the step: what the daemon
+// notices first decides whether there is anything to write at some steps.
+var errMissed = errors.New("the step did not come")
+
+// crash brings the daemon to the step and has it die there, at the second
+// attempt if need be. If the step does not come then either, it dies at the end of
+// the phase.
+func (b *bench) crash(ctx context.Context, o *outcome) {
+	err := b.crashOnce(ctx, o.cell)
+	if errors.Is(err, errMissed) {
+		if err = errors.Join(b.arm(mark{}), b.restore(ctx)); err == nil {
+			err = b.crashOnce(ctx, o.cell)
+		}
+	}
+	switch {
+	case errors.Is(err, errMissed):
+		o.missed = true
+		err = b.kill()
+	case err != nil:
+		err = errors.Join(err, b.kill())
+	}
+	if err != nil {
+		o.fault("%v", err)
+	}
+}
+
+func (b *bench) crashOnce(ctx context.Context, c cell) error {
+	if err := b.prepare(ctx, c.phase, c.mark); err != nil {
+		return err
 	}
 	if err := c.phase.act(ctx, b); err != nil {
-		return errors.Join(err, b.kill())
+		return err
 	}
 	if c.at == 0 {
 		return errors.Join(b.finish(ctx, c.phase), b.kill())
 	}
-	if err := b.waitEnd(); err != nil {
-		return errors.Join(err, b.kill())
-	}
-	steps, err := b.steps()
+	return b.dies(ctx, c)
+}
+
+// dies waits until the daemon has died at the step. A phase that is over without
+// it is missed.
+func (b *bench) dies(ctx context.Context, c cell) error {
+	ctx, cancel := context.WithTimeout(ctx, endLimit)
+	defer cancel()
+	acted := time.Now()
+	return rig.Eventually(ctx, func() error {
+		ended := b.ended()
+		steps, err := b.steps()
+		if err != nil {
+			return err
+		}
+		came := countOf(steps, c.step) >= c.mark.nth
+		switch {
+		case ended && came && steps[len(steps)-1] == c.step:
+			return nil
+		case ended && !came && c.phase.name == "SIGTERM":
+			return rig.Final(errMissed)
+		case ended:
+			return rig.Final(fmt.Errorf("it ended, but not at the step:\n%s\n%s", strings.Join(steps, "\n"), tail(b.daemon.Log(), 30)))
+		case came:
+			return errors.New("the daemon is at the step and still runs")
+		}
+		return b.missed(ctx, c.phase, acted)
+	})
+}
+
+// missed is errMissed when the phase is over for certain.
+func (b *bench) missed(ctx context.Context, p phase, acted time.Time) error {
+	quiet, err := b.quiet(acted, missTime)
 	if err != nil {
 		return err
 	}
-	if len(steps) != c.at {
-		return fmt.Errorf("it ended after %d steps, not at step %d:\n%s", len(steps), c.at, strings.Join(steps, "\n"))
+	if !quiet {
+		return errors.New("the step has not come")
 	}
-	return nil
+	if p.ends {
+		if p.name == "SIGTERM" {
+			return fmt.Errorf("the daemon still runs:\n%s", tail(b.daemon.Log(), 30))
+		}
+		return rig.Final(errMissed)
+	}
+	if err := b.worksNow(ctx); err != nil {
+		return err
+	}
+	return rig.Final(errMissed)
 }
 
 // expectRestored cleans up and compares. What is left is blamed on this cell

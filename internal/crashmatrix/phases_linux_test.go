@@ -2,6 +2,7 @@ package crashmatrix
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"syscall"
@@ -79,7 +80,7 @@ func newWorkspace(ctx context.Context, b *bench) error {
 // record runs a phase without a crash and returns its steps. The host is as it
 // was before the first start, before and after.
 func (b *bench) record(ctx context.Context, p phase) ([]string, error) {
-	if err := b.prepare(ctx, p, 0); err != nil {
+	if err := b.prepare(ctx, p, mark{}); err != nil {
 		return nil, err
 	}
 	if err := p.act(ctx, b); err != nil {
@@ -96,14 +97,14 @@ func (b *bench) record(ctx context.Context, p phase) ([]string, error) {
 }
 
 // prepare brings the host to where the phase begins, armed.
-func (b *bench) prepare(ctx context.Context, p phase, at int) error {
+func (b *bench) prepare(ctx context.Context, p phase, at mark) error {
 	if !p.running {
 		return b.arm(at)
 	}
-	if err := b.arm(0); err != nil {
+	if err := b.arm(mark{}); err != nil {
 		return err
 	}
-	if err := b.up(ctx); err != nil {
+	if err := errors.Join(b.up(ctx), b.rest(ctx)); err != nil {
 		return fmt.Errorf("before the phase: %w", err)
 	}
 	return b.arm(at)
@@ -117,7 +118,7 @@ func (b *bench) finish(ctx context.Context, p phase) error {
 	if p.ends {
 		return b.waitEnd()
 	}
-	return b.works(ctx)
+	return b.rest(ctx)
 }
 
 // restore ends the daemon as a user does and takes away what is left.

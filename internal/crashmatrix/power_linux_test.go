@@ -24,7 +24,7 @@ func (b *bench) powerCuts(t *testing.T) {
 		"journal lost":      `rm $1`,
 	} {
 		ctx := within(t, 2*time.Minute)
-		must(t, b.arm(0))
+		must(t, b.arm(mark{}))
 		must(t, b.up(ctx))
 		must(t, b.kill())
 		_, err := b.system.Run(ctx, "sh", "-ec", damage, "sh", journalPath)
@@ -49,7 +49,7 @@ func (b *bench) fullDisk(t *testing.T) {
 cp -a /var/lib/causeway /var/lib/copy; mount -t tmpfs -o size=1M,mode=700 tmpfs /var/lib/causeway
 cp -a /var/lib/copy/. /var/lib/causeway/; rm -r /var/lib/copy; dd if=/dev/zero of=/var/lib/causeway/full bs=4k 2>/dev/null || true`)
 	must(t, err)
-	must(t, b.arm(0))
+	must(t, b.arm(mark{}))
 	must(t, b.start())
 	must(t, b.wish(ctx, "up"))
 	must(t, rig.Eventually(ctx, func() error {

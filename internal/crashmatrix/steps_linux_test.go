@@ -1,6 +1,7 @@
 package crashmatrix
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/causewayhq/causeway/internal/rig"
 )
 
 // The files, on the host's share, to which the daemon and the cleanup verb add
@@ -25,19 +28,83 @@ type step struct {
 	text string
 }
 
-// arm forgets the steps so far and has the daemon kill itself at the one of
-// that number from now; 0: at none.
-func (b *bench) arm(at int) error {
+// mark is a step that a daemon can be told to die at: the how many-th of its
+// text, from the arming on. The number that it had in another run says nothing: how
+// many steps there are depends on what the daemon notices first.
+type mark struct {
+	text string // "": none
+	nth  int
+}
+
+// arm forgets the steps so far and has the daemon kill itself at the mark.
+func (b *bench) arm(at mark) error {
 	all, err := b.stepsOf(daemonSteps)
 	if err != nil {
 		return err
 	}
 	b.armed = len(all)
-	line := 0
-	if at > 0 {
-		line = b.armed + at
+	order := ""
+	if at.text != "" {
+		order = fmt.Sprintf("%d %d %s", b.armed, at.nth, at.text)
 	}
-	return os.WriteFile(filepath.Join(b.system.Share, daemonSteps+".at"), []byte(strconv.Itoa(line)), 0o600)
+	// A daemon that runs reads the old order or the new one.
+	path := filepath.Join(b.system.Share, daemonSteps+".at")
+	if err := os.WriteFile(path+".new", []byte(order), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// came tells whether the mark is among the steps since the last arm.
+func (b *bench) came(at mark) (bool, error) {
+	steps, err := b.steps()
+	return countOf(steps, at.text) >= at.nth, err
+}
+
+func countOf(steps []string, text string) int {
+	count := 0
+	for _, step := range steps {
+		if step == text {
+			count++
+		}
+	}
+	return count
+}
+
+const (
+	// quietTime is how long no step comes when the daemon is at rest, and
+	// missTime when it is certain that one will not come any more.
+	quietTime = time.Second
+	missTime  = 3 * time.Second
+)
+
+// quiet tells that there was no step for that long.
+func (b *bench) quiet(since time.Time, limit time.Duration) (bool, error) {
+	all, err := b.stepsOf(daemonSteps)
+	if len(all) > 0 && all[len(all)-1].at.After(since) {
+		since = all[len(all)-1].at
+	}
+	return time.Since(since) >= limit, err
+}
+
+// rest waits until everything works and no step comes any more.
+func (b *bench) rest(ctx context.Context) error {
+	if err := b.works(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	began := time.Now()
+	if err := rig.Eventually(ctx, func() error {
+		quiet, err := b.quiet(began, quietTime)
+		if err == nil && !quiet {
+			err = fmt.Errorf("there are steps without end: no %v without one", quietTime)
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	return b.works(ctx)
 }
 
 // steps lists what the daemon did since the last arm.

@@ -90,7 +90,7 @@ printf '[Service]\nEnvironment=CAUSEWAY_STEPS=/run/host/`+daemonSteps+`\n' > `+u
 func (b *bench) firstOfUnit(t *testing.T) {
 	t.Helper()
 	ctx := within(t, 2*time.Minute)
-	must(t, b.arm(0))
+	must(t, b.arm(mark{}))
 	must(t, systemctl("start")(ctx, b))
 	must(t, b.wish(ctx, "status"))
 	must(t, b.stack.Login(ctx, b.user))
@@ -128,12 +128,13 @@ func (b *bench) recordUnit(ctx context.Context, p phase) ([]string, error) {
 func (b *bench) runUnit(ctx context.Context, c cell) *outcome {
 	o := &outcome{cell: c, began: time.Now()}
 	defer func() { o.ended = time.Now() }()
-	err := b.toPhase(ctx, c)
-	if err == nil {
-		err = c.phase.act(ctx, b)
+	err := b.crashUnit(ctx, c)
+	if errors.Is(err, errMissed) {
+		b.stopAndCompare(ctx, o)
+		err = b.crashUnit(ctx, c)
 	}
-	if err == nil {
-		err = b.crashed(ctx, c)
+	if errors.Is(err, errMissed) {
+		o.missed, err = true, nil
 	}
 	if err != nil {
 		o.fault("%v\n%s", err, b.unitLog(ctx))
@@ -149,14 +150,24 @@ func (b *bench) runUnit(ctx context.Context, c cell) *outcome {
 	return o
 }
 
+func (b *bench) crashUnit(ctx context.Context, c cell) error {
+	if err := b.toPhase(ctx, c); err != nil {
+		return err
+	}
+	if err := c.phase.act(ctx, b); err != nil {
+		return err
+	}
+	return b.crashed(ctx, c)
+}
+
 // toPhase brings the host to where the phase begins, armed.
 func (b *bench) toPhase(ctx context.Context, c cell) error {
 	if c.phase.running {
-		if err := errors.Join(b.arm(0), systemctl("start")(ctx, b), b.unitWorks(ctx)); err != nil {
+		if err := errors.Join(b.arm(mark{}), systemctl("start")(ctx, b), b.unitWorks(ctx), b.rest(ctx)); err != nil {
 			return fmt.Errorf("before the phase: %w", err)
 		}
 	}
-	return b.arm(c.at)
+	return b.arm(c.mark)
 }
 
 // crashed waits until the daemon has died at the step, or kills it when the
@@ -171,12 +182,13 @@ func (b *bench) crashed(ctx context.Context, c cell) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, endLimit)
 	defer cancel()
+	acted := time.Now()
 	return rig.Eventually(ctx, func() error {
-		steps, err := b.steps()
-		if err == nil && len(steps) < c.at {
-			err = fmt.Errorf("%d steps, not %d", len(steps), c.at)
+		came, err := b.came(c.mark)
+		if err != nil || came {
+			return err
 		}
-		return err
+		return b.missed(ctx, c.phase, acted)
 	})
 }
 
@@ -187,7 +199,7 @@ func (b *bench) finishUnit(ctx context.Context, p phase) error {
 	case p.ends:
 		return b.unitState(ctx, "inactive", "failed")
 	}
-	return b.works(ctx)
+	return b.rest(ctx)
 }
 
 // unitWorks says what is wanted and waits for it.

@@ -112,6 +112,11 @@ func (p *Program) WaitFor(ctx context.Context, text string) error {
 // finalError ends a wait: it will not get better.
 type finalError struct{ error }
 
+func (e *finalError) Unwrap() error { return e.error }
+
+// Final makes an error one that ends Eventually.
+func Final(err error) error { return &finalError{err} }
+
 // Eventually asks again and again until there is no error or the context
 // ends; the error is the last one then.
 func Eventually(ctx context.Context, try func() error) error {
