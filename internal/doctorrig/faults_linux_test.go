@@ -53,7 +53,7 @@ func faults() []fault {
 		{name: "RelayBlocked", sample: true, plant: relayCut, check: "relay", result: "failed", words: []string{"relay"}, exit: 8},
 		{name: "AgentStopped", plant: agentStopped, check: "agents", result: "failed", words: []string{rig.Workspace}, exit: 8},
 		{name: "LinkDNSRemoved", plant: reverted, check: "link-dns", result: "failed", words: []string{"no DNS settings for causeway0"}, exit: 8, fixable: true},
-		{name: "InterfaceGone", plant: unplugged, check: "interface", or: "tunnel", result: "failed", words: []string{"has removed it", "causeway0"}, exit: 8, also: []string{"control-plane", "agents", "relay", "link-dns"}, fixable: true, heals: true},
+		{name: "InterfaceGone", plant: unplugged, check: "interface", or: "tunnel", result: "failed", words: []string{"has removed it", "causeway0"}, exit: 8, also: []string{"control-plane", "agents", "relay", "link-dns", "tunnel", "rest"}, fixable: true, heals: true},
 		{name: "TokenExpired", plant: expired, check: "sign-in", result: "failed", words: []string{"refuses the token", "expired", "causeway login"}, exit: 4},
 		{name: "PathTooSmall", plant: hole, check: "path-mtu", result: "warning", words: []string{rig.Workspace}, exit: 0},
 	}
@@ -257,7 +257,7 @@ func reverted(t *testing.T, h *house) func() {
 }
 
 func unplugged(t *testing.T, h *house) func() {
-	return h.repeat(t, "4", "ip link del causeway0 2>/dev/null")
+	return h.repeat(t, "10", "ip link del causeway0 2>/dev/null")
 }
 
 // expired: the token's time is over, and the daemon has to dial again.
