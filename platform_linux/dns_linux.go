@@ -83,6 +83,9 @@ func (o *OS) applyDNS(ctx context.Context, link netlink.Link, want netcfg.Config
 		return removeBut(all)
 	}
 	env := o.detect(ctx, want)
+	if err := ctx.Err(); err != nil {
+		return err // who does not answer in no time is not absent
+	}
 	mode, trail := chooseDNS(env)
 	if mode != ModeHosts && (link == nil || len(want.DNS.Nameservers) == 0) {
 		mode = ModeHosts

@@ -277,3 +277,23 @@ func TestInOtherNetwork(t *testing.T) {
 		t.Error("process 7 is in another process namespace")
 	}
 }
+
+// TestNoTimeIsNoAbsence: a repair that is called off must not take a resolved
+// that it could not ask for one that is not there.
+func TestNoTimeIsNoAbsence(t *testing.T) {
+	needNest(t)
+	stubFiles(t)
+	bus := startBus(t)
+	newFake().start(t, bus)
+	o, _ := newTestOS(t, t.TempDir(), bus)
+	openTUN(t, "cwres5")
+	if err := o.Apply(t.Context(), testConfig("cwres5")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := o.again(ctx, true); !errors.Is(err, context.Canceled) {
+		t.Errorf("a repair without time: %v", err)
+	}
+	same(t, o.DNSMode(), ModeResolved)
+}
