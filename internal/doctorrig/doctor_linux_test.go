@@ -77,10 +77,6 @@ func (h *house) examine(t *testing.T, f fault) {
 	defer back()
 	before := h.sh(t, foreign)
 	r := h.doctor(t, f.as)
-	// The daemon makes anew what is taken away again: doctor may come just between.
-	for tries := 0; f.heals && tries < 4 && r.blamed()[f.check] != f.result && r.blamed()[f.or] != f.result; tries++ {
-		r = h.doctor(t, f.as)
-	}
 	h.judge(t, f, r)
 	if f.fixable {
 		h.fix(t, f, before)
@@ -98,11 +94,6 @@ func (h *house) judge(t *testing.T, f fault, r report) {
 	t.Helper()
 	blamed := r.blamed()
 	words := f.words
-	if f.or != "" && blamed[f.check] != f.result {
-		f.check, words = f.or, f.words[1:] // the last word is the other's
-	} else if f.or != "" {
-		words = f.words[:1]
-	}
 	t.Logf("figure: found in %.1f s: %s", r.took.Seconds(), r.cause(f.check))
 	if blamed[f.check] != f.result {
 		t.Errorf("%s is %q, want %q", f.check, blamed[f.check], f.result)
@@ -137,12 +128,9 @@ func (h *house) fix(t *testing.T, f fault, before string) {
 		Done                 bool
 		NeedsRoot            bool `json:"needs_root"`
 	}) bool {
-		return (m.Check == f.check || m.Check == f.or) && m.Done
+		return m.Check == f.check && m.Done
 	})
 	t.Logf("figure: --fix took %.1f s: %+v", r.took.Seconds(), r.Mended)
-	if f.heals && len(r.Mended) == 0 && r.exit == 0 {
-		mended = true
-	}
 	if !mended || r.exit != 0 {
 		t.Errorf("--fix: exit %d, %v, mended %+v", r.exit, r.blamed(), r.Mended)
 	}
@@ -154,6 +142,9 @@ func (h *house) leave(t *testing.T, f fault, before string) {
 	t.Helper()
 	r := h.doctor(t, nil, append([]string{"--fix"}, f.flags...)...)
 	for _, one := range r.Mended {
+		if f.inVain && one.Check == f.check && !one.Done && strings.Contains(one.Error, "did not help") {
+			continue
+		}
 		t.Errorf("--fix did something about %s: %+v", one.Check, one)
 	}
 	h.untouched(t, before)

@@ -20,14 +20,12 @@ type fault struct {
 	flags []string
 	// check, result, words and exit are what doctor has to say.
 	check, result string
-	// or is another check that may be the one to say it.
-	or        string
-	words     []string
-	exit      int
-	also      []string // checks that rightly complain too, or may: the tunnel is made anew
-	fixable   bool
-	heals     bool // it may have by itself before --fix came to it
-	needsRoot bool
+	words         []string
+	exit          int
+	also          []string // checks that rightly complain too, or may: the tunnel is made anew
+	fixable       bool
+	needsRoot     bool
+	inVain        bool // --fix tries, and says that it did not help
 }
 
 func faults() []fault {
@@ -53,7 +51,7 @@ func faults() []fault {
 		{name: "RelayBlocked", sample: true, plant: relayCut, check: "relay", result: "failed", words: []string{"relay"}, exit: 8},
 		{name: "AgentStopped", plant: agentStopped, check: "agents", result: "failed", words: []string{rig.Workspace}, exit: 8},
 		{name: "LinkDNSRemoved", plant: reverted, check: "link-dns", result: "failed", words: []string{"no DNS settings for causeway0"}, exit: 8, fixable: true},
-		{name: "InterfaceGone", plant: unplugged, check: "interface", or: "tunnel", result: "failed", words: []string{"has removed it", "causeway0"}, exit: 8, also: []string{"control-plane", "agents", "relay", "link-dns", "tunnel", "rest"}, fixable: true, heals: true},
+		{name: "InterfaceGone", plant: unplugged, check: "tunnel", result: "failed", words: []string{"causeway0", "a sandbox forbids"}, exit: 8, also: []string{"control-plane", "agents", "rest"}, inVain: true},
 		{name: "TokenExpired", plant: expired, check: "sign-in", result: "failed", words: []string{"refuses the token", "expired", "causeway login"}, exit: 4},
 		{name: "PathTooSmall", plant: hole, check: "path-mtu", result: "warning", words: []string{rig.Workspace}, exit: 0},
 	}
@@ -256,8 +254,13 @@ func reverted(t *testing.T, h *house) func() {
 	return h.repeat(t, "4", "resolvectl revert causeway0 2>/dev/null")
 }
 
+// unplugged takes the device away, and with it the right to make another: the
+// daemon would have a new one within a tenth of a second.
 func unplugged(t *testing.T, h *house) func() {
-	return h.repeat(t, "10", "ip link del causeway0 2>/dev/null")
+	h.sh(t, "systemctl set-property --runtime "+unit+" DeviceAllow=; ip link del causeway0")
+	return func() {
+		h.sh(t, "rm -rf /run/systemd/system.control/"+unit+".d; systemctl daemon-reload; systemctl restart "+unit)
+	}
 }
 
 // expired: the token's time is over, and the daemon has to dial again.
