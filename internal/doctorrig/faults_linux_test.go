@@ -175,6 +175,14 @@ func overTLS(t *testing.T, h *house) func() {
 	h.sh(t, `mkdir -p /etc/systemd/resolved.conf.d
 printf '[Resolve]\nDNSOverTLS=yes\n' > /etc/systemd/resolved.conf.d/other.conf
 systemctl restart systemd-resolved`)
+	// While resolved is away the names go by the hosts file.
+	must(t, rig.Eventually(within(t, 20*time.Second), func() error {
+		output, err := h.Causeway(t.Context(), "status", "--json")
+		if !strings.Contains(output, `"dns_mode": "resolved"`) && !strings.Contains(output, `"dns_mode":"resolved"`) {
+			return fmt.Errorf("not by way of resolved: %w: %s", err, output)
+		}
+		return nil
+	}))
 	return func() { h.sh(t, "rm /etc/systemd/resolved.conf.d/other.conf; systemctl restart systemd-resolved") }
 }
 
