@@ -2,6 +2,7 @@ package doctorrig
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
