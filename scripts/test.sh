@@ -8,7 +8,7 @@ go run ./internal/testnet/images plain resolved & images=$!
 trap 'kill $images 2>/dev/null || true' EXIT
 go vet ./...
 echo "unit tests, with the race detector"
-CGO_ENABLED=1 go test -race -json -timeout 15m ./... | go run ./internal/report -quiet -title "Unit tests"
+scripts/unit.sh ./...
 echo "the Windows packages' own tests, under Wine"
 scripts/wine.sh -json ./nrpt ./hosts ./localapi ./tun ./platform_windows ./internal/wine | go run ./internal/report -quiet -title "Windows tests under Wine"
 wait $images

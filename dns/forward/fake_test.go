@@ -42,24 +42,52 @@ func forwarderFor(t testing.TB, servers ...*upstream) *Forwarder {
 	return f
 }
 
+// startServers has them all listen on one port, each on an address of its own.
 func startServers(t testing.TB, servers []*upstream) uint16 {
 	t.Helper()
-	port := uint16(0)
 	for i, s := range servers {
 		s.addr = netip.AddrFrom4([4]byte{127, 0, 0, byte(i + 1)})
-		var err error
-		if s.packet, err = net.ListenPacket("udp", netip.AddrPortFrom(s.addr, port).String()); err != nil {
-			t.Fatal(err)
+	}
+	// A port that is free for UDP may be taken for TCP.
+	port, err := listenAll(servers)
+	for range 20 {
+		if err == nil {
+			break
 		}
-		port = netip.MustParseAddrPort(s.packet.LocalAddr().String()).Port()
-		if s.listener, err = net.Listen("tcp", netip.AddrPortFrom(s.addr, port).String()); err != nil {
-			t.Fatal(err)
-		}
+		port, err = listenAll(servers)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range servers {
 		s.running.Go(s.serveUDP)
 		s.running.Go(s.serveTCP)
 		t.Cleanup(func() { s.packet.Close(); s.listener.Close(); s.running.Wait() })
 	}
 	return port
+}
+
+func listenAll(servers []*upstream) (port uint16, err error) {
+	var open []io.Closer
+	defer func() {
+		for _, c := range open {
+			if err != nil {
+				c.Close()
+			}
+		}
+	}()
+	for _, s := range servers {
+		if s.packet, err = net.ListenPacket("udp", netip.AddrPortFrom(s.addr, port).String()); err != nil {
+			return 0, err
+		}
+		open = append(open, s.packet)
+		port = netip.MustParseAddrPort(s.packet.LocalAddr().String()).Port()
+		if s.listener, err = net.Listen("tcp", netip.AddrPortFrom(s.addr, port).String()); err != nil {
+			return 0, err
+		}
+		open = append(open, s.listener)
+	}
+	return port, nil
 }
 
 func (s *upstream) serveUDP() {
