@@ -85,20 +85,34 @@ func answerPublic(writer dns.ResponseWriter, query *dns.Msg) {
 }
 
 // inNetwork runs a function in the host's network namespace. Sockets that it
-// opens stay there.
+// opens stay there. The thread is brought back, and does not end: programs that
+// it started for other goroutines would be killed with it (Pdeathsig is told of
+// threads, not of processes).
 func (h *Host) inNetwork(do func() error) error {
 	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
-		file, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", h.PID()))
-		if err == nil {
-			err = unix.Setns(int(file.Fd()), unix.CLONE_NEWNET)
-			file.Close()
-		}
-		if err == nil {
-			err = do()
-		}
-		done <- err
-	}()
+	go func() { done <- h.enter(do) }()
 	return <-done
+}
+
+func (h *Host) enter(do func() error) error {
+	runtime.LockOSThread()
+	own, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	theirs, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", h.PID()))
+	if err != nil {
+		return err
+	}
+	defer theirs.Close()
+	if err := unix.Setns(int(theirs.Fd()), unix.CLONE_NEWNET); err != nil {
+		return err
+	}
+	err = do()
+	if back := unix.Setns(int(own.Fd()), unix.CLONE_NEWNET); back != nil {
+		return errors.Join(err, back) // a thread in a foreign network has to end
+	}
+	runtime.UnlockOSThread()
+	return err
 }
