@@ -95,7 +95,7 @@ func (h *Host) inNetwork(do func() error) error {
 }
 
 func (h *Host) enter(do func() error) error {
-	runtime.LockOSThread()
+	// Of any thread: those that could not be brought back have ended.
 	own, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		return err
@@ -106,6 +106,7 @@ func (h *Host) enter(do func() error) error {
 		return err
 	}
 	defer theirs.Close()
+	runtime.LockOSThread()
 	if err := unix.Setns(int(theirs.Fd()), unix.CLONE_NEWNET); err != nil {
 		return err
 	}
