@@ -87,3 +87,14 @@ func TestHostThatKeepsSomething(t *testing.T) {
 		})
 	}
 }
+
+// TestTroubleIsLookedAtOnly: word of trouble on the host is a reason to look at
+// once, and none to dial or configure anything: a session without a loop would
+// not survive that.
+func TestTroubleIsLookedAtOnly(t *testing.T) {
+	s := &session{look: make(chan struct{}, 1), host: make(chan struct{}, 1)}
+	s.happened(netcfg.Troubled)
+	if len(s.look) != 1 || len(s.host) != 0 {
+		t.Errorf("looks %d times, configures %d times; want 1 and 0", len(s.look), len(s.host))
+	}
+}
