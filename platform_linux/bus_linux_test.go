@@ -49,9 +49,9 @@ func startBus(t *testing.T) string {
 	if err := os.WriteFile(config, fmt.Appendf(nil, busConfig, socket), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	daemon := exec.Command(path, "--config-file="+config, "--nofork", "--nopidfile", "--nosyslog")
-	var complaint output // it cannot raise its limits in some containers, and says so
-	daemon.Stderr = &complaint
+	daemon := exec.Command(path, "--config-file="+config, "--nofork", "--nopidfile", "--nosyslog", "--print-address=1")
+	var listens, complaint output // it cannot raise its limits in some containers, and says so
+	daemon.Stdout, daemon.Stderr = &listens, &complaint
 	if err := daemon.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,8 @@ func startBus(t *testing.T) string {
 			t.Log("dbus-daemon: ", complaint.String())
 		}
 	})
-	eventually(t, "the bus listens", func() bool { _, err := os.Stat(socket); return err == nil })
+	// Its address comes once it listens; the socket's file is there before, and refuses.
+	eventually(t, "the bus listens", func() bool { return strings.Contains(listens.String(), "\n") })
 	return "unix:path=" + socket
 }
 
