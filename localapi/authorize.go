@@ -16,6 +16,8 @@ const (
 	Read
 	// Operate changes what the tunnel does.
 	Operate
+	// Admin changes who may, and what concerns the machine.
+	Admin
 )
 
 // Authorize decides about one call; its error is sent to the caller.
@@ -37,7 +39,7 @@ func (r Rule) Authorize(caller Caller, access Access) error {
 	}
 	owner, signedIn := r.Owner()
 	switch {
-	case signedIn && owner == caller.User():
+	case signedIn && owner == caller.User() && access != Admin:
 		return nil
 	case signedIn:
 		return &Error{
@@ -73,6 +75,21 @@ var access = map[string]Access{
 	"/causeway.local.v1.Local/Logout":      Operate,
 	"/causeway.local.v1.Local/Up":          Operate,
 	"/causeway.local.v1.Local/Down":        Operate,
+
+	"/causeway.local.v1.Local/ListProfiles":  Operate,
+	"/causeway.local.v1.Local/UseProfile":    Operate,
+	"/causeway.local.v1.Local/RenameProfile": Operate,
+	"/causeway.local.v1.Local/RemoveProfile": Operate,
+	"/causeway.local.v1.Local/ListOperators": Admin,
+	"/causeway.local.v1.Local/SetOperator":   Admin,
+	"/causeway.local.v1.Local/GetSettings":   Read,
+	"/causeway.local.v1.Local/SetSettings":   Operate,
+	"/causeway.local.v1.Local/WatchLogs":     Read,
+	"/causeway.local.v1.Local/SetLogLevel":   Operate,
+	"/causeway.local.v1.Local/GetMetrics":    Read,
+	"/causeway.local.v1.Local/CollectBundle": Operate,
+	"/causeway.local.v1.Local/ListChanges":   Read,
+	"/causeway.local.v1.Local/RepairNames":   Operate,
 }
 
 type callerKey struct{}

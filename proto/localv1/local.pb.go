@@ -87,6 +87,107 @@ func (State) EnumDescriptor() ([]byte, []int) {
 	return file_proto_localv1_local_proto_rawDescGZIP(), []int{0}
 }
 
+// View is how much of the status the caller gets: who is neither the owner nor
+// an administrator learns the state and whose the tunnel is, and nothing more.
+type View int32
+
+const (
+	View_VIEW_UNSPECIFIED View = 0
+	View_FULL             View = 1
+	View_SUMMARY          View = 2
+)
+
+// Enum value maps for View.
+var (
+	View_name = map[int32]string{
+		0: "VIEW_UNSPECIFIED",
+		1: "FULL",
+		2: "SUMMARY",
+	}
+	View_value = map[string]int32{
+		"VIEW_UNSPECIFIED": 0,
+		"FULL":             1,
+		"SUMMARY":          2,
+	}
+)
+
+func (x View) Enum() *View {
+	p := new(View)
+	*p = x
+	return p
+}
+
+func (x View) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (View) Descriptor() protoreflect.EnumDescriptor {
+	return file_proto_localv1_local_proto_enumTypes[1].Descriptor()
+}
+
+func (View) Type() protoreflect.EnumType {
+	return &file_proto_localv1_local_proto_enumTypes[1]
+}
+
+func (x View) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use View.Descriptor instead.
+func (View) EnumDescriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{1}
+}
+
+// ConnectAt is when a tunnel that is wanted up is connected after a boot.
+type ConnectAt int32
+
+const (
+	ConnectAt_CONNECT_AT_UNSPECIFIED ConnectAt = 0 // as it was; of a new profile: BOOT
+	ConnectAt_BOOT                   ConnectAt = 1 // before anybody logs in
+	ConnectAt_LOGIN                  ConnectAt = 2 // while its owner is logged in
+)
+
+// Enum value maps for ConnectAt.
+var (
+	ConnectAt_name = map[int32]string{
+		0: "CONNECT_AT_UNSPECIFIED",
+		1: "BOOT",
+		2: "LOGIN",
+	}
+	ConnectAt_value = map[string]int32{
+		"CONNECT_AT_UNSPECIFIED": 0,
+		"BOOT":                   1,
+		"LOGIN":                  2,
+	}
+)
+
+func (x ConnectAt) Enum() *ConnectAt {
+	p := new(ConnectAt)
+	*p = x
+	return p
+}
+
+func (x ConnectAt) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ConnectAt) Descriptor() protoreflect.EnumDescriptor {
+	return file_proto_localv1_local_proto_enumTypes[2].Descriptor()
+}
+
+func (ConnectAt) Type() protoreflect.EnumType {
+	return &file_proto_localv1_local_proto_enumTypes[2]
+}
+
+func (x ConnectAt) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ConnectAt.Descriptor instead.
+func (ConnectAt) EnumDescriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{2}
+}
+
 type AgentStatus_Path int32
 
 const (
@@ -120,11 +221,11 @@ func (x AgentStatus_Path) String() string {
 }
 
 func (AgentStatus_Path) Descriptor() protoreflect.EnumDescriptor {
-	return file_proto_localv1_local_proto_enumTypes[1].Descriptor()
+	return file_proto_localv1_local_proto_enumTypes[3].Descriptor()
 }
 
 func (AgentStatus_Path) Type() protoreflect.EnumType {
-	return &file_proto_localv1_local_proto_enumTypes[1]
+	return &file_proto_localv1_local_proto_enumTypes[3]
 }
 
 func (x AgentStatus_Path) Number() protoreflect.EnumNumber {
@@ -459,6 +560,12 @@ type Status struct {
 	ControlSince     *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=control_since,json=controlSince,proto3" json:"control_since,omitempty"`
 	ControlAttempts  uint32                 `protobuf:"varint,18,opt,name=control_attempts,json=controlAttempts,proto3" json:"control_attempts,omitempty"`
 	ControlNextRetry *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=control_next_retry,json=controlNextRetry,proto3" json:"control_next_retry,omitempty"`
+	OwnerSid         string                 `protobuf:"bytes,20,opt,name=owner_sid,json=ownerSid,proto3" json:"owner_sid,omitempty"` // on Windows, instead of owner_uid
+	Owner            string                 `protobuf:"bytes,21,opt,name=owner,proto3" json:"owner,omitempty"`                       // the owner's name on this machine
+	Profile          string                 `protobuf:"bytes,22,opt,name=profile,proto3" json:"profile,omitempty"`                   // name of the active profile
+	View             View                   `protobuf:"varint,23,opt,name=view,proto3,enum=causeway.local.v1.View" json:"view,omitempty"`
+	TokenExpiresAt   *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=token_expires_at,json=tokenExpiresAt,proto3" json:"token_expires_at,omitempty"` // absent: never, or not known
+	WaitsForLogin    bool                   `protobuf:"varint,25,opt,name=waits_for_login,json=waitsForLogin,proto3" json:"waits_for_login,omitempty"`   // wanted up, and the profile connects when its owner logs in
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -626,6 +733,48 @@ func (x *Status) GetControlNextRetry() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Status) GetOwnerSid() string {
+	if x != nil {
+		return x.OwnerSid
+	}
+	return ""
+}
+
+func (x *Status) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Status) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
+func (x *Status) GetView() View {
+	if x != nil {
+		return x.View
+	}
+	return View_VIEW_UNSPECIFIED
+}
+
+func (x *Status) GetTokenExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.TokenExpiresAt
+	}
+	return nil
+}
+
+func (x *Status) GetWaitsForLogin() bool {
+	if x != nil {
+		return x.WaitsForLogin
+	}
+	return false
+}
+
 type GetStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -668,7 +817,13 @@ type LoginRequest struct {
 	Token string                 `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
 	// The local user who may operate the tunnel from now on; absent: the caller.
 	// Only root and the daemon's own user may name another.
-	OwnerUid      *uint32 `protobuf:"varint,3,opt,name=owner_uid,json=ownerUid,proto3,oneof" json:"owner_uid,omitempty"`
+	OwnerUid      *uint32   `protobuf:"varint,3,opt,name=owner_uid,json=ownerUid,proto3,oneof" json:"owner_uid,omitempty"`
+	OwnerSid      string    `protobuf:"bytes,4,opt,name=owner_sid,json=ownerSid,proto3" json:"owner_sid,omitempty"` // on Windows, instead of owner_uid
+	Profile       string    `protobuf:"bytes,5,opt,name=profile,proto3" json:"profile,omitempty"`                   // "": the one of this URL, or a new one named after its host
+	Headers       []*Header `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`                   // go with every request; their values are secrets
+	CaPem         string    `protobuf:"bytes,7,opt,name=ca_pem,json=caPem,proto3" json:"ca_pem,omitempty"`          // certificate authorities to trust besides the system's
+	Proxy         string    `protobuf:"bytes,8,opt,name=proxy,proto3" json:"proxy,omitempty"`                       // http://host:port for the control plane and relays; "": the daemon's environment
+	ConnectAt     ConnectAt `protobuf:"varint,9,opt,name=connect_at,json=connectAt,proto3,enum=causeway.local.v1.ConnectAt" json:"connect_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -724,16 +879,111 @@ func (x *LoginRequest) GetOwnerUid() uint32 {
 	return 0
 }
 
+func (x *LoginRequest) GetOwnerSid() string {
+	if x != nil {
+		return x.OwnerSid
+	}
+	return ""
+}
+
+func (x *LoginRequest) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
+func (x *LoginRequest) GetHeaders() []*Header {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *LoginRequest) GetCaPem() string {
+	if x != nil {
+		return x.CaPem
+	}
+	return ""
+}
+
+func (x *LoginRequest) GetProxy() string {
+	if x != nil {
+		return x.Proxy
+	}
+	return ""
+}
+
+func (x *LoginRequest) GetConnectAt() ConnectAt {
+	if x != nil {
+		return x.ConnectAt
+	}
+	return ConnectAt_CONNECT_AT_UNSPECIFIED
+}
+
+type Header struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Header) Reset() {
+	*x = Header{}
+	mi := &file_proto_localv1_local_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Header) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Header) ProtoMessage() {}
+
+func (x *Header) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Header.ProtoReflect.Descriptor instead.
+func (*Header) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Header) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Header) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 type LoginResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	Profile       string                 `protobuf:"bytes,2,opt,name=profile,proto3" json:"profile,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LoginResponse) Reset() {
 	*x = LoginResponse{}
-	mi := &file_proto_localv1_local_proto_msgTypes[6]
+	mi := &file_proto_localv1_local_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -745,7 +995,7 @@ func (x *LoginResponse) String() string {
 func (*LoginResponse) ProtoMessage() {}
 
 func (x *LoginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_localv1_local_proto_msgTypes[6]
+	mi := &file_proto_localv1_local_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -758,7 +1008,7 @@ func (x *LoginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
 func (*LoginResponse) Descriptor() ([]byte, []int) {
-	return file_proto_localv1_local_proto_rawDescGZIP(), []int{6}
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *LoginResponse) GetUser() string {
@@ -768,15 +1018,24 @@ func (x *LoginResponse) GetUser() string {
 	return ""
 }
 
+func (x *LoginResponse) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
 type LogoutRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Profile       string                 `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"` // "": the active one
+	Revoke        bool                   `protobuf:"varint,2,opt,name=revoke,proto3" json:"revoke,omitempty"`  // have the deployment end the token too
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LogoutRequest) Reset() {
 	*x = LogoutRequest{}
-	mi := &file_proto_localv1_local_proto_msgTypes[7]
+	mi := &file_proto_localv1_local_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -788,7 +1047,7 @@ func (x *LogoutRequest) String() string {
 func (*LogoutRequest) ProtoMessage() {}
 
 func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_localv1_local_proto_msgTypes[7]
+	mi := &file_proto_localv1_local_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -801,18 +1060,33 @@ func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogoutRequest.ProtoReflect.Descriptor instead.
 func (*LogoutRequest) Descriptor() ([]byte, []int) {
-	return file_proto_localv1_local_proto_rawDescGZIP(), []int{7}
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *LogoutRequest) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
+func (x *LogoutRequest) GetRevoke() bool {
+	if x != nil {
+		return x.Revoke
+	}
+	return false
 }
 
 type LogoutResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	RevokeError   string                 `protobuf:"bytes,1,opt,name=revoke_error,json=revokeError,proto3" json:"revoke_error,omitempty"` // why the token lives on at the deployment; "" if it does not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LogoutResponse) Reset() {
 	*x = LogoutResponse{}
-	mi := &file_proto_localv1_local_proto_msgTypes[8]
+	mi := &file_proto_localv1_local_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -824,7 +1098,7 @@ func (x *LogoutResponse) String() string {
 func (*LogoutResponse) ProtoMessage() {}
 
 func (x *LogoutResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_localv1_local_proto_msgTypes[8]
+	mi := &file_proto_localv1_local_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -837,18 +1111,28 @@ func (x *LogoutResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogoutResponse.ProtoReflect.Descriptor instead.
 func (*LogoutResponse) Descriptor() ([]byte, []int) {
-	return file_proto_localv1_local_proto_rawDescGZIP(), []int{8}
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *LogoutResponse) GetRevokeError() string {
+	if x != nil {
+		return x.RevokeError
+	}
+	return ""
 }
 
 type UpRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Profile string                 `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"` // "": the active one
+	// Take the machine's tunnel from the user who has it up. Only an administrator may.
+	TakeOver      bool `protobuf:"varint,2,opt,name=take_over,json=takeOver,proto3" json:"take_over,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpRequest) Reset() {
 	*x = UpRequest{}
-	mi := &file_proto_localv1_local_proto_msgTypes[9]
+	mi := &file_proto_localv1_local_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -860,7 +1144,7 @@ func (x *UpRequest) String() string {
 func (*UpRequest) ProtoMessage() {}
 
 func (x *UpRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_localv1_local_proto_msgTypes[9]
+	mi := &file_proto_localv1_local_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -873,7 +1157,21 @@ func (x *UpRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpRequest.ProtoReflect.Descriptor instead.
 func (*UpRequest) Descriptor() ([]byte, []int) {
-	return file_proto_localv1_local_proto_rawDescGZIP(), []int{9}
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *UpRequest) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
+func (x *UpRequest) GetTakeOver() bool {
+	if x != nil {
+		return x.TakeOver
+	}
+	return false
 }
 
 type UpResponse struct {
@@ -884,7 +1182,7 @@ type UpResponse struct {
 
 func (x *UpResponse) Reset() {
 	*x = UpResponse{}
-	mi := &file_proto_localv1_local_proto_msgTypes[10]
+	mi := &file_proto_localv1_local_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -896,7 +1194,7 @@ func (x *UpResponse) String() string {
 func (*UpResponse) ProtoMessage() {}
 
 func (x *UpResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_localv1_local_proto_msgTypes[10]
+	mi := &file_proto_localv1_local_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,18 +1207,19 @@ func (x *UpResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpResponse.ProtoReflect.Descriptor instead.
 func (*UpResponse) Descriptor() ([]byte, []int) {
-	return file_proto_localv1_local_proto_rawDescGZIP(), []int{10}
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{11}
 }
 
 type DownRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"` // for the log
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DownRequest) Reset() {
 	*x = DownRequest{}
-	mi := &file_proto_localv1_local_proto_msgTypes[11]
+	mi := &file_proto_localv1_local_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -932,7 +1231,7 @@ func (x *DownRequest) String() string {
 func (*DownRequest) ProtoMessage() {}
 
 func (x *DownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_localv1_local_proto_msgTypes[11]
+	mi := &file_proto_localv1_local_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -945,7 +1244,14 @@ func (x *DownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DownRequest.ProtoReflect.Descriptor instead.
 func (*DownRequest) Descriptor() ([]byte, []int) {
-	return file_proto_localv1_local_proto_rawDescGZIP(), []int{11}
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *DownRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
 }
 
 type DownResponse struct {
@@ -956,7 +1262,7 @@ type DownResponse struct {
 
 func (x *DownResponse) Reset() {
 	*x = DownResponse{}
-	mi := &file_proto_localv1_local_proto_msgTypes[12]
+	mi := &file_proto_localv1_local_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +1274,7 @@ func (x *DownResponse) String() string {
 func (*DownResponse) ProtoMessage() {}
 
 func (x *DownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_localv1_local_proto_msgTypes[12]
+	mi := &file_proto_localv1_local_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +1287,1591 @@ func (x *DownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DownResponse.ProtoReflect.Descriptor instead.
 func (*DownResponse) Descriptor() ([]byte, []int) {
-	return file_proto_localv1_local_proto_rawDescGZIP(), []int{12}
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{13}
+}
+
+type Profile struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Name           string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Url            string                 `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
+	User           string                 `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"` // at the deployment
+	Active         bool                   `protobuf:"varint,4,opt,name=active,proto3" json:"active,omitempty"`
+	SignedIn       bool                   `protobuf:"varint,5,opt,name=signed_in,json=signedIn,proto3" json:"signed_in,omitempty"`
+	OwnerUid       *uint32                `protobuf:"varint,6,opt,name=owner_uid,json=ownerUid,proto3,oneof" json:"owner_uid,omitempty"`
+	OwnerSid       string                 `protobuf:"bytes,7,opt,name=owner_sid,json=ownerSid,proto3" json:"owner_sid,omitempty"`
+	Owner          string                 `protobuf:"bytes,8,opt,name=owner,proto3" json:"owner,omitempty"` // name on this machine
+	ConnectAt      ConnectAt              `protobuf:"varint,9,opt,name=connect_at,json=connectAt,proto3,enum=causeway.local.v1.ConnectAt" json:"connect_at,omitempty"`
+	TokenExpiresAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=token_expires_at,json=tokenExpiresAt,proto3" json:"token_expires_at,omitempty"`
+	HeaderNames    []string               `protobuf:"bytes,11,rep,name=header_names,json=headerNames,proto3" json:"header_names,omitempty"`
+	Proxy          string                 `protobuf:"bytes,12,opt,name=proxy,proto3" json:"proxy,omitempty"` // without user and password
+	OwnCa          bool                   `protobuf:"varint,13,opt,name=own_ca,json=ownCa,proto3" json:"own_ca,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Profile) Reset() {
+	*x = Profile{}
+	mi := &file_proto_localv1_local_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Profile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Profile) ProtoMessage() {}
+
+func (x *Profile) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Profile.ProtoReflect.Descriptor instead.
+func (*Profile) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Profile) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Profile) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Profile) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Profile) GetActive() bool {
+	if x != nil {
+		return x.Active
+	}
+	return false
+}
+
+func (x *Profile) GetSignedIn() bool {
+	if x != nil {
+		return x.SignedIn
+	}
+	return false
+}
+
+func (x *Profile) GetOwnerUid() uint32 {
+	if x != nil && x.OwnerUid != nil {
+		return *x.OwnerUid
+	}
+	return 0
+}
+
+func (x *Profile) GetOwnerSid() string {
+	if x != nil {
+		return x.OwnerSid
+	}
+	return ""
+}
+
+func (x *Profile) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Profile) GetConnectAt() ConnectAt {
+	if x != nil {
+		return x.ConnectAt
+	}
+	return ConnectAt_CONNECT_AT_UNSPECIFIED
+}
+
+func (x *Profile) GetTokenExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.TokenExpiresAt
+	}
+	return nil
+}
+
+func (x *Profile) GetHeaderNames() []string {
+	if x != nil {
+		return x.HeaderNames
+	}
+	return nil
+}
+
+func (x *Profile) GetProxy() string {
+	if x != nil {
+		return x.Proxy
+	}
+	return ""
+}
+
+func (x *Profile) GetOwnCa() bool {
+	if x != nil {
+		return x.OwnCa
+	}
+	return false
+}
+
+type ListProfilesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListProfilesRequest) Reset() {
+	*x = ListProfilesRequest{}
+	mi := &file_proto_localv1_local_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListProfilesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListProfilesRequest) ProtoMessage() {}
+
+func (x *ListProfilesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListProfilesRequest.ProtoReflect.Descriptor instead.
+func (*ListProfilesRequest) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{15}
+}
+
+type ListProfilesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Profiles      []*Profile             `protobuf:"bytes,1,rep,name=profiles,proto3" json:"profiles,omitempty"` // by owner and name
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListProfilesResponse) Reset() {
+	*x = ListProfilesResponse{}
+	mi := &file_proto_localv1_local_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListProfilesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListProfilesResponse) ProtoMessage() {}
+
+func (x *ListProfilesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListProfilesResponse.ProtoReflect.Descriptor instead.
+func (*ListProfilesResponse) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListProfilesResponse) GetProfiles() []*Profile {
+	if x != nil {
+		return x.Profiles
+	}
+	return nil
+}
+
+type UseProfileRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	TakeOver      bool                   `protobuf:"varint,2,opt,name=take_over,json=takeOver,proto3" json:"take_over,omitempty"` // as in UpRequest
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UseProfileRequest) Reset() {
+	*x = UseProfileRequest{}
+	mi := &file_proto_localv1_local_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UseProfileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UseProfileRequest) ProtoMessage() {}
+
+func (x *UseProfileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UseProfileRequest.ProtoReflect.Descriptor instead.
+func (*UseProfileRequest) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *UseProfileRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UseProfileRequest) GetTakeOver() bool {
+	if x != nil {
+		return x.TakeOver
+	}
+	return false
+}
+
+type UseProfileResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UseProfileResponse) Reset() {
+	*x = UseProfileResponse{}
+	mi := &file_proto_localv1_local_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UseProfileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UseProfileResponse) ProtoMessage() {}
+
+func (x *UseProfileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UseProfileResponse.ProtoReflect.Descriptor instead.
+func (*UseProfileResponse) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{18}
+}
+
+type RenameProfileRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	NewName       string                 `protobuf:"bytes,2,opt,name=new_name,json=newName,proto3" json:"new_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenameProfileRequest) Reset() {
+	*x = RenameProfileRequest{}
+	mi := &file_proto_localv1_local_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenameProfileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenameProfileRequest) ProtoMessage() {}
+
+func (x *RenameProfileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenameProfileRequest.ProtoReflect.Descriptor instead.
+func (*RenameProfileRequest) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *RenameProfileRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RenameProfileRequest) GetNewName() string {
+	if x != nil {
+		return x.NewName
+	}
+	return ""
+}
+
+type RenameProfileResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenameProfileResponse) Reset() {
+	*x = RenameProfileResponse{}
+	mi := &file_proto_localv1_local_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenameProfileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenameProfileResponse) ProtoMessage() {}
+
+func (x *RenameProfileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenameProfileResponse.ProtoReflect.Descriptor instead.
+func (*RenameProfileResponse) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{20}
+}
+
+type RemoveProfileRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveProfileRequest) Reset() {
+	*x = RemoveProfileRequest{}
+	mi := &file_proto_localv1_local_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveProfileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveProfileRequest) ProtoMessage() {}
+
+func (x *RemoveProfileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveProfileRequest.ProtoReflect.Descriptor instead.
+func (*RemoveProfileRequest) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *RemoveProfileRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type RemoveProfileResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveProfileResponse) Reset() {
+	*x = RemoveProfileResponse{}
+	mi := &file_proto_localv1_local_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveProfileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveProfileResponse) ProtoMessage() {}
+
+func (x *RemoveProfileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveProfileResponse.ProtoReflect.Descriptor instead.
+func (*RemoveProfileResponse) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{22}
+}
+
+type Operator struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Uid           *uint32                `protobuf:"varint,1,opt,name=uid,proto3,oneof" json:"uid,omitempty"`
+	Sid           string                 `protobuf:"bytes,2,opt,name=sid,proto3" json:"sid,omitempty"`
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"` // on this machine
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Operator) Reset() {
+	*x = Operator{}
+	mi := &file_proto_localv1_local_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Operator) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Operator) ProtoMessage() {}
+
+func (x *Operator) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Operator.ProtoReflect.Descriptor instead.
+func (*Operator) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Operator) GetUid() uint32 {
+	if x != nil && x.Uid != nil {
+		return *x.Uid
+	}
+	return 0
+}
+
+func (x *Operator) GetSid() string {
+	if x != nil {
+		return x.Sid
+	}
+	return ""
+}
+
+func (x *Operator) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type ListOperatorsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListOperatorsRequest) Reset() {
+	*x = ListOperatorsRequest{}
+	mi := &file_proto_localv1_local_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListOperatorsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListOperatorsRequest) ProtoMessage() {}
+
+func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListOperatorsRequest.ProtoReflect.Descriptor instead.
+func (*ListOperatorsRequest) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{24}
+}
+
+type ListOperatorsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Operators     []*Operator            `protobuf:"bytes,1,rep,name=operators,proto3" json:"operators,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListOperatorsResponse) Reset() {
+	*x = ListOperatorsResponse{}
+	mi := &file_proto_localv1_local_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListOperatorsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListOperatorsResponse) ProtoMessage() {}
+
+func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListOperatorsResponse.ProtoReflect.Descriptor instead.
+func (*ListOperatorsResponse) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ListOperatorsResponse) GetOperators() []*Operator {
+	if x != nil {
+		return x.Operators
+	}
+	return nil
+}
+
+type SetOperatorRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Operator      *Operator              `protobuf:"bytes,1,opt,name=operator,proto3" json:"operator,omitempty"` // uid or sid counts
+	Allowed       bool                   `protobuf:"varint,2,opt,name=allowed,proto3" json:"allowed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetOperatorRequest) Reset() {
+	*x = SetOperatorRequest{}
+	mi := &file_proto_localv1_local_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetOperatorRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetOperatorRequest) ProtoMessage() {}
+
+func (x *SetOperatorRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetOperatorRequest.ProtoReflect.Descriptor instead.
+func (*SetOperatorRequest) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *SetOperatorRequest) GetOperator() *Operator {
+	if x != nil {
+		return x.Operator
+	}
+	return nil
+}
+
+func (x *SetOperatorRequest) GetAllowed() bool {
+	if x != nil {
+		return x.Allowed
+	}
+	return false
+}
+
+type SetOperatorResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetOperatorResponse) Reset() {
+	*x = SetOperatorResponse{}
+	mi := &file_proto_localv1_local_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetOperatorResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetOperatorResponse) ProtoMessage() {}
+
+func (x *SetOperatorResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetOperatorResponse.ProtoReflect.Descriptor instead.
+func (*SetOperatorResponse) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{27}
+}
+
+type Setting struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Source        string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`  // "flag", "environment", "file", "set" or "default"
+	Locked        bool                   `protobuf:"varint,4,opt,name=locked,proto3" json:"locked,omitempty"` // set by flag, environment or file: SetSettings does not change it
+	Live          bool                   `protobuf:"varint,5,opt,name=live,proto3" json:"live,omitempty"`     // SetSettings may change it; the others need the file and a restart
+	Doc           string                 `protobuf:"bytes,6,opt,name=doc,proto3" json:"doc,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Setting) Reset() {
+	*x = Setting{}
+	mi := &file_proto_localv1_local_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Setting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Setting) ProtoMessage() {}
+
+func (x *Setting) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Setting.ProtoReflect.Descriptor instead.
+func (*Setting) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Setting) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Setting) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *Setting) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Setting) GetLocked() bool {
+	if x != nil {
+		return x.Locked
+	}
+	return false
+}
+
+func (x *Setting) GetLive() bool {
+	if x != nil {
+		return x.Live
+	}
+	return false
+}
+
+func (x *Setting) GetDoc() string {
+	if x != nil {
+		return x.Doc
+	}
+	return ""
+}
+
+type GetSettingsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSettingsRequest) Reset() {
+	*x = GetSettingsRequest{}
+	mi := &file_proto_localv1_local_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSettingsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSettingsRequest) ProtoMessage() {}
+
+func (x *GetSettingsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSettingsRequest.ProtoReflect.Descriptor instead.
+func (*GetSettingsRequest) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{29}
+}
+
+type GetSettingsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Settings      []*Setting             `protobuf:"bytes,1,rep,name=settings,proto3" json:"settings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSettingsResponse) Reset() {
+	*x = GetSettingsResponse{}
+	mi := &file_proto_localv1_local_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSettingsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSettingsResponse) ProtoMessage() {}
+
+func (x *GetSettingsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSettingsResponse.ProtoReflect.Descriptor instead.
+func (*GetSettingsResponse) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *GetSettingsResponse) GetSettings() []*Setting {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+type SetSettingsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Values        map[string]string      `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Unset         []string               `protobuf:"bytes,2,rep,name=unset,proto3" json:"unset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetSettingsRequest) Reset() {
+	*x = SetSettingsRequest{}
+	mi := &file_proto_localv1_local_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetSettingsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetSettingsRequest) ProtoMessage() {}
+
+func (x *SetSettingsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetSettingsRequest.ProtoReflect.Descriptor instead.
+func (*SetSettingsRequest) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *SetSettingsRequest) GetValues() map[string]string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *SetSettingsRequest) GetUnset() []string {
+	if x != nil {
+		return x.Unset
+	}
+	return nil
+}
+
+type SetSettingsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetSettingsResponse) Reset() {
+	*x = SetSettingsResponse{}
+	mi := &file_proto_localv1_local_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetSettingsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetSettingsResponse) ProtoMessage() {}
+
+func (x *SetSettingsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetSettingsResponse.ProtoReflect.Descriptor instead.
+func (*SetSettingsResponse) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{32}
+}
+
+type WatchLogsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Follow        bool                   `protobuf:"varint,1,opt,name=follow,proto3" json:"follow,omitempty"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	Level         string                 `protobuf:"bytes,3,opt,name=level,proto3" json:"level,omitempty"` // least severe: debug, info, warn or error; "": info
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchLogsRequest) Reset() {
+	*x = WatchLogsRequest{}
+	mi := &file_proto_localv1_local_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchLogsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchLogsRequest) ProtoMessage() {}
+
+func (x *WatchLogsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchLogsRequest.ProtoReflect.Descriptor instead.
+func (*WatchLogsRequest) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *WatchLogsRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+func (x *WatchLogsRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *WatchLogsRequest) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+type LogEntry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	Level         string                 `protobuf:"bytes,2,opt,name=level,proto3" json:"level,omitempty"`
+	Message       string                 `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	Fields        []*Variable            `protobuf:"bytes,4,rep,name=fields,proto3" json:"fields,omitempty"`
+	Dropped       uint64                 `protobuf:"varint,5,opt,name=dropped,proto3" json:"dropped,omitempty"` // entries that this watcher was too slow for, before this one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogEntry) Reset() {
+	*x = LogEntry{}
+	mi := &file_proto_localv1_local_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogEntry) ProtoMessage() {}
+
+func (x *LogEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
+func (*LogEntry) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *LogEntry) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *LogEntry) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *LogEntry) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *LogEntry) GetFields() []*Variable {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *LogEntry) GetDropped() uint64 {
+	if x != nil {
+		return x.Dropped
+	}
+	return 0
+}
+
+type SetLogLevelRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Level         string                 `protobuf:"bytes,1,opt,name=level,proto3" json:"level,omitempty"` // "": back to the setting
+	For           *durationpb.Duration   `protobuf:"bytes,2,opt,name=for,proto3" json:"for,omitempty"`     // absent: until the daemon ends
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetLogLevelRequest) Reset() {
+	*x = SetLogLevelRequest{}
+	mi := &file_proto_localv1_local_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetLogLevelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetLogLevelRequest) ProtoMessage() {}
+
+func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetLogLevelRequest.ProtoReflect.Descriptor instead.
+func (*SetLogLevelRequest) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *SetLogLevelRequest) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *SetLogLevelRequest) GetFor() *durationpb.Duration {
+	if x != nil {
+		return x.For
+	}
+	return nil
+}
+
+type SetLogLevelResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetLogLevelResponse) Reset() {
+	*x = SetLogLevelResponse{}
+	mi := &file_proto_localv1_local_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetLogLevelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetLogLevelResponse) ProtoMessage() {}
+
+func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetLogLevelResponse.ProtoReflect.Descriptor instead.
+func (*SetLogLevelResponse) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{36}
+}
+
+type GetMetricsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetMetricsRequest) Reset() {
+	*x = GetMetricsRequest{}
+	mi := &file_proto_localv1_local_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetMetricsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetMetricsRequest) ProtoMessage() {}
+
+func (x *GetMetricsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetMetricsRequest.ProtoReflect.Descriptor instead.
+func (*GetMetricsRequest) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{37}
+}
+
+type GetMetricsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Text          string                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetMetricsResponse) Reset() {
+	*x = GetMetricsResponse{}
+	mi := &file_proto_localv1_local_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetMetricsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetMetricsResponse) ProtoMessage() {}
+
+func (x *GetMetricsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetMetricsResponse.ProtoReflect.Descriptor instead.
+func (*GetMetricsResponse) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *GetMetricsResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+type CollectBundleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Strict        bool                   `protobuf:"varint,1,opt,name=strict,proto3" json:"strict,omitempty"` // names and addresses are replaced too
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CollectBundleRequest) Reset() {
+	*x = CollectBundleRequest{}
+	mi := &file_proto_localv1_local_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CollectBundleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CollectBundleRequest) ProtoMessage() {}
+
+func (x *CollectBundleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CollectBundleRequest.ProtoReflect.Descriptor instead.
+func (*CollectBundleRequest) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *CollectBundleRequest) GetStrict() bool {
+	if x != nil {
+		return x.Strict
+	}
+	return false
+}
+
+type BundleFile struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // relative, with slashes
+	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BundleFile) Reset() {
+	*x = BundleFile{}
+	mi := &file_proto_localv1_local_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BundleFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BundleFile) ProtoMessage() {}
+
+func (x *BundleFile) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BundleFile.ProtoReflect.Descriptor instead.
+func (*BundleFile) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *BundleFile) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *BundleFile) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type Change struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	What          string                 `protobuf:"bytes,2,opt,name=what,proto3" json:"what,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_proto_localv1_local_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *Change) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Change) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *Change) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+type ListChangesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListChangesRequest) Reset() {
+	*x = ListChangesRequest{}
+	mi := &file_proto_localv1_local_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListChangesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListChangesRequest) ProtoMessage() {}
+
+func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListChangesRequest.ProtoReflect.Descriptor instead.
+func (*ListChangesRequest) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{42}
+}
+
+type ListChangesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Changes       []*Change              `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"` // in the order in which they were made
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListChangesResponse) Reset() {
+	*x = ListChangesResponse{}
+	mi := &file_proto_localv1_local_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListChangesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListChangesResponse) ProtoMessage() {}
+
+func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListChangesResponse.ProtoReflect.Descriptor instead.
+func (*ListChangesResponse) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ListChangesResponse) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+type RepairNamesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepairNamesRequest) Reset() {
+	*x = RepairNamesRequest{}
+	mi := &file_proto_localv1_local_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepairNamesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepairNamesRequest) ProtoMessage() {}
+
+func (x *RepairNamesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepairNamesRequest.ProtoReflect.Descriptor instead.
+func (*RepairNamesRequest) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{44}
+}
+
+type RepairNamesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	CanaryOk      bool                   `protobuf:"varint,1,opt,name=canary_ok,json=canaryOk,proto3" json:"canary_ok,omitempty"`
+	Cause         string                 `protobuf:"bytes,2,opt,name=cause,proto3" json:"cause,omitempty"` // why not
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepairNamesResponse) Reset() {
+	*x = RepairNamesResponse{}
+	mi := &file_proto_localv1_local_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepairNamesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepairNamesResponse) ProtoMessage() {}
+
+func (x *RepairNamesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepairNamesResponse.ProtoReflect.Descriptor instead.
+func (*RepairNamesResponse) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *RepairNamesResponse) GetCanaryOk() bool {
+	if x != nil {
+		return x.CanaryOk
+	}
+	return false
+}
+
+func (x *RepairNamesResponse) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
 }
 
 type PingRequest struct {
@@ -993,7 +2883,7 @@ type PingRequest struct {
 
 func (x *PingRequest) Reset() {
 	*x = PingRequest{}
-	mi := &file_proto_localv1_local_proto_msgTypes[13]
+	mi := &file_proto_localv1_local_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1005,7 +2895,7 @@ func (x *PingRequest) String() string {
 func (*PingRequest) ProtoMessage() {}
 
 func (x *PingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_localv1_local_proto_msgTypes[13]
+	mi := &file_proto_localv1_local_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1018,7 +2908,7 @@ func (x *PingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingRequest.ProtoReflect.Descriptor instead.
 func (*PingRequest) Descriptor() ([]byte, []int) {
-	return file_proto_localv1_local_proto_rawDescGZIP(), []int{13}
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *PingRequest) GetName() string {
@@ -1042,7 +2932,7 @@ type PingReply struct {
 
 func (x *PingReply) Reset() {
 	*x = PingReply{}
-	mi := &file_proto_localv1_local_proto_msgTypes[14]
+	mi := &file_proto_localv1_local_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1054,7 +2944,7 @@ func (x *PingReply) String() string {
 func (*PingReply) ProtoMessage() {}
 
 func (x *PingReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_localv1_local_proto_msgTypes[14]
+	mi := &file_proto_localv1_local_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1067,7 +2957,7 @@ func (x *PingReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingReply.ProtoReflect.Descriptor instead.
 func (*PingReply) Descriptor() ([]byte, []int) {
-	return file_proto_localv1_local_proto_rawDescGZIP(), []int{14}
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *PingReply) GetName() string {
@@ -1121,7 +3011,7 @@ type QueryDNSRequest struct {
 
 func (x *QueryDNSRequest) Reset() {
 	*x = QueryDNSRequest{}
-	mi := &file_proto_localv1_local_proto_msgTypes[15]
+	mi := &file_proto_localv1_local_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1133,7 +3023,7 @@ func (x *QueryDNSRequest) String() string {
 func (*QueryDNSRequest) ProtoMessage() {}
 
 func (x *QueryDNSRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_localv1_local_proto_msgTypes[15]
+	mi := &file_proto_localv1_local_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1146,7 +3036,7 @@ func (x *QueryDNSRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryDNSRequest.ProtoReflect.Descriptor instead.
 func (*QueryDNSRequest) Descriptor() ([]byte, []int) {
-	return file_proto_localv1_local_proto_rawDescGZIP(), []int{15}
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *QueryDNSRequest) GetMessage() []byte {
@@ -1165,7 +3055,7 @@ type QueryDNSResponse struct {
 
 func (x *QueryDNSResponse) Reset() {
 	*x = QueryDNSResponse{}
-	mi := &file_proto_localv1_local_proto_msgTypes[16]
+	mi := &file_proto_localv1_local_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1177,7 +3067,7 @@ func (x *QueryDNSResponse) String() string {
 func (*QueryDNSResponse) ProtoMessage() {}
 
 func (x *QueryDNSResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_localv1_local_proto_msgTypes[16]
+	mi := &file_proto_localv1_local_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1190,7 +3080,7 @@ func (x *QueryDNSResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryDNSResponse.ProtoReflect.Descriptor instead.
 func (*QueryDNSResponse) Descriptor() ([]byte, []int) {
-	return file_proto_localv1_local_proto_rawDescGZIP(), []int{16}
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *QueryDNSResponse) GetMessage() []byte {
@@ -1208,7 +3098,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_proto_localv1_local_proto_msgTypes[17]
+	mi := &file_proto_localv1_local_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1220,7 +3110,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_localv1_local_proto_msgTypes[17]
+	mi := &file_proto_localv1_local_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1233,7 +3123,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_proto_localv1_local_proto_rawDescGZIP(), []int{17}
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{50}
 }
 
 type GetVersionResponse struct {
@@ -1246,7 +3136,7 @@ type GetVersionResponse struct {
 
 func (x *GetVersionResponse) Reset() {
 	*x = GetVersionResponse{}
-	mi := &file_proto_localv1_local_proto_msgTypes[18]
+	mi := &file_proto_localv1_local_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1258,7 +3148,7 @@ func (x *GetVersionResponse) String() string {
 func (*GetVersionResponse) ProtoMessage() {}
 
 func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_localv1_local_proto_msgTypes[18]
+	mi := &file_proto_localv1_local_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1271,7 +3161,7 @@ func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionResponse.ProtoReflect.Descriptor instead.
 func (*GetVersionResponse) Descriptor() ([]byte, []int) {
-	return file_proto_localv1_local_proto_rawDescGZIP(), []int{18}
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *GetVersionResponse) GetVersion() string {
@@ -1296,7 +3186,7 @@ type ExamineRequest struct {
 
 func (x *ExamineRequest) Reset() {
 	*x = ExamineRequest{}
-	mi := &file_proto_localv1_local_proto_msgTypes[19]
+	mi := &file_proto_localv1_local_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +3198,7 @@ func (x *ExamineRequest) String() string {
 func (*ExamineRequest) ProtoMessage() {}
 
 func (x *ExamineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_localv1_local_proto_msgTypes[19]
+	mi := &file_proto_localv1_local_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +3211,7 @@ func (x *ExamineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExamineRequest.ProtoReflect.Descriptor instead.
 func (*ExamineRequest) Descriptor() ([]byte, []int) {
-	return file_proto_localv1_local_proto_rawDescGZIP(), []int{19}
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{52}
 }
 
 type ExamineResponse struct {
@@ -1339,7 +3229,7 @@ type ExamineResponse struct {
 
 func (x *ExamineResponse) Reset() {
 	*x = ExamineResponse{}
-	mi := &file_proto_localv1_local_proto_msgTypes[20]
+	mi := &file_proto_localv1_local_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +3241,7 @@ func (x *ExamineResponse) String() string {
 func (*ExamineResponse) ProtoMessage() {}
 
 func (x *ExamineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_localv1_local_proto_msgTypes[20]
+	mi := &file_proto_localv1_local_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +3254,7 @@ func (x *ExamineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExamineResponse.ProtoReflect.Descriptor instead.
 func (*ExamineResponse) Descriptor() ([]byte, []int) {
-	return file_proto_localv1_local_proto_rawDescGZIP(), []int{20}
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ExamineResponse) GetStatus() *Status {
@@ -1412,7 +3302,7 @@ type Variable struct {
 
 func (x *Variable) Reset() {
 	*x = Variable{}
-	mi := &file_proto_localv1_local_proto_msgTypes[21]
+	mi := &file_proto_localv1_local_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +3314,7 @@ func (x *Variable) String() string {
 func (*Variable) ProtoMessage() {}
 
 func (x *Variable) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_localv1_local_proto_msgTypes[21]
+	mi := &file_proto_localv1_local_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +3327,7 @@ func (x *Variable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Variable.ProtoReflect.Descriptor instead.
 func (*Variable) Descriptor() ([]byte, []int) {
-	return file_proto_localv1_local_proto_rawDescGZIP(), []int{21}
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Variable) GetName() string {
@@ -1493,7 +3383,7 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\x10PATH_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
 	"\x06DIRECT\x10\x01\x12\v\n" +
-	"\aRELAYED\x10\x02\"\x9f\x06\n" +
+	"\aRELAYED\x10\x02\"\x87\b\n" +
 	"\x06Status\x12.\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x18.causeway.local.v1.StateR\x05state\x126\n" +
 	"\bproblems\x18\x02 \x03(\v2\x1a.causeway.local.v1.ProblemR\bproblems\x12\x10\n" +
@@ -1515,25 +3405,143 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\towner_uid\x18\x10 \x01(\rH\x00R\bownerUid\x88\x01\x01\x12?\n" +
 	"\rcontrol_since\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\fcontrolSince\x12)\n" +
 	"\x10control_attempts\x18\x12 \x01(\rR\x0fcontrolAttempts\x12H\n" +
-	"\x12control_next_retry\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\x10controlNextRetryB\f\n" +
+	"\x12control_next_retry\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\x10controlNextRetry\x12\x1b\n" +
+	"\towner_sid\x18\x14 \x01(\tR\bownerSid\x12\x14\n" +
+	"\x05owner\x18\x15 \x01(\tR\x05owner\x12\x18\n" +
+	"\aprofile\x18\x16 \x01(\tR\aprofile\x12+\n" +
+	"\x04view\x18\x17 \x01(\x0e2\x17.causeway.local.v1.ViewR\x04view\x12D\n" +
+	"\x10token_expires_at\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampR\x0etokenExpiresAt\x12&\n" +
+	"\x0fwaits_for_login\x18\x19 \x01(\bR\rwaitsForLoginB\f\n" +
 	"\n" +
 	"_owner_uid\"\x12\n" +
-	"\x10GetStatusRequest\"f\n" +
+	"\x10GetStatusRequest\"\xbc\x02\n" +
 	"\fLoginRequest\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\tR\x05token\x12 \n" +
-	"\towner_uid\x18\x03 \x01(\rH\x00R\bownerUid\x88\x01\x01B\f\n" +
+	"\towner_uid\x18\x03 \x01(\rH\x00R\bownerUid\x88\x01\x01\x12\x1b\n" +
+	"\towner_sid\x18\x04 \x01(\tR\bownerSid\x12\x18\n" +
+	"\aprofile\x18\x05 \x01(\tR\aprofile\x123\n" +
+	"\aheaders\x18\x06 \x03(\v2\x19.causeway.local.v1.HeaderR\aheaders\x12\x15\n" +
+	"\x06ca_pem\x18\a \x01(\tR\x05caPem\x12\x14\n" +
+	"\x05proxy\x18\b \x01(\tR\x05proxy\x12;\n" +
 	"\n" +
-	"_owner_uid\"#\n" +
+	"connect_at\x18\t \x01(\x0e2\x1c.causeway.local.v1.ConnectAtR\tconnectAtB\f\n" +
+	"\n" +
+	"_owner_uid\"2\n" +
+	"\x06Header\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"=\n" +
 	"\rLoginResponse\x12\x12\n" +
-	"\x04user\x18\x01 \x01(\tR\x04user\"\x0f\n" +
-	"\rLogoutRequest\"\x10\n" +
-	"\x0eLogoutResponse\"\v\n" +
-	"\tUpRequest\"\f\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x18\n" +
+	"\aprofile\x18\x02 \x01(\tR\aprofile\"A\n" +
+	"\rLogoutRequest\x12\x18\n" +
+	"\aprofile\x18\x01 \x01(\tR\aprofile\x12\x16\n" +
+	"\x06revoke\x18\x02 \x01(\bR\x06revoke\"3\n" +
+	"\x0eLogoutResponse\x12!\n" +
+	"\frevoke_error\x18\x01 \x01(\tR\vrevokeError\"B\n" +
+	"\tUpRequest\x12\x18\n" +
+	"\aprofile\x18\x01 \x01(\tR\aprofile\x12\x1b\n" +
+	"\ttake_over\x18\x02 \x01(\bR\btakeOver\"\f\n" +
 	"\n" +
-	"UpResponse\"\r\n" +
-	"\vDownRequest\"\x0e\n" +
-	"\fDownResponse\"!\n" +
+	"UpResponse\"%\n" +
+	"\vDownRequest\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"\x0e\n" +
+	"\fDownResponse\"\xae\x03\n" +
+	"\aProfile\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
+	"\x03url\x18\x02 \x01(\tR\x03url\x12\x12\n" +
+	"\x04user\x18\x03 \x01(\tR\x04user\x12\x16\n" +
+	"\x06active\x18\x04 \x01(\bR\x06active\x12\x1b\n" +
+	"\tsigned_in\x18\x05 \x01(\bR\bsignedIn\x12 \n" +
+	"\towner_uid\x18\x06 \x01(\rH\x00R\bownerUid\x88\x01\x01\x12\x1b\n" +
+	"\towner_sid\x18\a \x01(\tR\bownerSid\x12\x14\n" +
+	"\x05owner\x18\b \x01(\tR\x05owner\x12;\n" +
+	"\n" +
+	"connect_at\x18\t \x01(\x0e2\x1c.causeway.local.v1.ConnectAtR\tconnectAt\x12D\n" +
+	"\x10token_expires_at\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x0etokenExpiresAt\x12!\n" +
+	"\fheader_names\x18\v \x03(\tR\vheaderNames\x12\x14\n" +
+	"\x05proxy\x18\f \x01(\tR\x05proxy\x12\x15\n" +
+	"\x06own_ca\x18\r \x01(\bR\x05ownCaB\f\n" +
+	"\n" +
+	"_owner_uid\"\x15\n" +
+	"\x13ListProfilesRequest\"N\n" +
+	"\x14ListProfilesResponse\x126\n" +
+	"\bprofiles\x18\x01 \x03(\v2\x1a.causeway.local.v1.ProfileR\bprofiles\"D\n" +
+	"\x11UseProfileRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
+	"\ttake_over\x18\x02 \x01(\bR\btakeOver\"\x14\n" +
+	"\x12UseProfileResponse\"E\n" +
+	"\x14RenameProfileRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
+	"\bnew_name\x18\x02 \x01(\tR\anewName\"\x17\n" +
+	"\x15RenameProfileResponse\"*\n" +
+	"\x14RemoveProfileRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x17\n" +
+	"\x15RemoveProfileResponse\"O\n" +
+	"\bOperator\x12\x15\n" +
+	"\x03uid\x18\x01 \x01(\rH\x00R\x03uid\x88\x01\x01\x12\x10\n" +
+	"\x03sid\x18\x02 \x01(\tR\x03sid\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04nameB\x06\n" +
+	"\x04_uid\"\x16\n" +
+	"\x14ListOperatorsRequest\"R\n" +
+	"\x15ListOperatorsResponse\x129\n" +
+	"\toperators\x18\x01 \x03(\v2\x1b.causeway.local.v1.OperatorR\toperators\"g\n" +
+	"\x12SetOperatorRequest\x127\n" +
+	"\boperator\x18\x01 \x01(\v2\x1b.causeway.local.v1.OperatorR\boperator\x12\x18\n" +
+	"\aallowed\x18\x02 \x01(\bR\aallowed\"\x15\n" +
+	"\x13SetOperatorResponse\"\x89\x01\n" +
+	"\aSetting\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12\x16\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\x12\x16\n" +
+	"\x06locked\x18\x04 \x01(\bR\x06locked\x12\x12\n" +
+	"\x04live\x18\x05 \x01(\bR\x04live\x12\x10\n" +
+	"\x03doc\x18\x06 \x01(\tR\x03doc\"\x14\n" +
+	"\x12GetSettingsRequest\"M\n" +
+	"\x13GetSettingsResponse\x126\n" +
+	"\bsettings\x18\x01 \x03(\v2\x1a.causeway.local.v1.SettingR\bsettings\"\xb0\x01\n" +
+	"\x12SetSettingsRequest\x12I\n" +
+	"\x06values\x18\x01 \x03(\v21.causeway.local.v1.SetSettingsRequest.ValuesEntryR\x06values\x12\x14\n" +
+	"\x05unset\x18\x02 \x03(\tR\x05unset\x1a9\n" +
+	"\vValuesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x15\n" +
+	"\x13SetSettingsResponse\"r\n" +
+	"\x10WatchLogsRequest\x12\x16\n" +
+	"\x06follow\x18\x01 \x01(\bR\x06follow\x120\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
+	"\x05level\x18\x03 \x01(\tR\x05level\"\xb9\x01\n" +
+	"\bLogEntry\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
+	"\x05level\x18\x02 \x01(\tR\x05level\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x123\n" +
+	"\x06fields\x18\x04 \x03(\v2\x1b.causeway.local.v1.VariableR\x06fields\x12\x18\n" +
+	"\adropped\x18\x05 \x01(\x04R\adropped\"W\n" +
+	"\x12SetLogLevelRequest\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\tR\x05level\x12+\n" +
+	"\x03for\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03for\"\x15\n" +
+	"\x13SetLogLevelResponse\"\x13\n" +
+	"\x11GetMetricsRequest\"(\n" +
+	"\x12GetMetricsResponse\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\".\n" +
+	"\x14CollectBundleRequest\x12\x16\n" +
+	"\x06strict\x18\x01 \x01(\bR\x06strict\"4\n" +
+	"\n" +
+	"BundleFile\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\"\\\n" +
+	"\x06Change\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04what\x18\x02 \x01(\tR\x04what\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\x14\n" +
+	"\x12ListChangesRequest\"J\n" +
+	"\x13ListChangesResponse\x123\n" +
+	"\achanges\x18\x01 \x03(\v2\x19.causeway.local.v1.ChangeR\achanges\"\x14\n" +
+	"\x12RepairNamesRequest\"H\n" +
+	"\x13RepairNamesResponse\x12\x1b\n" +
+	"\tcanary_ok\x18\x01 \x01(\bR\bcanaryOk\x12\x14\n" +
+	"\x05cause\x18\x02 \x01(\tR\x05cause\"!\n" +
 	"\vPingRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\xf3\x01\n" +
 	"\tPingReply\x12\x12\n" +
@@ -1572,7 +3580,15 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\tCONNECTED\x10\x04\x12\f\n" +
 	"\bDEGRADED\x10\x05\x12\n" +
 	"\n" +
-	"\x06FAILED\x10\x062\x94\x06\n" +
+	"\x06FAILED\x10\x06*3\n" +
+	"\x04View\x12\x14\n" +
+	"\x10VIEW_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04FULL\x10\x01\x12\v\n" +
+	"\aSUMMARY\x10\x02*<\n" +
+	"\tConnectAt\x12\x1a\n" +
+	"\x16CONNECT_AT_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04BOOT\x10\x01\x12\t\n" +
+	"\x05LOGIN\x10\x022\xb7\x10\n" +
 	"\x05Local\x12K\n" +
 	"\tGetStatus\x12#.causeway.local.v1.GetStatusRequest\x1a\x19.causeway.local.v1.Status\x12O\n" +
 	"\vWatchStatus\x12#.causeway.local.v1.GetStatusRequest\x1a\x19.causeway.local.v1.Status0\x01\x12J\n" +
@@ -1584,7 +3600,23 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\bQueryDNS\x12\".causeway.local.v1.QueryDNSRequest\x1a#.causeway.local.v1.QueryDNSResponse\x12Y\n" +
 	"\n" +
 	"GetVersion\x12$.causeway.local.v1.GetVersionRequest\x1a%.causeway.local.v1.GetVersionResponse\x12P\n" +
-	"\aExamine\x12!.causeway.local.v1.ExamineRequest\x1a\".causeway.local.v1.ExamineResponseB.Z,github.com/causewayhq/causeway/proto/localv1b\x06proto3"
+	"\aExamine\x12!.causeway.local.v1.ExamineRequest\x1a\".causeway.local.v1.ExamineResponse\x12_\n" +
+	"\fListProfiles\x12&.causeway.local.v1.ListProfilesRequest\x1a'.causeway.local.v1.ListProfilesResponse\x12Y\n" +
+	"\n" +
+	"UseProfile\x12$.causeway.local.v1.UseProfileRequest\x1a%.causeway.local.v1.UseProfileResponse\x12b\n" +
+	"\rRenameProfile\x12'.causeway.local.v1.RenameProfileRequest\x1a(.causeway.local.v1.RenameProfileResponse\x12b\n" +
+	"\rRemoveProfile\x12'.causeway.local.v1.RemoveProfileRequest\x1a(.causeway.local.v1.RemoveProfileResponse\x12b\n" +
+	"\rListOperators\x12'.causeway.local.v1.ListOperatorsRequest\x1a(.causeway.local.v1.ListOperatorsResponse\x12\\\n" +
+	"\vSetOperator\x12%.causeway.local.v1.SetOperatorRequest\x1a&.causeway.local.v1.SetOperatorResponse\x12\\\n" +
+	"\vGetSettings\x12%.causeway.local.v1.GetSettingsRequest\x1a&.causeway.local.v1.GetSettingsResponse\x12\\\n" +
+	"\vSetSettings\x12%.causeway.local.v1.SetSettingsRequest\x1a&.causeway.local.v1.SetSettingsResponse\x12O\n" +
+	"\tWatchLogs\x12#.causeway.local.v1.WatchLogsRequest\x1a\x1b.causeway.local.v1.LogEntry0\x01\x12\\\n" +
+	"\vSetLogLevel\x12%.causeway.local.v1.SetLogLevelRequest\x1a&.causeway.local.v1.SetLogLevelResponse\x12Y\n" +
+	"\n" +
+	"GetMetrics\x12$.causeway.local.v1.GetMetricsRequest\x1a%.causeway.local.v1.GetMetricsResponse\x12Y\n" +
+	"\rCollectBundle\x12'.causeway.local.v1.CollectBundleRequest\x1a\x1d.causeway.local.v1.BundleFile0\x01\x12\\\n" +
+	"\vListChanges\x12%.causeway.local.v1.ListChangesRequest\x1a&.causeway.local.v1.ListChangesResponse\x12\\\n" +
+	"\vRepairNames\x12%.causeway.local.v1.RepairNamesRequest\x1a&.causeway.local.v1.RepairNamesResponseB.Z,github.com/causewayhq/causeway/proto/localv1b\x06proto3"
 
 var (
 	file_proto_localv1_local_proto_rawDescOnce sync.Once
@@ -1598,81 +3630,162 @@ func file_proto_localv1_local_proto_rawDescGZIP() []byte {
 	return file_proto_localv1_local_proto_rawDescData
 }
 
-var file_proto_localv1_local_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_proto_localv1_local_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_proto_localv1_local_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_proto_localv1_local_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
 var file_proto_localv1_local_proto_goTypes = []any{
 	(State)(0),                    // 0: causeway.local.v1.State
-	(AgentStatus_Path)(0),         // 1: causeway.local.v1.AgentStatus.Path
-	(*Problem)(nil),               // 2: causeway.local.v1.Problem
-	(*Relay)(nil),                 // 3: causeway.local.v1.Relay
-	(*AgentStatus)(nil),           // 4: causeway.local.v1.AgentStatus
-	(*Status)(nil),                // 5: causeway.local.v1.Status
-	(*GetStatusRequest)(nil),      // 6: causeway.local.v1.GetStatusRequest
-	(*LoginRequest)(nil),          // 7: causeway.local.v1.LoginRequest
-	(*LoginResponse)(nil),         // 8: causeway.local.v1.LoginResponse
-	(*LogoutRequest)(nil),         // 9: causeway.local.v1.LogoutRequest
-	(*LogoutResponse)(nil),        // 10: causeway.local.v1.LogoutResponse
-	(*UpRequest)(nil),             // 11: causeway.local.v1.UpRequest
-	(*UpResponse)(nil),            // 12: causeway.local.v1.UpResponse
-	(*DownRequest)(nil),           // 13: causeway.local.v1.DownRequest
-	(*DownResponse)(nil),          // 14: causeway.local.v1.DownResponse
-	(*PingRequest)(nil),           // 15: causeway.local.v1.PingRequest
-	(*PingReply)(nil),             // 16: causeway.local.v1.PingReply
-	(*QueryDNSRequest)(nil),       // 17: causeway.local.v1.QueryDNSRequest
-	(*QueryDNSResponse)(nil),      // 18: causeway.local.v1.QueryDNSResponse
-	(*GetVersionRequest)(nil),     // 19: causeway.local.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),    // 20: causeway.local.v1.GetVersionResponse
-	(*ExamineRequest)(nil),        // 21: causeway.local.v1.ExamineRequest
-	(*ExamineResponse)(nil),       // 22: causeway.local.v1.ExamineResponse
-	(*Variable)(nil),              // 23: causeway.local.v1.Variable
-	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
+	(View)(0),                     // 1: causeway.local.v1.View
+	(ConnectAt)(0),                // 2: causeway.local.v1.ConnectAt
+	(AgentStatus_Path)(0),         // 3: causeway.local.v1.AgentStatus.Path
+	(*Problem)(nil),               // 4: causeway.local.v1.Problem
+	(*Relay)(nil),                 // 5: causeway.local.v1.Relay
+	(*AgentStatus)(nil),           // 6: causeway.local.v1.AgentStatus
+	(*Status)(nil),                // 7: causeway.local.v1.Status
+	(*GetStatusRequest)(nil),      // 8: causeway.local.v1.GetStatusRequest
+	(*LoginRequest)(nil),          // 9: causeway.local.v1.LoginRequest
+	(*Header)(nil),                // 10: causeway.local.v1.Header
+	(*LoginResponse)(nil),         // 11: causeway.local.v1.LoginResponse
+	(*LogoutRequest)(nil),         // 12: causeway.local.v1.LogoutRequest
+	(*LogoutResponse)(nil),        // 13: causeway.local.v1.LogoutResponse
+	(*UpRequest)(nil),             // 14: causeway.local.v1.UpRequest
+	(*UpResponse)(nil),            // 15: causeway.local.v1.UpResponse
+	(*DownRequest)(nil),           // 16: causeway.local.v1.DownRequest
+	(*DownResponse)(nil),          // 17: causeway.local.v1.DownResponse
+	(*Profile)(nil),               // 18: causeway.local.v1.Profile
+	(*ListProfilesRequest)(nil),   // 19: causeway.local.v1.ListProfilesRequest
+	(*ListProfilesResponse)(nil),  // 20: causeway.local.v1.ListProfilesResponse
+	(*UseProfileRequest)(nil),     // 21: causeway.local.v1.UseProfileRequest
+	(*UseProfileResponse)(nil),    // 22: causeway.local.v1.UseProfileResponse
+	(*RenameProfileRequest)(nil),  // 23: causeway.local.v1.RenameProfileRequest
+	(*RenameProfileResponse)(nil), // 24: causeway.local.v1.RenameProfileResponse
+	(*RemoveProfileRequest)(nil),  // 25: causeway.local.v1.RemoveProfileRequest
+	(*RemoveProfileResponse)(nil), // 26: causeway.local.v1.RemoveProfileResponse
+	(*Operator)(nil),              // 27: causeway.local.v1.Operator
+	(*ListOperatorsRequest)(nil),  // 28: causeway.local.v1.ListOperatorsRequest
+	(*ListOperatorsResponse)(nil), // 29: causeway.local.v1.ListOperatorsResponse
+	(*SetOperatorRequest)(nil),    // 30: causeway.local.v1.SetOperatorRequest
+	(*SetOperatorResponse)(nil),   // 31: causeway.local.v1.SetOperatorResponse
+	(*Setting)(nil),               // 32: causeway.local.v1.Setting
+	(*GetSettingsRequest)(nil),    // 33: causeway.local.v1.GetSettingsRequest
+	(*GetSettingsResponse)(nil),   // 34: causeway.local.v1.GetSettingsResponse
+	(*SetSettingsRequest)(nil),    // 35: causeway.local.v1.SetSettingsRequest
+	(*SetSettingsResponse)(nil),   // 36: causeway.local.v1.SetSettingsResponse
+	(*WatchLogsRequest)(nil),      // 37: causeway.local.v1.WatchLogsRequest
+	(*LogEntry)(nil),              // 38: causeway.local.v1.LogEntry
+	(*SetLogLevelRequest)(nil),    // 39: causeway.local.v1.SetLogLevelRequest
+	(*SetLogLevelResponse)(nil),   // 40: causeway.local.v1.SetLogLevelResponse
+	(*GetMetricsRequest)(nil),     // 41: causeway.local.v1.GetMetricsRequest
+	(*GetMetricsResponse)(nil),    // 42: causeway.local.v1.GetMetricsResponse
+	(*CollectBundleRequest)(nil),  // 43: causeway.local.v1.CollectBundleRequest
+	(*BundleFile)(nil),            // 44: causeway.local.v1.BundleFile
+	(*Change)(nil),                // 45: causeway.local.v1.Change
+	(*ListChangesRequest)(nil),    // 46: causeway.local.v1.ListChangesRequest
+	(*ListChangesResponse)(nil),   // 47: causeway.local.v1.ListChangesResponse
+	(*RepairNamesRequest)(nil),    // 48: causeway.local.v1.RepairNamesRequest
+	(*RepairNamesResponse)(nil),   // 49: causeway.local.v1.RepairNamesResponse
+	(*PingRequest)(nil),           // 50: causeway.local.v1.PingRequest
+	(*PingReply)(nil),             // 51: causeway.local.v1.PingReply
+	(*QueryDNSRequest)(nil),       // 52: causeway.local.v1.QueryDNSRequest
+	(*QueryDNSResponse)(nil),      // 53: causeway.local.v1.QueryDNSResponse
+	(*GetVersionRequest)(nil),     // 54: causeway.local.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),    // 55: causeway.local.v1.GetVersionResponse
+	(*ExamineRequest)(nil),        // 56: causeway.local.v1.ExamineRequest
+	(*ExamineResponse)(nil),       // 57: causeway.local.v1.ExamineResponse
+	(*Variable)(nil),              // 58: causeway.local.v1.Variable
+	nil,                           // 59: causeway.local.v1.SetSettingsRequest.ValuesEntry
+	(*durationpb.Duration)(nil),   // 60: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 61: google.protobuf.Timestamp
 }
 var file_proto_localv1_local_proto_depIdxs = []int32{
-	24, // 0: causeway.local.v1.Relay.latency:type_name -> google.protobuf.Duration
-	1,  // 1: causeway.local.v1.AgentStatus.path:type_name -> causeway.local.v1.AgentStatus.Path
-	3,  // 2: causeway.local.v1.AgentStatus.relay:type_name -> causeway.local.v1.Relay
-	24, // 3: causeway.local.v1.AgentStatus.latency:type_name -> google.protobuf.Duration
-	25, // 4: causeway.local.v1.AgentStatus.last_handshake:type_name -> google.protobuf.Timestamp
-	25, // 5: causeway.local.v1.AgentStatus.last_answer:type_name -> google.protobuf.Timestamp
-	25, // 6: causeway.local.v1.AgentStatus.measured_at:type_name -> google.protobuf.Timestamp
+	60, // 0: causeway.local.v1.Relay.latency:type_name -> google.protobuf.Duration
+	3,  // 1: causeway.local.v1.AgentStatus.path:type_name -> causeway.local.v1.AgentStatus.Path
+	5,  // 2: causeway.local.v1.AgentStatus.relay:type_name -> causeway.local.v1.Relay
+	60, // 3: causeway.local.v1.AgentStatus.latency:type_name -> google.protobuf.Duration
+	61, // 4: causeway.local.v1.AgentStatus.last_handshake:type_name -> google.protobuf.Timestamp
+	61, // 5: causeway.local.v1.AgentStatus.last_answer:type_name -> google.protobuf.Timestamp
+	61, // 6: causeway.local.v1.AgentStatus.measured_at:type_name -> google.protobuf.Timestamp
 	0,  // 7: causeway.local.v1.Status.state:type_name -> causeway.local.v1.State
-	2,  // 8: causeway.local.v1.Status.problems:type_name -> causeway.local.v1.Problem
-	25, // 9: causeway.local.v1.Status.workspaces_as_of:type_name -> google.protobuf.Timestamp
-	3,  // 10: causeway.local.v1.Status.home_relay:type_name -> causeway.local.v1.Relay
-	4,  // 11: causeway.local.v1.Status.agents:type_name -> causeway.local.v1.AgentStatus
-	25, // 12: causeway.local.v1.Status.control_since:type_name -> google.protobuf.Timestamp
-	25, // 13: causeway.local.v1.Status.control_next_retry:type_name -> google.protobuf.Timestamp
-	24, // 14: causeway.local.v1.PingReply.latency:type_name -> google.protobuf.Duration
-	1,  // 15: causeway.local.v1.PingReply.path:type_name -> causeway.local.v1.AgentStatus.Path
-	3,  // 16: causeway.local.v1.PingReply.relay:type_name -> causeway.local.v1.Relay
-	5,  // 17: causeway.local.v1.ExamineResponse.status:type_name -> causeway.local.v1.Status
-	23, // 18: causeway.local.v1.ExamineResponse.proxy_variables:type_name -> causeway.local.v1.Variable
-	6,  // 19: causeway.local.v1.Local.GetStatus:input_type -> causeway.local.v1.GetStatusRequest
-	6,  // 20: causeway.local.v1.Local.WatchStatus:input_type -> causeway.local.v1.GetStatusRequest
-	7,  // 21: causeway.local.v1.Local.Login:input_type -> causeway.local.v1.LoginRequest
-	9,  // 22: causeway.local.v1.Local.Logout:input_type -> causeway.local.v1.LogoutRequest
-	11, // 23: causeway.local.v1.Local.Up:input_type -> causeway.local.v1.UpRequest
-	13, // 24: causeway.local.v1.Local.Down:input_type -> causeway.local.v1.DownRequest
-	15, // 25: causeway.local.v1.Local.Ping:input_type -> causeway.local.v1.PingRequest
-	17, // 26: causeway.local.v1.Local.QueryDNS:input_type -> causeway.local.v1.QueryDNSRequest
-	19, // 27: causeway.local.v1.Local.GetVersion:input_type -> causeway.local.v1.GetVersionRequest
-	21, // 28: causeway.local.v1.Local.Examine:input_type -> causeway.local.v1.ExamineRequest
-	5,  // 29: causeway.local.v1.Local.GetStatus:output_type -> causeway.local.v1.Status
-	5,  // 30: causeway.local.v1.Local.WatchStatus:output_type -> causeway.local.v1.Status
-	8,  // 31: causeway.local.v1.Local.Login:output_type -> causeway.local.v1.LoginResponse
-	10, // 32: causeway.local.v1.Local.Logout:output_type -> causeway.local.v1.LogoutResponse
-	12, // 33: causeway.local.v1.Local.Up:output_type -> causeway.local.v1.UpResponse
-	14, // 34: causeway.local.v1.Local.Down:output_type -> causeway.local.v1.DownResponse
-	16, // 35: causeway.local.v1.Local.Ping:output_type -> causeway.local.v1.PingReply
-	18, // 36: causeway.local.v1.Local.QueryDNS:output_type -> causeway.local.v1.QueryDNSResponse
-	20, // 37: causeway.local.v1.Local.GetVersion:output_type -> causeway.local.v1.GetVersionResponse
-	22, // 38: causeway.local.v1.Local.Examine:output_type -> causeway.local.v1.ExamineResponse
-	29, // [29:39] is the sub-list for method output_type
-	19, // [19:29] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	4,  // 8: causeway.local.v1.Status.problems:type_name -> causeway.local.v1.Problem
+	61, // 9: causeway.local.v1.Status.workspaces_as_of:type_name -> google.protobuf.Timestamp
+	5,  // 10: causeway.local.v1.Status.home_relay:type_name -> causeway.local.v1.Relay
+	6,  // 11: causeway.local.v1.Status.agents:type_name -> causeway.local.v1.AgentStatus
+	61, // 12: causeway.local.v1.Status.control_since:type_name -> google.protobuf.Timestamp
+	61, // 13: causeway.local.v1.Status.control_next_retry:type_name -> google.protobuf.Timestamp
+	1,  // 14: causeway.local.v1.Status.view:type_name -> causeway.local.v1.View
+	61, // 15: causeway.local.v1.Status.token_expires_at:type_name -> google.protobuf.Timestamp
+	10, // 16: causeway.local.v1.LoginRequest.headers:type_name -> causeway.local.v1.Header
+	2,  // 17: causeway.local.v1.LoginRequest.connect_at:type_name -> causeway.local.v1.ConnectAt
+	2,  // 18: causeway.local.v1.Profile.connect_at:type_name -> causeway.local.v1.ConnectAt
+	61, // 19: causeway.local.v1.Profile.token_expires_at:type_name -> google.protobuf.Timestamp
+	18, // 20: causeway.local.v1.ListProfilesResponse.profiles:type_name -> causeway.local.v1.Profile
+	27, // 21: causeway.local.v1.ListOperatorsResponse.operators:type_name -> causeway.local.v1.Operator
+	27, // 22: causeway.local.v1.SetOperatorRequest.operator:type_name -> causeway.local.v1.Operator
+	32, // 23: causeway.local.v1.GetSettingsResponse.settings:type_name -> causeway.local.v1.Setting
+	59, // 24: causeway.local.v1.SetSettingsRequest.values:type_name -> causeway.local.v1.SetSettingsRequest.ValuesEntry
+	61, // 25: causeway.local.v1.WatchLogsRequest.since:type_name -> google.protobuf.Timestamp
+	61, // 26: causeway.local.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	58, // 27: causeway.local.v1.LogEntry.fields:type_name -> causeway.local.v1.Variable
+	60, // 28: causeway.local.v1.SetLogLevelRequest.for:type_name -> google.protobuf.Duration
+	61, // 29: causeway.local.v1.Change.at:type_name -> google.protobuf.Timestamp
+	45, // 30: causeway.local.v1.ListChangesResponse.changes:type_name -> causeway.local.v1.Change
+	60, // 31: causeway.local.v1.PingReply.latency:type_name -> google.protobuf.Duration
+	3,  // 32: causeway.local.v1.PingReply.path:type_name -> causeway.local.v1.AgentStatus.Path
+	5,  // 33: causeway.local.v1.PingReply.relay:type_name -> causeway.local.v1.Relay
+	7,  // 34: causeway.local.v1.ExamineResponse.status:type_name -> causeway.local.v1.Status
+	58, // 35: causeway.local.v1.ExamineResponse.proxy_variables:type_name -> causeway.local.v1.Variable
+	8,  // 36: causeway.local.v1.Local.GetStatus:input_type -> causeway.local.v1.GetStatusRequest
+	8,  // 37: causeway.local.v1.Local.WatchStatus:input_type -> causeway.local.v1.GetStatusRequest
+	9,  // 38: causeway.local.v1.Local.Login:input_type -> causeway.local.v1.LoginRequest
+	12, // 39: causeway.local.v1.Local.Logout:input_type -> causeway.local.v1.LogoutRequest
+	14, // 40: causeway.local.v1.Local.Up:input_type -> causeway.local.v1.UpRequest
+	16, // 41: causeway.local.v1.Local.Down:input_type -> causeway.local.v1.DownRequest
+	50, // 42: causeway.local.v1.Local.Ping:input_type -> causeway.local.v1.PingRequest
+	52, // 43: causeway.local.v1.Local.QueryDNS:input_type -> causeway.local.v1.QueryDNSRequest
+	54, // 44: causeway.local.v1.Local.GetVersion:input_type -> causeway.local.v1.GetVersionRequest
+	56, // 45: causeway.local.v1.Local.Examine:input_type -> causeway.local.v1.ExamineRequest
+	19, // 46: causeway.local.v1.Local.ListProfiles:input_type -> causeway.local.v1.ListProfilesRequest
+	21, // 47: causeway.local.v1.Local.UseProfile:input_type -> causeway.local.v1.UseProfileRequest
+	23, // 48: causeway.local.v1.Local.RenameProfile:input_type -> causeway.local.v1.RenameProfileRequest
+	25, // 49: causeway.local.v1.Local.RemoveProfile:input_type -> causeway.local.v1.RemoveProfileRequest
+	28, // 50: causeway.local.v1.Local.ListOperators:input_type -> causeway.local.v1.ListOperatorsRequest
+	30, // 51: causeway.local.v1.Local.SetOperator:input_type -> causeway.local.v1.SetOperatorRequest
+	33, // 52: causeway.local.v1.Local.GetSettings:input_type -> causeway.local.v1.GetSettingsRequest
+	35, // 53: causeway.local.v1.Local.SetSettings:input_type -> causeway.local.v1.SetSettingsRequest
+	37, // 54: causeway.local.v1.Local.WatchLogs:input_type -> causeway.local.v1.WatchLogsRequest
+	39, // 55: causeway.local.v1.Local.SetLogLevel:input_type -> causeway.local.v1.SetLogLevelRequest
+	41, // 56: causeway.local.v1.Local.GetMetrics:input_type -> causeway.local.v1.GetMetricsRequest
+	43, // 57: causeway.local.v1.Local.CollectBundle:input_type -> causeway.local.v1.CollectBundleRequest
+	46, // 58: causeway.local.v1.Local.ListChanges:input_type -> causeway.local.v1.ListChangesRequest
+	48, // 59: causeway.local.v1.Local.RepairNames:input_type -> causeway.local.v1.RepairNamesRequest
+	7,  // 60: causeway.local.v1.Local.GetStatus:output_type -> causeway.local.v1.Status
+	7,  // 61: causeway.local.v1.Local.WatchStatus:output_type -> causeway.local.v1.Status
+	11, // 62: causeway.local.v1.Local.Login:output_type -> causeway.local.v1.LoginResponse
+	13, // 63: causeway.local.v1.Local.Logout:output_type -> causeway.local.v1.LogoutResponse
+	15, // 64: causeway.local.v1.Local.Up:output_type -> causeway.local.v1.UpResponse
+	17, // 65: causeway.local.v1.Local.Down:output_type -> causeway.local.v1.DownResponse
+	51, // 66: causeway.local.v1.Local.Ping:output_type -> causeway.local.v1.PingReply
+	53, // 67: causeway.local.v1.Local.QueryDNS:output_type -> causeway.local.v1.QueryDNSResponse
+	55, // 68: causeway.local.v1.Local.GetVersion:output_type -> causeway.local.v1.GetVersionResponse
+	57, // 69: causeway.local.v1.Local.Examine:output_type -> causeway.local.v1.ExamineResponse
+	20, // 70: causeway.local.v1.Local.ListProfiles:output_type -> causeway.local.v1.ListProfilesResponse
+	22, // 71: causeway.local.v1.Local.UseProfile:output_type -> causeway.local.v1.UseProfileResponse
+	24, // 72: causeway.local.v1.Local.RenameProfile:output_type -> causeway.local.v1.RenameProfileResponse
+	26, // 73: causeway.local.v1.Local.RemoveProfile:output_type -> causeway.local.v1.RemoveProfileResponse
+	29, // 74: causeway.local.v1.Local.ListOperators:output_type -> causeway.local.v1.ListOperatorsResponse
+	31, // 75: causeway.local.v1.Local.SetOperator:output_type -> causeway.local.v1.SetOperatorResponse
+	34, // 76: causeway.local.v1.Local.GetSettings:output_type -> causeway.local.v1.GetSettingsResponse
+	36, // 77: causeway.local.v1.Local.SetSettings:output_type -> causeway.local.v1.SetSettingsResponse
+	38, // 78: causeway.local.v1.Local.WatchLogs:output_type -> causeway.local.v1.LogEntry
+	40, // 79: causeway.local.v1.Local.SetLogLevel:output_type -> causeway.local.v1.SetLogLevelResponse
+	42, // 80: causeway.local.v1.Local.GetMetrics:output_type -> causeway.local.v1.GetMetricsResponse
+	44, // 81: causeway.local.v1.Local.CollectBundle:output_type -> causeway.local.v1.BundleFile
+	47, // 82: causeway.local.v1.Local.ListChanges:output_type -> causeway.local.v1.ListChangesResponse
+	49, // 83: causeway.local.v1.Local.RepairNames:output_type -> causeway.local.v1.RepairNamesResponse
+	60, // [60:84] is the sub-list for method output_type
+	36, // [36:60] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_proto_localv1_local_proto_init() }
@@ -1682,13 +3795,15 @@ func file_proto_localv1_local_proto_init() {
 	}
 	file_proto_localv1_local_proto_msgTypes[3].OneofWrappers = []any{}
 	file_proto_localv1_local_proto_msgTypes[5].OneofWrappers = []any{}
+	file_proto_localv1_local_proto_msgTypes[14].OneofWrappers = []any{}
+	file_proto_localv1_local_proto_msgTypes[23].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_localv1_local_proto_rawDesc), len(file_proto_localv1_local_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   22,
+			NumEnums:      4,
+			NumMessages:   56,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -48,6 +48,20 @@ type DRPCLocalClient interface {
 	QueryDNS(ctx context.Context, in *QueryDNSRequest) (*QueryDNSResponse, error)
 	GetVersion(ctx context.Context, in *GetVersionRequest) (*GetVersionResponse, error)
 	Examine(ctx context.Context, in *ExamineRequest) (*ExamineResponse, error)
+	ListProfiles(ctx context.Context, in *ListProfilesRequest) (*ListProfilesResponse, error)
+	UseProfile(ctx context.Context, in *UseProfileRequest) (*UseProfileResponse, error)
+	RenameProfile(ctx context.Context, in *RenameProfileRequest) (*RenameProfileResponse, error)
+	RemoveProfile(ctx context.Context, in *RemoveProfileRequest) (*RemoveProfileResponse, error)
+	ListOperators(ctx context.Context, in *ListOperatorsRequest) (*ListOperatorsResponse, error)
+	SetOperator(ctx context.Context, in *SetOperatorRequest) (*SetOperatorResponse, error)
+	GetSettings(ctx context.Context, in *GetSettingsRequest) (*GetSettingsResponse, error)
+	SetSettings(ctx context.Context, in *SetSettingsRequest) (*SetSettingsResponse, error)
+	WatchLogs(ctx context.Context, in *WatchLogsRequest) (DRPCLocal_WatchLogsClient, error)
+	SetLogLevel(ctx context.Context, in *SetLogLevelRequest) (*SetLogLevelResponse, error)
+	GetMetrics(ctx context.Context, in *GetMetricsRequest) (*GetMetricsResponse, error)
+	CollectBundle(ctx context.Context, in *CollectBundleRequest) (DRPCLocal_CollectBundleClient, error)
+	ListChanges(ctx context.Context, in *ListChangesRequest) (*ListChangesResponse, error)
+	RepairNames(ctx context.Context, in *RepairNamesRequest) (*RepairNamesResponse, error)
 }
 
 type drpcLocalClient struct {
@@ -181,6 +195,194 @@ func (c *drpcLocalClient) Examine(ctx context.Context, in *ExamineRequest) (*Exa
 	return out, nil
 }
 
+func (c *drpcLocalClient) ListProfiles(ctx context.Context, in *ListProfilesRequest) (*ListProfilesResponse, error) {
+	out := new(ListProfilesResponse)
+	err := c.cc.Invoke(ctx, "/causeway.local.v1.Local/ListProfiles", drpcEncoding_File_proto_localv1_local_proto{}, in, out)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drpcLocalClient) UseProfile(ctx context.Context, in *UseProfileRequest) (*UseProfileResponse, error) {
+	out := new(UseProfileResponse)
+	err := c.cc.Invoke(ctx, "/causeway.local.v1.Local/UseProfile", drpcEncoding_File_proto_localv1_local_proto{}, in, out)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drpcLocalClient) RenameProfile(ctx context.Context, in *RenameProfileRequest) (*RenameProfileResponse, error) {
+	out := new(RenameProfileResponse)
+	err := c.cc.Invoke(ctx, "/causeway.local.v1.Local/RenameProfile", drpcEncoding_File_proto_localv1_local_proto{}, in, out)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drpcLocalClient) RemoveProfile(ctx context.Context, in *RemoveProfileRequest) (*RemoveProfileResponse, error) {
+	out := new(RemoveProfileResponse)
+	err := c.cc.Invoke(ctx, "/causeway.local.v1.Local/RemoveProfile", drpcEncoding_File_proto_localv1_local_proto{}, in, out)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drpcLocalClient) ListOperators(ctx context.Context, in *ListOperatorsRequest) (*ListOperatorsResponse, error) {
+	out := new(ListOperatorsResponse)
+	err := c.cc.Invoke(ctx, "/causeway.local.v1.Local/ListOperators", drpcEncoding_File_proto_localv1_local_proto{}, in, out)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drpcLocalClient) SetOperator(ctx context.Context, in *SetOperatorRequest) (*SetOperatorResponse, error) {
+	out := new(SetOperatorResponse)
+	err := c.cc.Invoke(ctx, "/causeway.local.v1.Local/SetOperator", drpcEncoding_File_proto_localv1_local_proto{}, in, out)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drpcLocalClient) GetSettings(ctx context.Context, in *GetSettingsRequest) (*GetSettingsResponse, error) {
+	out := new(GetSettingsResponse)
+	err := c.cc.Invoke(ctx, "/causeway.local.v1.Local/GetSettings", drpcEncoding_File_proto_localv1_local_proto{}, in, out)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drpcLocalClient) SetSettings(ctx context.Context, in *SetSettingsRequest) (*SetSettingsResponse, error) {
+	out := new(SetSettingsResponse)
+	err := c.cc.Invoke(ctx, "/causeway.local.v1.Local/SetSettings", drpcEncoding_File_proto_localv1_local_proto{}, in, out)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drpcLocalClient) WatchLogs(ctx context.Context, in *WatchLogsRequest) (DRPCLocal_WatchLogsClient, error) {
+	stream, err := c.cc.NewStream(ctx, "/causeway.local.v1.Local/WatchLogs", drpcEncoding_File_proto_localv1_local_proto{})
+	if err != nil {
+		return nil, err
+	}
+	x := &drpcLocal_WatchLogsClient{stream}
+	if err := x.MsgSend(in, drpcEncoding_File_proto_localv1_local_proto{}); err != nil {
+		return nil, err
+	}
+	if err := x.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+type DRPCLocal_WatchLogsClient interface {
+	drpc.Stream
+	Recv() (*LogEntry, error)
+}
+
+type drpcLocal_WatchLogsClient struct {
+	drpc.Stream
+}
+
+func (x *drpcLocal_WatchLogsClient) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcLocal_WatchLogsClient) Recv() (*LogEntry, error) {
+	m := new(LogEntry)
+	if err := x.MsgRecv(m, drpcEncoding_File_proto_localv1_local_proto{}); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (x *drpcLocal_WatchLogsClient) RecvMsg(m *LogEntry) error {
+	return x.MsgRecv(m, drpcEncoding_File_proto_localv1_local_proto{})
+}
+
+func (c *drpcLocalClient) SetLogLevel(ctx context.Context, in *SetLogLevelRequest) (*SetLogLevelResponse, error) {
+	out := new(SetLogLevelResponse)
+	err := c.cc.Invoke(ctx, "/causeway.local.v1.Local/SetLogLevel", drpcEncoding_File_proto_localv1_local_proto{}, in, out)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drpcLocalClient) GetMetrics(ctx context.Context, in *GetMetricsRequest) (*GetMetricsResponse, error) {
+	out := new(GetMetricsResponse)
+	err := c.cc.Invoke(ctx, "/causeway.local.v1.Local/GetMetrics", drpcEncoding_File_proto_localv1_local_proto{}, in, out)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drpcLocalClient) CollectBundle(ctx context.Context, in *CollectBundleRequest) (DRPCLocal_CollectBundleClient, error) {
+	stream, err := c.cc.NewStream(ctx, "/causeway.local.v1.Local/CollectBundle", drpcEncoding_File_proto_localv1_local_proto{})
+	if err != nil {
+		return nil, err
+	}
+	x := &drpcLocal_CollectBundleClient{stream}
+	if err := x.MsgSend(in, drpcEncoding_File_proto_localv1_local_proto{}); err != nil {
+		return nil, err
+	}
+	if err := x.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+type DRPCLocal_CollectBundleClient interface {
+	drpc.Stream
+	Recv() (*BundleFile, error)
+}
+
+type drpcLocal_CollectBundleClient struct {
+	drpc.Stream
+}
+
+func (x *drpcLocal_CollectBundleClient) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcLocal_CollectBundleClient) Recv() (*BundleFile, error) {
+	m := new(BundleFile)
+	if err := x.MsgRecv(m, drpcEncoding_File_proto_localv1_local_proto{}); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (x *drpcLocal_CollectBundleClient) RecvMsg(m *BundleFile) error {
+	return x.MsgRecv(m, drpcEncoding_File_proto_localv1_local_proto{})
+}
+
+func (c *drpcLocalClient) ListChanges(ctx context.Context, in *ListChangesRequest) (*ListChangesResponse, error) {
+	out := new(ListChangesResponse)
+	err := c.cc.Invoke(ctx, "/causeway.local.v1.Local/ListChanges", drpcEncoding_File_proto_localv1_local_proto{}, in, out)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drpcLocalClient) RepairNames(ctx context.Context, in *RepairNamesRequest) (*RepairNamesResponse, error) {
+	out := new(RepairNamesResponse)
+	err := c.cc.Invoke(ctx, "/causeway.local.v1.Local/RepairNames", drpcEncoding_File_proto_localv1_local_proto{}, in, out)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 type DRPCLocalServer interface {
 	GetStatus(context.Context, *GetStatusRequest) (*Status, error)
 	WatchStatus(*GetStatusRequest, DRPCLocal_WatchStatusStream) error
@@ -192,6 +394,20 @@ type DRPCLocalServer interface {
 	QueryDNS(context.Context, *QueryDNSRequest) (*QueryDNSResponse, error)
 	GetVersion(context.Context, *GetVersionRequest) (*GetVersionResponse, error)
 	Examine(context.Context, *ExamineRequest) (*ExamineResponse, error)
+	ListProfiles(context.Context, *ListProfilesRequest) (*ListProfilesResponse, error)
+	UseProfile(context.Context, *UseProfileRequest) (*UseProfileResponse, error)
+	RenameProfile(context.Context, *RenameProfileRequest) (*RenameProfileResponse, error)
+	RemoveProfile(context.Context, *RemoveProfileRequest) (*RemoveProfileResponse, error)
+	ListOperators(context.Context, *ListOperatorsRequest) (*ListOperatorsResponse, error)
+	SetOperator(context.Context, *SetOperatorRequest) (*SetOperatorResponse, error)
+	GetSettings(context.Context, *GetSettingsRequest) (*GetSettingsResponse, error)
+	SetSettings(context.Context, *SetSettingsRequest) (*SetSettingsResponse, error)
+	WatchLogs(*WatchLogsRequest, DRPCLocal_WatchLogsStream) error
+	SetLogLevel(context.Context, *SetLogLevelRequest) (*SetLogLevelResponse, error)
+	GetMetrics(context.Context, *GetMetricsRequest) (*GetMetricsResponse, error)
+	CollectBundle(*CollectBundleRequest, DRPCLocal_CollectBundleStream) error
+	ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error)
+	RepairNames(context.Context, *RepairNamesRequest) (*RepairNamesResponse, error)
 }
 
 type DRPCLocalUnimplementedServer struct{}
@@ -236,9 +452,65 @@ func (s *DRPCLocalUnimplementedServer) Examine(context.Context, *ExamineRequest)
 	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
 }
 
+func (s *DRPCLocalUnimplementedServer) ListProfiles(context.Context, *ListProfilesRequest) (*ListProfilesResponse, error) {
+	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
+}
+
+func (s *DRPCLocalUnimplementedServer) UseProfile(context.Context, *UseProfileRequest) (*UseProfileResponse, error) {
+	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
+}
+
+func (s *DRPCLocalUnimplementedServer) RenameProfile(context.Context, *RenameProfileRequest) (*RenameProfileResponse, error) {
+	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
+}
+
+func (s *DRPCLocalUnimplementedServer) RemoveProfile(context.Context, *RemoveProfileRequest) (*RemoveProfileResponse, error) {
+	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
+}
+
+func (s *DRPCLocalUnimplementedServer) ListOperators(context.Context, *ListOperatorsRequest) (*ListOperatorsResponse, error) {
+	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
+}
+
+func (s *DRPCLocalUnimplementedServer) SetOperator(context.Context, *SetOperatorRequest) (*SetOperatorResponse, error) {
+	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
+}
+
+func (s *DRPCLocalUnimplementedServer) GetSettings(context.Context, *GetSettingsRequest) (*GetSettingsResponse, error) {
+	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
+}
+
+func (s *DRPCLocalUnimplementedServer) SetSettings(context.Context, *SetSettingsRequest) (*SetSettingsResponse, error) {
+	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
+}
+
+func (s *DRPCLocalUnimplementedServer) WatchLogs(*WatchLogsRequest, DRPCLocal_WatchLogsStream) error {
+	return drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
+}
+
+func (s *DRPCLocalUnimplementedServer) SetLogLevel(context.Context, *SetLogLevelRequest) (*SetLogLevelResponse, error) {
+	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
+}
+
+func (s *DRPCLocalUnimplementedServer) GetMetrics(context.Context, *GetMetricsRequest) (*GetMetricsResponse, error) {
+	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
+}
+
+func (s *DRPCLocalUnimplementedServer) CollectBundle(*CollectBundleRequest, DRPCLocal_CollectBundleStream) error {
+	return drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
+}
+
+func (s *DRPCLocalUnimplementedServer) ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error) {
+	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
+}
+
+func (s *DRPCLocalUnimplementedServer) RepairNames(context.Context, *RepairNamesRequest) (*RepairNamesResponse, error) {
+	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
+}
+
 type DRPCLocalDescription struct{}
 
-func (DRPCLocalDescription) NumMethods() int { return 10 }
+func (DRPCLocalDescription) NumMethods() int { return 24 }
 
 func (DRPCLocalDescription) Method(n int) (string, drpc.Encoding, drpc.Receiver, interface{}, bool) {
 	switch n {
@@ -332,6 +604,132 @@ func (DRPCLocalDescription) Method(n int) (string, drpc.Encoding, drpc.Receiver,
 						in1.(*ExamineRequest),
 					)
 			}, DRPCLocalServer.Examine, true
+	case 10:
+		return "/causeway.local.v1.Local/ListProfiles", drpcEncoding_File_proto_localv1_local_proto{},
+			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
+				return srv.(DRPCLocalServer).
+					ListProfiles(
+						ctx,
+						in1.(*ListProfilesRequest),
+					)
+			}, DRPCLocalServer.ListProfiles, true
+	case 11:
+		return "/causeway.local.v1.Local/UseProfile", drpcEncoding_File_proto_localv1_local_proto{},
+			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
+				return srv.(DRPCLocalServer).
+					UseProfile(
+						ctx,
+						in1.(*UseProfileRequest),
+					)
+			}, DRPCLocalServer.UseProfile, true
+	case 12:
+		return "/causeway.local.v1.Local/RenameProfile", drpcEncoding_File_proto_localv1_local_proto{},
+			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
+				return srv.(DRPCLocalServer).
+					RenameProfile(
+						ctx,
+						in1.(*RenameProfileRequest),
+					)
+			}, DRPCLocalServer.RenameProfile, true
+	case 13:
+		return "/causeway.local.v1.Local/RemoveProfile", drpcEncoding_File_proto_localv1_local_proto{},
+			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
+				return srv.(DRPCLocalServer).
+					RemoveProfile(
+						ctx,
+						in1.(*RemoveProfileRequest),
+					)
+			}, DRPCLocalServer.RemoveProfile, true
+	case 14:
+		return "/causeway.local.v1.Local/ListOperators", drpcEncoding_File_proto_localv1_local_proto{},
+			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
+				return srv.(DRPCLocalServer).
+					ListOperators(
+						ctx,
+						in1.(*ListOperatorsRequest),
+					)
+			}, DRPCLocalServer.ListOperators, true
+	case 15:
+		return "/causeway.local.v1.Local/SetOperator", drpcEncoding_File_proto_localv1_local_proto{},
+			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
+				return srv.(DRPCLocalServer).
+					SetOperator(
+						ctx,
+						in1.(*SetOperatorRequest),
+					)
+			}, DRPCLocalServer.SetOperator, true
+	case 16:
+		return "/causeway.local.v1.Local/GetSettings", drpcEncoding_File_proto_localv1_local_proto{},
+			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
+				return srv.(DRPCLocalServer).
+					GetSettings(
+						ctx,
+						in1.(*GetSettingsRequest),
+					)
+			}, DRPCLocalServer.GetSettings, true
+	case 17:
+		return "/causeway.local.v1.Local/SetSettings", drpcEncoding_File_proto_localv1_local_proto{},
+			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
+				return srv.(DRPCLocalServer).
+					SetSettings(
+						ctx,
+						in1.(*SetSettingsRequest),
+					)
+			}, DRPCLocalServer.SetSettings, true
+	case 18:
+		return "/causeway.local.v1.Local/WatchLogs", drpcEncoding_File_proto_localv1_local_proto{},
+			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
+				return nil, srv.(DRPCLocalServer).
+					WatchLogs(
+						in1.(*WatchLogsRequest),
+						&drpcLocal_WatchLogsStream{in2.(drpc.Stream)},
+					)
+			}, DRPCLocalServer.WatchLogs, true
+	case 19:
+		return "/causeway.local.v1.Local/SetLogLevel", drpcEncoding_File_proto_localv1_local_proto{},
+			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
+				return srv.(DRPCLocalServer).
+					SetLogLevel(
+						ctx,
+						in1.(*SetLogLevelRequest),
+					)
+			}, DRPCLocalServer.SetLogLevel, true
+	case 20:
+		return "/causeway.local.v1.Local/GetMetrics", drpcEncoding_File_proto_localv1_local_proto{},
+			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
+				return srv.(DRPCLocalServer).
+					GetMetrics(
+						ctx,
+						in1.(*GetMetricsRequest),
+					)
+			}, DRPCLocalServer.GetMetrics, true
+	case 21:
+		return "/causeway.local.v1.Local/CollectBundle", drpcEncoding_File_proto_localv1_local_proto{},
+			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
+				return nil, srv.(DRPCLocalServer).
+					CollectBundle(
+						in1.(*CollectBundleRequest),
+						&drpcLocal_CollectBundleStream{in2.(drpc.Stream)},
+					)
+			}, DRPCLocalServer.CollectBundle, true
+	case 22:
+		return "/causeway.local.v1.Local/ListChanges", drpcEncoding_File_proto_localv1_local_proto{},
+			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
+				return srv.(DRPCLocalServer).
+					ListChanges(
+						ctx,
+						in1.(*ListChangesRequest),
+					)
+			}, DRPCLocalServer.ListChanges, true
+	case 23:
+		return "/causeway.local.v1.Local/RepairNames", drpcEncoding_File_proto_localv1_local_proto{},
+			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
+				return srv.(DRPCLocalServer).
+					RepairNames(
+						ctx,
+						in1.(*RepairNamesRequest),
+					)
+			}, DRPCLocalServer.RepairNames, true
 	default:
 		return "", nil, nil, nil, false
 	}
@@ -532,6 +930,280 @@ func (x *drpcLocal_ExamineStream) GetStream() drpc.Stream {
 }
 
 func (x *drpcLocal_ExamineStream) SendAndClose(m *ExamineResponse) error {
+	if err := x.MsgSend(m, drpcEncoding_File_proto_localv1_local_proto{}); err != nil {
+		return err
+	}
+	return x.CloseSend()
+}
+
+type DRPCLocal_ListProfilesStream interface {
+	drpc.Stream
+	SendAndClose(*ListProfilesResponse) error
+}
+
+type drpcLocal_ListProfilesStream struct {
+	drpc.Stream
+}
+
+func (x *drpcLocal_ListProfilesStream) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcLocal_ListProfilesStream) SendAndClose(m *ListProfilesResponse) error {
+	if err := x.MsgSend(m, drpcEncoding_File_proto_localv1_local_proto{}); err != nil {
+		return err
+	}
+	return x.CloseSend()
+}
+
+type DRPCLocal_UseProfileStream interface {
+	drpc.Stream
+	SendAndClose(*UseProfileResponse) error
+}
+
+type drpcLocal_UseProfileStream struct {
+	drpc.Stream
+}
+
+func (x *drpcLocal_UseProfileStream) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcLocal_UseProfileStream) SendAndClose(m *UseProfileResponse) error {
+	if err := x.MsgSend(m, drpcEncoding_File_proto_localv1_local_proto{}); err != nil {
+		return err
+	}
+	return x.CloseSend()
+}
+
+type DRPCLocal_RenameProfileStream interface {
+	drpc.Stream
+	SendAndClose(*RenameProfileResponse) error
+}
+
+type drpcLocal_RenameProfileStream struct {
+	drpc.Stream
+}
+
+func (x *drpcLocal_RenameProfileStream) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcLocal_RenameProfileStream) SendAndClose(m *RenameProfileResponse) error {
+	if err := x.MsgSend(m, drpcEncoding_File_proto_localv1_local_proto{}); err != nil {
+		return err
+	}
+	return x.CloseSend()
+}
+
+type DRPCLocal_RemoveProfileStream interface {
+	drpc.Stream
+	SendAndClose(*RemoveProfileResponse) error
+}
+
+type drpcLocal_RemoveProfileStream struct {
+	drpc.Stream
+}
+
+func (x *drpcLocal_RemoveProfileStream) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcLocal_RemoveProfileStream) SendAndClose(m *RemoveProfileResponse) error {
+	if err := x.MsgSend(m, drpcEncoding_File_proto_localv1_local_proto{}); err != nil {
+		return err
+	}
+	return x.CloseSend()
+}
+
+type DRPCLocal_ListOperatorsStream interface {
+	drpc.Stream
+	SendAndClose(*ListOperatorsResponse) error
+}
+
+type drpcLocal_ListOperatorsStream struct {
+	drpc.Stream
+}
+
+func (x *drpcLocal_ListOperatorsStream) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcLocal_ListOperatorsStream) SendAndClose(m *ListOperatorsResponse) error {
+	if err := x.MsgSend(m, drpcEncoding_File_proto_localv1_local_proto{}); err != nil {
+		return err
+	}
+	return x.CloseSend()
+}
+
+type DRPCLocal_SetOperatorStream interface {
+	drpc.Stream
+	SendAndClose(*SetOperatorResponse) error
+}
+
+type drpcLocal_SetOperatorStream struct {
+	drpc.Stream
+}
+
+func (x *drpcLocal_SetOperatorStream) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcLocal_SetOperatorStream) SendAndClose(m *SetOperatorResponse) error {
+	if err := x.MsgSend(m, drpcEncoding_File_proto_localv1_local_proto{}); err != nil {
+		return err
+	}
+	return x.CloseSend()
+}
+
+type DRPCLocal_GetSettingsStream interface {
+	drpc.Stream
+	SendAndClose(*GetSettingsResponse) error
+}
+
+type drpcLocal_GetSettingsStream struct {
+	drpc.Stream
+}
+
+func (x *drpcLocal_GetSettingsStream) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcLocal_GetSettingsStream) SendAndClose(m *GetSettingsResponse) error {
+	if err := x.MsgSend(m, drpcEncoding_File_proto_localv1_local_proto{}); err != nil {
+		return err
+	}
+	return x.CloseSend()
+}
+
+type DRPCLocal_SetSettingsStream interface {
+	drpc.Stream
+	SendAndClose(*SetSettingsResponse) error
+}
+
+type drpcLocal_SetSettingsStream struct {
+	drpc.Stream
+}
+
+func (x *drpcLocal_SetSettingsStream) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcLocal_SetSettingsStream) SendAndClose(m *SetSettingsResponse) error {
+	if err := x.MsgSend(m, drpcEncoding_File_proto_localv1_local_proto{}); err != nil {
+		return err
+	}
+	return x.CloseSend()
+}
+
+type DRPCLocal_WatchLogsStream interface {
+	drpc.Stream
+	Send(*LogEntry) error
+}
+
+type drpcLocal_WatchLogsStream struct {
+	drpc.Stream
+}
+
+func (x *drpcLocal_WatchLogsStream) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcLocal_WatchLogsStream) Send(m *LogEntry) error {
+	return x.MsgSend(m, drpcEncoding_File_proto_localv1_local_proto{})
+}
+
+type DRPCLocal_SetLogLevelStream interface {
+	drpc.Stream
+	SendAndClose(*SetLogLevelResponse) error
+}
+
+type drpcLocal_SetLogLevelStream struct {
+	drpc.Stream
+}
+
+func (x *drpcLocal_SetLogLevelStream) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcLocal_SetLogLevelStream) SendAndClose(m *SetLogLevelResponse) error {
+	if err := x.MsgSend(m, drpcEncoding_File_proto_localv1_local_proto{}); err != nil {
+		return err
+	}
+	return x.CloseSend()
+}
+
+type DRPCLocal_GetMetricsStream interface {
+	drpc.Stream
+	SendAndClose(*GetMetricsResponse) error
+}
+
+type drpcLocal_GetMetricsStream struct {
+	drpc.Stream
+}
+
+func (x *drpcLocal_GetMetricsStream) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcLocal_GetMetricsStream) SendAndClose(m *GetMetricsResponse) error {
+	if err := x.MsgSend(m, drpcEncoding_File_proto_localv1_local_proto{}); err != nil {
+		return err
+	}
+	return x.CloseSend()
+}
+
+type DRPCLocal_CollectBundleStream interface {
+	drpc.Stream
+	Send(*BundleFile) error
+}
+
+type drpcLocal_CollectBundleStream struct {
+	drpc.Stream
+}
+
+func (x *drpcLocal_CollectBundleStream) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcLocal_CollectBundleStream) Send(m *BundleFile) error {
+	return x.MsgSend(m, drpcEncoding_File_proto_localv1_local_proto{})
+}
+
+type DRPCLocal_ListChangesStream interface {
+	drpc.Stream
+	SendAndClose(*ListChangesResponse) error
+}
+
+type drpcLocal_ListChangesStream struct {
+	drpc.Stream
+}
+
+func (x *drpcLocal_ListChangesStream) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcLocal_ListChangesStream) SendAndClose(m *ListChangesResponse) error {
+	if err := x.MsgSend(m, drpcEncoding_File_proto_localv1_local_proto{}); err != nil {
+		return err
+	}
+	return x.CloseSend()
+}
+
+type DRPCLocal_RepairNamesStream interface {
+	drpc.Stream
+	SendAndClose(*RepairNamesResponse) error
+}
+
+type drpcLocal_RepairNamesStream struct {
+	drpc.Stream
+}
+
+func (x *drpcLocal_RepairNamesStream) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcLocal_RepairNamesStream) SendAndClose(m *RepairNamesResponse) error {
 	if err := x.MsgSend(m, drpcEncoding_File_proto_localv1_local_proto{}); err != nil {
 		return err
 	}
