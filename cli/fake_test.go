@@ -17,6 +17,7 @@ import (
 
 // fakeDaemon is a handler that remembers what it was told.
 type fakeDaemon struct {
+	localv1.DRPCLocalUnimplementedServer
 	mu     sync.Mutex
 	status *localv1.Status
 	pings  int
