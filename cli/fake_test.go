@@ -29,6 +29,11 @@ func fakeStatus(name string) *localv1.Status {
 		status.State = localv1.State_SIGNED_OUT
 		return status
 	}
+	if name == "summary" { // of bob's tunnel, for somebody else
+		status.State, status.WantedUp, status.View = localv1.State_CONNECTED, true, localv1.View_SUMMARY
+		status.OwnerUid, status.Owner = proto.Uint32(1001), "bob"
+		return status
+	}
 	status.Url, status.User, status.OwnerUid = "https://coder.example.com", "alice", proto.Uint32(1000)
 	if name == "down" {
 		status.State = localv1.State_DOWN
