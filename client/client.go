@@ -166,18 +166,7 @@ func (c *Client) at(path string) string { return c.access.JoinPath(path).Redacte
 func (c *Client) get(ctx context.Context, path string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.access.JoinPath(path).String(), nil)
-	if err != nil {
-		return fmt.Errorf("get %s: %w", c.at(path), err)
-	}
-	for key, values := range c.header {
-		request.Header[key] = values
-	}
-	request.Header.Set("Accept", "application/json")
-	if c.token != "" {
-		request.Header.Set(tokenHeader, string(c.token))
-	}
-	response, err := c.http.Do(request)
+	response, err := c.do(ctx, http.MethodGet, path)
 	if err != nil {
 		return fmt.Errorf("get %s: %w", c.at(path), transportError(err))
 	}
@@ -198,6 +187,22 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 		return fmt.Errorf("get %s: %w: %w", c.at(path), ErrNotControlPlane, err)
 	}
 	return nil
+}
+
+// do sends a request that has no body.
+func (c *Client) do(ctx context.Context, method, path string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, c.access.JoinPath(path).String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	for key, values := range c.header {
+		request.Header[key] = values
+	}
+	request.Header.Set("Accept", "application/json")
+	if c.token != "" {
+		request.Header.Set(tokenHeader, string(c.token))
+	}
+	return c.http.Do(request)
 }
 
 // transportError drops the URL that the HTTP client repeats, and puts a
