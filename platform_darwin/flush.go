@@ -21,13 +21,24 @@ func (o *OS) flush(ctx context.Context) {
 	if !o.flushDue {
 		return
 	}
-	var errs []error
-	for _, command := range flushCommands {
-		errs = append(errs, o.run(ctx, command[0], command[1:]...))
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err := o.emptyCaches(ctx); err != nil {
 		o.log.Warn("cannot flush the system's caches of names", slog.String("error", err.Error()))
 		return
 	}
 	o.flushDue = false
+}
+
+// FlushNames empties the caches because somebody asked for it.
+func (o *OS) FlushNames(ctx context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.emptyCaches(ctx)
+}
+
+func (o *OS) emptyCaches(ctx context.Context) error {
+	var errs []error
+	for _, command := range flushCommands {
+		errs = append(errs, o.run(ctx, command[0], command[1:]...))
+	}
+	return errors.Join(errs...)
 }

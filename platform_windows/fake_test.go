@@ -321,3 +321,5 @@ func (h *fakeHost) open(t *testing.T, dir string) *OS {
 	t.Cleanup(func() { o.Close() })
 	return o
 }
+
+func (fakeRules) Flush(context.Context) error { return nil }

@@ -34,6 +34,7 @@ type rules interface {
 	SetDNS(ctx context.Context, suffixes []string, servers []netip.Addr) error
 	Cleanup(ctx context.Context) error
 	Recheck(ctx context.Context) error
+	Flush(ctx context.Context) error
 	Trouble() error
 }
 

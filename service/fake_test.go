@@ -31,6 +31,7 @@ type fakeTunnel struct {
 	relay   error // what AskRelay tells
 	changes broadcast
 	kicks   atomic.Int32
+	flushed atomic.Bool // the last repair was of the cache alone
 	tokens  chan client.Token // that it was given while it ran
 	ended   chan struct{}     // closed when Run returns
 	cause   error             // why its context ended; to read after that
@@ -74,6 +75,11 @@ func (t *fakeTunnel) Ping(_ context.Context, name string) (*localv1.PingReply, e
 }
 
 func (t *fakeTunnel) Query(message []byte) []byte { return message }
+
+func (t *fakeTunnel) RepairNames(_ context.Context, flushOnly bool) (bool, error) {
+	t.flushed.Store(flushOnly)
+	return t.relay == nil, t.relay
+}
 
 func (t *fakeTunnel) AskRelay(context.Context) (bool, error) { return true, t.relay }
 

@@ -30,6 +30,9 @@ type Tunnel interface {
 	Ping(ctx context.Context, name string) (*localv1.PingReply, error)
 	// Query answers one packed DNS message; nil for one that gets no answer.
 	Query(message []byte) []byte
+	// RepairNames empties the host's cache of names, unless told otherwise puts
+	// back what they need, and says whether they answer now and what failed.
+	RepairNames(ctx context.Context, flushOnly bool) (answers bool, err error)
 	// AskRelay asks the home relay now; asked is false if there is none.
 	AskRelay(ctx context.Context) (asked bool, err error)
 }

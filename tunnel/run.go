@@ -184,7 +184,8 @@ func (s *session) run(outer context.Context, device tun.Device, kept saved) (lef
 	s.teller = newTeller(t.config.Telemetry, t.log, t.config.Version, kept.ClientID)
 	s.loop = s.newLoop(kept)
 	t.mu.Lock()
-	t.live = &live{engine: s.engine, answers: s.answers, loop: s.loop, teller: s.teller, pings: map[uuid.UUID]pong{}, saveSoon: func() { s.signal(s.dirty) }}
+	t.live = &live{engine: s.engine, answers: s.answers, loop: s.loop, teller: s.teller, pings: map[uuid.UUID]pong{}, saveSoon: func() { s.signal(s.dirty) }, repairs: newRepairs()}
+	repairs := t.live.repairs
 	t.publish()
 	t.mu.Unlock()
 	t.setKick(s.kick)
@@ -205,6 +206,7 @@ func (s *session) run(outer context.Context, device tun.Device, kept saved) (lef
 	group.Go(func() { s.rebind(ctx) })
 	group.Go(func() { s.keepHost(ctx) })
 	group.Go(func() { s.canary(ctx) })
+	group.Go(func() { s.mend(ctx, repairs) })
 	group.Go(func() { s.probe(ctx) })
 	group.Go(func() { s.overdue(ctx) })
 	group.Go(func() { s.watchRelay(ctx) })

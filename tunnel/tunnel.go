@@ -156,6 +156,7 @@ type live struct {
 	pings   map[uuid.UUID]pong
 	// saveSoon has what is kept written.
 	saveSoon func()
+	repairs  repairs
 }
 
 // Engine is the data plane, as far as the tunnel needs it.

@@ -2788,6 +2788,7 @@ func (x *ListChangesResponse) GetChanges() []*Change {
 
 type RepairNamesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	FlushOnly     bool                   `protobuf:"varint,1,opt,name=flush_only,json=flushOnly,proto3" json:"flush_only,omitempty"` // empty the system's cache, and ask the canary
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2820,6 +2821,13 @@ func (x *RepairNamesRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use RepairNamesRequest.ProtoReflect.Descriptor instead.
 func (*RepairNamesRequest) Descriptor() ([]byte, []int) {
 	return file_proto_localv1_local_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *RepairNamesRequest) GetFlushOnly() bool {
+	if x != nil {
+		return x.FlushOnly
+	}
+	return false
 }
 
 type RepairNamesResponse struct {
@@ -3537,8 +3545,10 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\x14\n" +
 	"\x12ListChangesRequest\"J\n" +
 	"\x13ListChangesResponse\x123\n" +
-	"\achanges\x18\x01 \x03(\v2\x19.causeway.local.v1.ChangeR\achanges\"\x14\n" +
-	"\x12RepairNamesRequest\"H\n" +
+	"\achanges\x18\x01 \x03(\v2\x19.causeway.local.v1.ChangeR\achanges\"3\n" +
+	"\x12RepairNamesRequest\x12\x1d\n" +
+	"\n" +
+	"flush_only\x18\x01 \x01(\bR\tflushOnly\"H\n" +
 	"\x13RepairNamesResponse\x12\x1b\n" +
 	"\tcanary_ok\x18\x01 \x01(\bR\bcanaryOk\x12\x14\n" +
 	"\x05cause\x18\x02 \x01(\tR\x05cause\"!\n" +
