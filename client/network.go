@@ -84,7 +84,7 @@ func ParseProxy(text string) (*url.URL, error) {
 
 // ownHeaders are set by us or by the HTTP library.
 var ownHeaders = []string{
-	tokenHeader, "Accept", "Authorization", "Connection", "Content-Length", "Content-Type", "Host", "Sec-Websocket-Key",
+	tokenHeader, "Accept", "Connection", "Content-Length", "Content-Type", "Host", "Sec-Websocket-Key",
 	"Sec-Websocket-Protocol", "Sec-Websocket-Version", "Transfer-Encoding", "Upgrade",
 }
 
