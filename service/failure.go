@@ -18,6 +18,10 @@ const (
 	FailureHang      Failure = 17 // the shutdown did not end
 	FailurePlatform  Failure = 18 // this operating system is not supported yet
 	FailureResumed   Failure = 19 // Windows resumed what was shut down
+
+	FailureService      Failure = 20 // the operating system's service manager refused, or the service did not come up
+	FailureNotInstalled Failure = 21 // the service is not installed
+	FailureNotRunning   Failure = 22 // the service does not run
 )
 
 // Failures lists every failure point with one sentence each, for the help text.
@@ -39,6 +43,9 @@ func Failures() []struct {
 		{FailureHang, "the shutdown hung; the stacks are on standard error"},
 		{FailurePlatform, "this operating system is not supported yet"},
 		{FailureResumed, "Windows resumed what was shut down (fast startup); the service manager starts it anew"},
+		{FailureService, "the operating system's service manager refused, or the service did not come up"},
+		{FailureNotInstalled, "the daemon is not installed as a service"},
+		{FailureNotRunning, "the service does not run (causewayd status)"},
 	}
 }
 
