@@ -74,7 +74,7 @@ func (b *bench) idleCost() (rows []row, err error) {
 		row{metric: "idle, 1,000 agents known: wake-ups", unit: "/s", ours: []float64{ours.switches}, peer: []float64{peer.switches}, target: &target{limit: 15, amount: true},
 			note: "voluntary context switches of all threads."})
 
-	if err := b.net.Server.Cut(b.ctx, "0.0.0.0/0", "::/0"); err != nil {
+	if err := b.net.Server.Cut(b.ctx, clientAddr); err != nil {
 		return rows, err
 	}
 	b.watch(settleFor)
