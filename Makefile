@@ -16,7 +16,7 @@ export CGO_ENABLED ?= 0
 # The linter's cache keeps positions of the tree that filled it: shared between clones, it reports files of one since deleted.
 export GOLANGCI_LINT_CACHE ?= $(CURDIR)/.cache/golangci-lint
 
-.PHONY: help build demo test e2e continuity blackhole bench fuzz lint fmt generate cross licenses clean
+.PHONY: help build demo test e2e continuity blackhole bench fuzz lint fmt generate cross packages licenses clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -57,6 +57,9 @@ generate: ## compile the .proto files again; CI fails when that changes anything
 
 cross: ## vet and build for linux, darwin and windows on amd64 and arm64
 	@scripts/cross.sh
+
+packages: ## every package of every system into dist/, with SBOM, licences and checksums
+	@scripts/packages.sh dist
 
 licenses: ## the licence of every third-party module that is linked into the programs
 	@$(GO) run $(LICENSES) report $(addprefix ./cmd/,$(COMMANDS)) --ignore github.com/causewayhq/causeway
