@@ -1,6 +1,6 @@
 #!/bin/bash
 # fuzz.sh TIME: runs each fuzz target for so long, one after the other. On a busy machine Go's fuzzer itself may fail as its time ends ("context deadline
-# exceeded", go.dev/issue/56238), with no input that fails: it has found nothing, and the target runs again, up to three times. A failing input stays one.
+# exceeded", go.dev/issue/75804, mended in Go 1.27), with no input that fails: it has found nothing, and the target runs again, up to three times. A failing input stays one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 log=$(mktemp); trap 'rm -f "$log"' EXIT
