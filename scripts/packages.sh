@@ -42,7 +42,7 @@ package() {
     gzip -9n "$stage/THIRD_PARTY_LICENSES"
     for format in ${FORMATS:-deb rpm apk}; do
       number=$NUMBER; [ "$format" != apk ] || number=$(scripts/packages-number.sh "$VERSION" apk)
-      STAGE=$stage BIN=$bin ARCH=$arch NUMBER=$number "$work/nfpm" pkg -f "packaging/linux/nfpm-$name.yaml" -p "$format" -t "$out/" | grep -v '^using' || true
+      STAGE=$stage BIN=$bin ARCH=$arch NUMBER=$number "$work/nfpm" pkg -f "packaging/linux/nfpm-$name.yaml" -p "$format" -t "$out/" > "$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
       step "$name $arch $format"
     done
   done
