@@ -193,3 +193,7 @@ func (f *fakeDaemon) GetVersion(context.Context, *localv1.GetVersionRequest) (*l
 func (f *fakeDaemon) Examine(context.Context, *localv1.ExamineRequest) (*localv1.ExamineResponse, error) {
 	return &localv1.ExamineResponse{Status: f.get(), RelayAsked: true}, nil
 }
+
+func (f *fakeDaemon) ListProfiles(context.Context, *localv1.ListProfilesRequest) (*localv1.ListProfilesResponse, error) {
+	return &localv1.ListProfilesResponse{}, nil
+}

@@ -3,168 +3,254 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/netip"
 	"net/url"
 	"os"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/causewayhq/causeway/localapi"
 	"github.com/causewayhq/causeway/proto/localv1"
 )
 
-// maxToken bounds what is read as a token, in bytes; real ones have a few
-// dozen. A wrong file must not be sent anywhere.
-const maxToken = 8 << 10
+// signInFlags are what login and profile add are told.
+type signInFlags struct {
+	tokenFile                  string
+	device, browser, noBrowser bool
+	qr                         string
+	profile                    string
+	network                    networkFlags
+	connectAt, owner           string
+	connect                    bool
+}
+
+func (f *signInFlags) register(a *app, command *cobra.Command) {
+	flags := command.Flags()
+	flags.StringVar(&f.tokenFile, "token-file", "", "read a token from this file, - for standard input (on a terminal: paste it, it is not shown)")
+	flags.BoolVar(&f.device, "device", false, "sign in with a code, in a browser on any device")
+	flags.BoolVar(&f.browser, "browser", false, "sign in with the browser of this machine, also where none was found by itself")
+	flags.BoolVar(&f.noBrowser, "no-browser", false, "open no browser: print what to open")
+	flags.StringVar(&f.qr, "qr", qrAuto, "show the code's address as a picture to scan: auto, always or never")
+	f.network.register(flags)
+	flags.StringVar(&f.connectAt, "connect-at", "", "connect after a boot before anybody logs in (boot), or while the owner is logged in (login)")
+	flags.StringVar(&f.owner, "owner", "", "user of this machine to whom the profile belongs (default you; under sudo who ran it)")
+	flags.BoolVar(&f.connect, "up", false, "connect, and return when the tunnel works")
+	command.MarkFlagsMutuallyExclusive("token-file", "device", "browser")
+	command.MarkFlagsMutuallyExclusive("token-file", "no-browser")
+	fixed(command, "qr", qrAuto, qrAlways, qrNever)
+	fixed(command, "connect-at", connectAtBoot, connectAtLogin)
+}
+
+const (
+	connectAtBoot  = "boot"
+	connectAtLogin = "login"
+)
+
+// fixed completes a flag that has few values.
+func fixed(command *cobra.Command, flag string, values ...string) {
+	// It fails for a flag that does not exist only.
+	_ = command.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+}
 
 func (a *app) login() *cobra.Command {
-	var tokenFile string
-	var connect bool
+	f := &signInFlags{}
 	command := &cobra.Command{
-		Use: "login <url>", Short: "Sign in to a deployment", Args: args(1, 1, "the URL of the deployment"),
-		Long: `Sign in to a deployment with a session token. The token is checked before it
-is kept; the daemon keeps it readable for root only.
+		Use: "login [url]", Short: "Sign in to a deployment", Args: args(0, 1, "the URL of the deployment, and nothing else"),
+		Long: `Sign in to a deployment. On a Causeway server this opens the browser, or where
+there is none shows a code to approve on any device. On an existing Coder
+deployment it takes the token that the deployment's page /cli-auth shows, which
+you paste. A token in a file or on standard input does on both.
+
+The token is checked before it is kept; the daemon keeps it readable for root
+only. Without a URL it is the deployment of the active profile, or of --profile.
 
 The first time needs root, because the daemon belongs to the machine. Signing
 in with sudo makes the user who ran sudo the owner of the tunnel: that user
 needs no sudo afterwards.
 
 A new token for the same deployment and user is taken over by the running
-tunnel: names and open sessions stay.`,
+tunnel: names and open sessions stay.
+
+Values of headers are secrets: give them in a file (--header-file), one
+"Name: value" on a line, since every user of this machine can read a command
+line. The file, --ca-file and --proxy count for every request to the
+deployment, those of the sign-in too, and are kept with the profile.`,
 		Example: `  sudo causeway login https://coder.example.com
   sudo causeway login https://coder.example.com --up    # and connect at once
+  causeway login                                        # again, when the token has expired
+  causeway login https://coder.example.com --device     # where there is no browser
   causeway login https://coder.example.com --token-file ~/token
   pass show coder | causeway login https://coder.example.com --token-file -`,
 	}
-	command.Flags().StringVar(&tokenFile, "token-file", "", "read the token from this file, - for standard input")
-	command.Flags().BoolVar(&connect, "up", false, "connect, and return when the tunnel works")
+	f.register(a, command)
+	command.Flags().StringVar(&f.profile, "profile", "", "profile to sign in to, or to make (default the one of this URL)")
+	a.completesProfile(command, "profile")
 	command.RunE = func(cmd *cobra.Command, args []string) error {
-		access := args[0]
-		if !strings.Contains(access, "://") {
-			access = "https://" + access
+		given := ""
+		if len(args) > 0 {
+			given = args[0]
 		}
-		client, err := a.dial(cmd.Context())
-		if err != nil {
-			return err
-		}
-		defer client.Close()
-		// Whoever may not sign in should hear so before typing a secret.
-		if _, err := a.askStatus(cmd.Context(), client); err != nil {
-			return err
-		}
-		token, err := a.readToken(access, tokenFile)
-		if err != nil {
-			return err
-		}
-		a.warnPlain(access)
-		request := &localv1.LoginRequest{Url: access, Token: token, OwnerUid: a.sudoUser()}
-		fmt.Fprintf(a.env.Stderr, "checking the token with %s\n", display(access))
-		answer, err := call(cmd.Context(), a, workLimit, client.Login, request)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(a.env.Stdout, "signed in to %s as %s\n", display(access), printable(answer.GetUser()))
-		if request.OwnerUid != nil {
-			fmt.Fprintf(a.env.Stdout, "the user %s may use causeway without sudo from now on\n", a.getenv("SUDO_USER"))
-		}
-		if connect {
-			return a.bringUp(cmd.Context(), client, defaultWait)
-		}
-		return a.sayNext(cmd.Context(), client)
+		return a.runLogin(cmd.Context(), f, given, false)
 	}
 	return command
 }
 
+// runLogin signs in; fresh wants a profile that does not exist yet.
+func (a *app) runLogin(ctx context.Context, f *signInFlags, given string, fresh bool) error {
+	request, err := a.loginRequest(f)
+	if err != nil {
+		return err
+	}
+	client, err := a.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	// Whoever may not sign in should hear so before typing a secret.
+	profiles, err := a.profiles(ctx, client)
+	if err != nil {
+		return err
+	}
+	if fresh && named(profiles, f.profile) != nil {
+		return &usageError{
+			cause:  fmt.Sprintf("add profile %q: there is one of that name already", f.profile),
+			remedy: "choose another name, or sign in to it again: causeway login --profile " + quote(f.profile),
+		}
+	}
+	access, known, err := whichURL(given, f.profile, profiles)
+	if err != nil {
+		return err
+	}
+	request.Url = access.String()
+	a.warnPlain(access)
+	way, err := a.wayThere(f, request, known)
+	if err != nil {
+		return err
+	}
+	if request.Token, err = a.obtain(ctx, f, access, way); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.env.Stderr, "checking the token with %s\n", access.Redacted())
+	answer, err := call(ctx, a, workLimit, client.Login, request)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.env.Stdout, "signed in to %s as %s\n", access.Redacted(), printable(answer.GetUser()))
+	if f.profile != "" {
+		fmt.Fprintf(a.env.Stdout, "profile %s\n", printable(answer.GetProfile()))
+	}
+	if name := a.otherOwner(f); name != "" {
+		fmt.Fprintf(a.env.Stdout, "the user %s may use causeway without sudo from now on\n", name)
+	}
+	if f.connect {
+		return a.bringUp(ctx, client, &localv1.UpRequest{Profile: f.profile}, defaultWait)
+	}
+	return a.sayNext(ctx, client, answer.GetProfile())
+}
+
+// loginRequest is what the flags say, without the URL and the token.
+func (a *app) loginRequest(f *signInFlags) (*localv1.LoginRequest, error) {
+	request := &localv1.LoginRequest{Profile: f.profile, OwnerUid: a.sudoUser()}
+	switch f.connectAt {
+	case "":
+	case connectAtBoot:
+		request.ConnectAt = localv1.ConnectAt_BOOT
+	case connectAtLogin:
+		request.ConnectAt = localv1.ConnectAt_LOGIN
+	default:
+		return nil, &usageError{cause: fmt.Sprintf("sign in: --connect-at %q is neither boot nor login", f.connectAt), remedy: "see: causeway login --help"}
+	}
+	if f.qr != qrAuto && f.qr != qrAlways && f.qr != qrNever {
+		return nil, &usageError{cause: fmt.Sprintf("sign in: --qr %q is none of auto, always and never", f.qr), remedy: "see: causeway login --help"}
+	}
+	if f.owner != "" {
+		owner, err := userOf(f.owner)
+		if err != nil {
+			return nil, err
+		}
+		request.OwnerUid, request.OwnerSid = owner.Uid, owner.GetSid()
+	}
+	if f.tokenFile == "-" && f.network.headerFile == "-" {
+		return nil, &usageError{cause: "sign in: --token-file and --header-file cannot both be standard input", remedy: "give one of them as a file"}
+	}
+	return request, a.network(&f.network, request)
+}
+
+// whichURL is the URL that was given, or that of a profile; known is the
+// profile of that URL, if there is one.
+func whichURL(given, profile string, profiles []*localv1.Profile) (access *url.URL, known *localv1.Profile, err error) {
+	if profile != "" {
+		known = named(profiles, profile)
+	}
+	if given == "" {
+		switch {
+		case profile != "" && known == nil:
+			return nil, nil, &localapi.Error{
+				Code: localapi.CodeNotFound, Cause: fmt.Sprintf("sign in: there is no profile %q", profile),
+				Remedy: "give the URL of its deployment too, or see: causeway profile list",
+			}
+		case known == nil:
+			known = usual(profiles)
+		}
+		if known == nil {
+			return nil, nil, &usageError{cause: "sign in: expected the URL of the deployment", remedy: "for example: causeway login https://coder.example.com"}
+		}
+		given = known.GetUrl()
+	}
+	if access, err = accessURL(given); err != nil {
+		return nil, nil, err
+	}
+	for _, one := range profiles {
+		if known == nil && profile == "" && one.GetUrl() == access.String() {
+			known = one
+		}
+	}
+	if known != nil && known.GetUrl() != access.String() {
+		known = nil // it gets another deployment
+	}
+	return access, known, nil
+}
+
+// usual is the active profile, or the only one.
+func usual(profiles []*localv1.Profile) *localv1.Profile {
+	for _, one := range profiles {
+		if one.GetActive() {
+			return one
+		}
+	}
+	if len(profiles) == 1 {
+		return profiles[0]
+	}
+	return nil
+}
+
 // sayNext says what is left to do after a sign-in, which may be nothing.
-func (a *app) sayNext(ctx context.Context, client *localapi.Client) error {
+func (a *app) sayNext(ctx context.Context, client *localapi.Client, profile string) error {
 	status, err := a.askStatus(ctx, client)
 	if err != nil {
 		return err
 	}
 	next := "the tunnel connects with the new token; causeway status shows how it goes"
 	switch state := status.GetState(); {
+	case status.GetView() == localv1.View_SUMMARY, status.GetProfile() != profile && status.GetWantedUp():
+		next = "this machine's tunnel is another profile's now; next: causeway up --wait --profile " + quote(profile)
 	case !status.GetWantedUp():
 		next = "next: causeway up --wait"
 	case state == localv1.State_CONNECTED, state == localv1.State_DEGRADED:
 		next = "the tunnel is up and goes on with the new token"
 	}
-	fmt.Fprintln(a.env.Stdout, next)
+	fmt.Fprintln(a.env.Stdout, printable(next))
 	return nil
 }
 
-// display is a URL without what may be secret in it.
-func display(access string) string {
-	parsed, err := url.Parse(access)
-	if err != nil {
-		return "the deployment"
-	}
-	return parsed.Redacted()
-}
-
-func (a *app) readToken(access, file string) (string, error) {
-	var input io.Reader
-	switch fd, ok := terminal(a.env.Stdin); {
-	case file == "-":
-		input = a.env.Stdin
-	case file != "":
-		opened, err := os.Open(file)
-		if err != nil {
-			return "", unreadable(err)
-		}
-		defer opened.Close()
-		input = opened
-	case !ok:
-		return "", &usageError{cause: "read token: standard input is not a terminal", remedy: "give the token with --token-file FILE, or --token-file - for standard input; " + whereTokens(access)}
-	default:
-		fmt.Fprintf(a.env.Stderr, "%s.\nPaste it here (it is not shown): ", whereTokens(access))
-		data, err := term.ReadPassword(fd)
-		fmt.Fprintln(a.env.Stderr)
-		if err != nil {
-			return "", fmt.Errorf("read token: %w", err)
-		}
-		input = strings.NewReader(string(data))
-	}
-	data, err := io.ReadAll(io.LimitReader(input, maxToken+1))
-	if err != nil {
-		return "", unreadable(err)
-	}
-	token := strings.TrimSpace(string(data))
-	if len(data) > maxToken || strings.ContainsAny(token, " \t\r\n\x00") {
-		return "", &usageError{cause: "read token: what was read is no token: it has several words or lines, or is too long", remedy: "give a file that holds the token alone"}
-	}
-	if token == "" {
-		return "", &usageError{cause: "read token: it is empty", remedy: whereTokens(access)}
-	}
-	return token, nil
-}
-
-// unreadable is a token that the user has, but that we did not get.
-func unreadable(err error) error {
-	return &localapi.Error{
-		Code: localapi.CodeGeneric, Cause: "read token: " + err.Error(),
-		Remedy: "give --token-file a file that this user can read, or - for standard input; or leave it out and paste the token",
-	}
-}
-
-// whereTokens tells how to come by a token: which of the two servers it is, is
-// known only once a token has been sent.
-func whereTokens(access string) string {
-	return "get a token: on a Coder deployment open " + strings.TrimRight(display(access), "/") +
-		"/cli-auth in a browser; on a Causeway server it is what `causeway-server user create` or `token create` printed"
-}
-
 // warnPlain says when the token is about to cross a network unencrypted.
-func (a *app) warnPlain(access string) {
-	parsed, err := url.Parse(access)
-	if err != nil || parsed.Scheme != "http" {
+func (a *app) warnPlain(access *url.URL) {
+	if access.Scheme != "http" {
 		return
 	}
-	address, err := netip.ParseAddr(parsed.Hostname())
-	if parsed.Hostname() == "localhost" || err == nil && address.IsLoopback() {
+	address, err := netip.ParseAddr(access.Hostname())
+	if access.Hostname() == "localhost" || err == nil && address.IsLoopback() {
 		return
 	}
 	fmt.Fprintln(a.env.Stderr, "causeway: warning: the URL begins with http://, so the token crosses the network unencrypted")
@@ -183,20 +269,13 @@ func (a *app) sudoUser() *uint32 {
 	return &owner
 }
 
-func (a *app) logout() *cobra.Command {
-	return &cobra.Command{
-		Use: "logout", Short: "Sign out: disconnect and forget the token", Args: args(0, 0, ""),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := a.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			if _, err := call(cmd.Context(), a, workLimit, client.Logout, &localv1.LogoutRequest{}); err != nil {
-				return err
-			}
-			fmt.Fprintln(a.env.Stdout, "signed out")
-			return nil
-		},
+// otherOwner names who got the profile, if that is not who runs the command.
+func (a *app) otherOwner(f *signInFlags) string {
+	switch {
+	case f.owner != "":
+		return printable(f.owner)
+	case a.sudoUser() != nil:
+		return printable(a.getenv("SUDO_USER"))
 	}
+	return ""
 }

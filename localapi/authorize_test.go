@@ -9,36 +9,45 @@ import (
 )
 
 func TestRule(t *testing.T) {
-	const daemon, owner, stranger = 990, 1000, 1001
-	signedIn := Rule{Daemon: User{UID: daemon}, Owner: func() (User, bool) { return User{UID: owner}, true }}
-	signedOut := Rule{Daemon: User{UID: daemon}, Owner: func() (User, bool) { return User{}, false }}
-	tests := []struct {
-		name   string
-		rule   Rule
-		uid    uint32
-		access Access
-		want   bool
-	}{
-		{"root operates", signedOut, 0, Operate, true},
-		{"daemon operates", signedOut, daemon, Operate, true},
-		{"owner operates", signedIn, owner, Operate, true},
-		{"owner reads", signedIn, owner, Read, true},
-		{"stranger reads", signedIn, stranger, Read, false},
-		{"stranger operates", signedIn, stranger, Operate, false},
-		{"stranger asks the version", signedIn, stranger, Public, true},
-		{"user before sign-in", signedOut, owner, Read, false},
-		{"user before sign-in operates", signedOut, owner, Operate, false},
-		{"root after sign-in", signedIn, 0, Operate, true},
+	const daemon, owner, other, stranger, dismissed = 990, 1000, 1001, 1002, 1003
+	operator := func(user User) bool { return user.UID == owner || user.UID == other }
+	held := func(by uint32) Rule {
+		return Rule{Daemon: User{UID: daemon}, Owner: func() (User, bool) { return User{UID: by}, true }, Operator: operator}
 	}
-	for _, test := range tests {
+	free := Rule{Daemon: User{UID: daemon}, Owner: func() (User, bool) { return User{}, false }, Operator: operator}
+	// What each may, from Public to Admin.
+	const everything, nothing, has, lost, operates = "PROSA", "P", "PROS", "PR", "PO"
+	for _, test := range []struct {
+		name string
+		rule Rule
+		uid  uint32
+		want string
+	}{
+		{"root", held(owner), 0, everything},
+		{"root of a free tunnel", free, 0, everything},
+		{"the daemon's own user", held(owner), daemon, everything},
+		{"owner", held(owner), owner, has},
+		{"another operator", held(owner), other, operates},
+		{"an operator of a free tunnel", free, other, has},
+		{"stranger", held(owner), stranger, nothing},
+		{"stranger before anybody signed in", free, stranger, nothing},
+		{"owner who is no operator any more", held(dismissed), dismissed, lost},
+		{"nobody grants anything", Rule{Daemon: User{UID: daemon}, Owner: free.Owner}, owner, nothing},
+	} {
 		t.Run(test.name, func(t *testing.T) {
-			err := test.rule.Authorize(Caller{UID: test.uid}, test.access)
-			if (err == nil) != test.want {
-				t.Fatalf("Authorize() = %v", err)
+			got := ""
+			for access, letter := range map[Access]string{Public: "P", Read: "R", Operate: "O", Steer: "S", Admin: "A"} {
+				err := test.rule.Authorize(Caller{UID: test.uid}, access)
+				if (err == nil) != strings.Contains(test.want, letter) {
+					got += letter
+				}
+				var denied *Error
+				if err != nil && (!errors.As(err, &denied) || denied.Code != CodePermission || !strings.Contains(denied.Remedy, runAsRoot)) {
+					t.Errorf("error %#v", err)
+				}
 			}
-			var denied *Error
-			if err != nil && (!errors.As(err, &denied) || denied.Code != CodePermission || !strings.Contains(denied.Remedy, runAsRoot)) {
-				t.Errorf("error %#v", err)
+			if got != "" {
+				t.Errorf("wrong about %s, want %s", got, test.want)
 			}
 		})
 	}
@@ -47,7 +56,7 @@ func TestRule(t *testing.T) {
 // TestRuleForSIDs: on Windows the UID means nothing, and an empty one is not root.
 func TestRuleForSIDs(t *testing.T) {
 	const daemon, owner, stranger = "S-1-5-21-1-2-3-500", "S-1-5-21-1-2-3-1001", "S-1-5-21-1-2-3-1002"
-	signedIn := Rule{Daemon: User{SID: daemon}, Owner: func() (User, bool) { return User{SID: owner}, true }}
+	signedIn := Rule{Daemon: User{SID: daemon}, Owner: func() (User, bool) { return User{SID: owner}, true }, Operator: func(user User) bool { return user.SID == owner }}
 	signedOut := Rule{Daemon: User{SID: daemon}, Owner: func() (User, bool) { return User{}, false }}
 	tests := []struct {
 		name   string
@@ -92,14 +101,14 @@ func TestRefusalCrosses(t *testing.T) {
 	path := serve(t, &fake{}, func(_ Caller, need Access) error { return rule.Authorize(Caller{UID: 1001}, need) })
 	client := dial(t, path)
 	for name, call := range map[string]func() error{
-		"status": func() error { _, err := client.GetStatus(t.Context(), &localv1.GetStatusRequest{}); return err },
+		"examine": func() error { _, err := client.Examine(t.Context(), &localv1.ExamineRequest{}); return err },
 		"up":     func() error { _, err := client.Up(t.Context(), &localv1.UpRequest{}); return err },
 		"login": func() error {
 			_, err := client.Login(t.Context(), &localv1.LoginRequest{Token: strings.Repeat("x", 100<<10)})
 			return err
 		},
 		"watch": func() error {
-			stream, err := client.WatchStatus(t.Context(), &localv1.GetStatusRequest{})
+			stream, err := client.WatchLogs(t.Context(), &localv1.WatchLogsRequest{})
 			if err != nil {
 				return err
 			}

@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -85,7 +84,7 @@ func TestEndAfterAFailedTunnel(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			s := New(r.config)
-			s.os, s.state.up, s.state.profile = r.os, true, &Profile{URL: &url.URL{}}
+			s.os, s.state = r.os, wantingState()
 			ctx, cancel := context.WithCancelCause(t.Context())
 			ended := make(chan struct{})
 			go func() { s.supervise(ctx); close(ended) }()

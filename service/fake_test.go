@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
-	"net/url"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -31,7 +30,7 @@ type fakeTunnel struct {
 	relay   error // what AskRelay tells
 	changes broadcast
 	kicks   atomic.Int32
-	flushed atomic.Bool // the last repair was of the cache alone
+	flushed atomic.Bool       // the last repair was of the cache alone
 	tokens  chan client.Token // that it was given while it ran
 	ended   chan struct{}     // closed when Run returns
 	cause   error             // why its context ended; to read after that
@@ -110,7 +109,14 @@ type rig struct {
 	os      *fakeOS
 	tunnels chan *fakeTunnel
 	residue error // of every tunnel
+
+	mu          sync.Mutex
+	revoked     []string // tokens
+	revokeFails error
 }
+
+// testUsers are what users are called in tests.
+var testUsers = map[uint32]string{4321: "alice", 4322: "bob", 4323: "carol"}
 
 // failAll makes every tunnel fail as soon as it runs, until it is stopped.
 func (r *rig) failAll(err error) (stop func()) {
@@ -160,8 +166,20 @@ func newRig(t *testing.T) *rig {
 			r.tunnels <- tunnel
 			return tunnel
 		},
-		Verify: func(_ context.Context, _ *url.URL, token client.Token) (client.User, error) {
-			switch token {
+		LookupUser: func(user localapi.User) (string, error) {
+			if name := testUsers[user.UID]; name != "" {
+				return name, nil
+			}
+			return "", errors.New("unknown user")
+		},
+		Revoke: func(_ context.Context, profile Profile) error {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.revoked = append(r.revoked, string(profile.Token))
+			return r.revokeFails
+		},
+		Verify: func(_ context.Context, profile Profile) (client.User, error) {
+			switch profile.Token {
 			case goodToken, nextToken:
 				return client.User{ID: uuid.MustParse("00000000-0000-0000-0000-00000000000a"), Username: "alice"}, nil
 			case bobsToken:

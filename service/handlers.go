@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -24,26 +25,20 @@ const (
 	watchTick = 2 * time.Second
 )
 
-// GetStatus tells what is known now.
-func (s *Service) GetStatus(context.Context, *localv1.GetStatusRequest) (*localv1.Status, error) {
-	return s.status(), nil
+// GetStatus tells what is known now, and who may not read only whose it is.
+func (s *Service) GetStatus(ctx context.Context, _ *localv1.GetStatusRequest) (*localv1.Status, error) {
+	return s.statusFor(ctx), nil
 }
 
-// WatchStatus sends the full status, and again whenever it differs, for as long
-// as the caller may read it: somebody else may sign in meanwhile.
+// WatchStatus sends the full status, and again whenever it differs. How much of
+// it the caller sees is decided each time: somebody else may have the tunnel
+// meanwhile.
 func (s *Service) WatchStatus(_ *localv1.GetStatusRequest, stream localv1.DRPCLocal_WatchStatusStream) error {
 	ctx := stream.Context()
 	var sent *localv1.Status
 	for ctx.Err() == nil {
 		changed := s.changed.next()
-		status := s.status()
-		// After the status was taken, so that it is not the next owner's.
-		if caller, known := localapi.CallerFrom(ctx); known {
-			if err := s.rule().Authorize(caller, localapi.Read); err != nil {
-				return err
-			}
-		}
-		if !sameStatus(status, sent) {
+		if status := s.statusFor(ctx); !sameStatus(status, sent) {
 			if err := stream.Send(status); err != nil {
 				return fmt.Errorf("send status: %w", err)
 			}
@@ -65,33 +60,68 @@ func sameStatus(a, b *localv1.Status) bool {
 	return proto.Equal(a, b)
 }
 
-// Up wants the tunnel; it returns before the tunnel is connected. Asking again
-// while the daemon waits before its next try makes it try at once.
-func (s *Service) Up(context.Context, *localv1.UpRequest) (*localv1.UpResponse, error) {
-	s.mu.Lock()
-	signedOut, owner, up, tunnel := s.state.profile == nil, s.state.owner, s.state.up, s.tunnel
-	s.mu.Unlock()
-	if signedOut {
-		return nil, notSignedIn(owner)
+// Up wants the tunnel, of that profile if one is named; it returns before the
+// tunnel is connected. Asking again while the daemon waits before its next try
+// makes it try at once.
+func (s *Service) Up(ctx context.Context, in *localv1.UpRequest) (*localv1.UpResponse, error) {
+	who, err := s.asking(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("take the tunnel up: %w", err)
 	}
-	if up && tunnel != nil {
-		tunnel.Kick()
+	var already Tunnel
+	var wanted Profile
+	_, err = s.change(func(next *state) error {
+		p, err := s.pick(*next, who, in.GetProfile())
+		switch {
+		case err != nil:
+			return err
+		case p == nil || !p.signedIn():
+			return s.notSignedIn(*next, who)
+		}
+		if err := s.mayTake(*next, who, *p, in.GetTakeOver()); err != nil {
+			return err
+		}
+		if wanted = *p; next.up && next.active == p.ID && s.tunnel != nil {
+			already = s.tunnel
+			return errSame
+		}
+		next.activate(wanted)
+		next.up = true
+		return nil
+	})
+	switch {
+	case errors.Is(err, errSame):
+		already.Kick()
 		return &localv1.UpResponse{}, nil
-	}
-	if _, err := s.change(func(next *state) { next.up = true }); err != nil {
+	case err != nil:
 		return nil, err
 	}
-	s.config.Logger.Info("tunnel wanted up")
+	s.config.Logger.Info("tunnel wanted up", slog.String("profile", wanted.Name), slog.String("owner", s.names.of(wanted.Owner)),
+		slog.Bool("taken_over", in.GetTakeOver()))
 	return &localv1.UpResponse{}, nil
 }
 
 // Down takes the tunnel down, and returns when the host is as it was.
-func (s *Service) Down(ctx context.Context, _ *localv1.DownRequest) (*localv1.DownResponse, error) {
-	number, err := s.change(func(next *state) { next.up = false })
+func (s *Service) Down(ctx context.Context, in *localv1.DownRequest) (*localv1.DownResponse, error) {
+	who, err := s.asking(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("take the tunnel down: %w", err)
+	}
+	number, err := s.change(func(next *state) error {
+		// The call was let in a moment ago; the tunnel may be another's by now.
+		if holder, held := next.holder(); held && holder != who.user && !who.admin {
+			return &localapi.Error{
+				Code: localapi.CodePermission, Cause: fmt.Sprintf("take the tunnel down: it belongs to %s", s.names.of(holder)),
+				Remedy: "ask them, or run: sudo causeway down",
+			}
+		}
+		next.up = false
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	s.config.Logger.Info("tunnel wanted down")
+	s.config.Logger.Info("tunnel wanted down", slog.String("by", s.names.of(who.user)), slog.String("reason", quoteForeign(in.GetReason())))
 	if err := s.stopped(ctx, number); err != nil {
 		return nil, err
 	}
@@ -141,8 +171,8 @@ func (s *Service) running() (Tunnel, error) {
 	switch {
 	case s.tunnel != nil:
 		return s.tunnel, nil
-	case s.state.profile == nil:
-		return nil, notSignedIn(s.state.owner)
+	case !s.signedInLocked():
+		return nil, errSignedOut
 	case !s.state.up:
 		return nil, &localapi.Error{Code: localapi.CodeDegraded, Cause: "use the tunnel: it is down", Remedy: "run: causeway up --wait"}
 	case s.trouble != nil:
@@ -151,19 +181,32 @@ func (s *Service) running() (Tunnel, error) {
 	return nil, &localapi.Error{Code: localapi.CodeDegraded, Cause: "use the tunnel: it is starting", Remedy: "run: causeway up --wait"}
 }
 
-// notSignedIn says how to sign in: only root may while nobody owns the tunnel.
-func notSignedIn(owner *localapi.User) error {
-	remedy := "run: causeway login <url>"
-	if owner == nil {
-		remedy = "run: sudo causeway login <url>"
+// errSignedOut is for who has the tunnel, and may therefore sign in.
+var errSignedOut = &localapi.Error{Code: localapi.CodeNotSignedIn, Cause: "use the tunnel: nobody has signed in", Remedy: "run: causeway login <url>"}
+
+// signedInLocked says whether the active profile has credentials.
+func (s *Service) signedInLocked() bool {
+	p := s.state.profile()
+	return p != nil && p.signedIn()
+}
+
+// notSignedIn says how to sign in: who is no operator needs an administrator.
+func (s *Service) notSignedIn(now state, who asking) error {
+	failed := *errSignedOut
+	if len(now.of(who.user)) == 0 && !who.admin && !now.operator(who.user) {
+		failed.Remedy = "run: sudo causeway login <url>"
 	}
-	return &localapi.Error{Code: localapi.CodeNotSignedIn, Cause: "use the tunnel: nobody has signed in", Remedy: remedy}
+	return &failed
 }
 
 // status puts what the tunnel measures and what the user wants together.
 func (s *Service) status() *localv1.Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.statusLocked()
+}
+
+func (s *Service) statusLocked() *localv1.Status {
 	status := &localv1.Status{}
 	if s.tunnel != nil {
 		// A copy: the tunnel's own message may be one that it gives to others.
@@ -171,11 +214,14 @@ func (s *Service) status() *localv1.Status {
 	}
 	status.Version = s.config.Version
 	status.WantedUp = s.state.up
-	if s.state.owner != nil && s.state.owner.SID == "" {
-		status.OwnerUid = proto.Uint32(s.state.owner.UID)
-	}
-	if p := s.state.profile; p != nil {
-		status.Url, status.User = p.URL.Redacted(), p.User
+	if p := s.state.profile(); p != nil {
+		status.Profile, status.Url, status.Owner, status.OwnerSid = p.Name, p.URL.Redacted(), s.names.of(p.Owner), p.Owner.SID
+		if p.Owner.SID == "" {
+			status.OwnerUid = proto.Uint32(p.Owner.UID)
+		}
+		if p.signedIn() {
+			status.User, status.TokenExpiresAt = p.User, timeMessage(p.Expires)
+		}
 	}
 	if s.residue != nil {
 		status.Problems = append(status.Problems, s.residue)
@@ -191,7 +237,7 @@ func (s *Service) status() *localv1.Status {
 
 func (s *Service) stateWithoutTunnel() localv1.State {
 	switch {
-	case s.state.profile == nil:
+	case !s.signedInLocked():
 		return localv1.State_SIGNED_OUT
 	case !s.state.up:
 		return localv1.State_DOWN
@@ -199,9 +245,4 @@ func (s *Service) stateWithoutTunnel() localv1.State {
 		return localv1.State_FAILED
 	}
 	return localv1.State_STARTING
-}
-
-// logOwner logs a change of who may operate, which is worth a line.
-func (s *Service) logOwner(user string, owner localapi.User) {
-	s.config.Logger.Info("signed in", slog.String("user", user), slog.String("owner", owner.String()))
 }

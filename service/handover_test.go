@@ -117,11 +117,11 @@ func TestCauseReachesTheTunnel(t *testing.T) {
 func TestWhoWantsNoTunnelKeepsNoDevice(t *testing.T) {
 	for name, ask := range map[string]func(*testing.T, *Service) error{
 		"down": func(t *testing.T, s *Service) error {
-			_, err := s.Down(t.Context(), &localv1.DownRequest{})
+			_, err := s.Down(as(t, 0), &localv1.DownRequest{})
 			return err
 		},
 		"sign out": func(t *testing.T, s *Service) error {
-			_, err := s.Logout(t.Context(), &localv1.LogoutRequest{})
+			_, err := s.Logout(as(t, 0), &localv1.LogoutRequest{})
 			return err
 		},
 	} {
@@ -216,7 +216,8 @@ func TestReady(t *testing.T) {
 				// what shows that something was to be told.
 				r.config.LookupEnv = func(name string) (string, bool) { told <- name; return "", false }
 				s := New(r.config)
-				s.state = state{up: test.wanted, profile: &Profile{}}
+				s.state = wantingState()
+				s.state.up = test.wanted
 				if test.happen != nil {
 					go test.happen(s, opened)
 				}

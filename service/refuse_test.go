@@ -24,7 +24,7 @@ func TestStartRefused(t *testing.T) {
 		"unknown field":             {func(t *testing.T, r *rig) { putState(t, r, `{"version":1,"x":1}`) }, FailureState, "corrupt"},
 		"no version":                {func(t *testing.T, r *rig) { putState(t, r, `{}`) }, FailureState, "corrupt"},
 		"bad profile":               {func(t *testing.T, r *rig) { putState(t, r, `{"version":1,"profile":{"url":"x"}}`) }, FailureState, "corrupt"},
-		"newer state":               {func(t *testing.T, r *rig) { putState(t, r, `{"version":2}`) }, FailureState, "newer"},
+		"newer state":               {func(t *testing.T, r *rig) { putState(t, r, `{"version":3}`) }, FailureState, "newer"},
 		"huge state":                {func(t *testing.T, r *rig) { putState(t, r, strings.Repeat(" ", maxState+1)) }, FailureState, "larger"},
 		"state is a link": {func(t *testing.T, r *rig) {
 			mkdir(t, r.config.StateDir, 0o700)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"sync"
 	"time"
 
@@ -16,11 +15,15 @@ import (
 	"github.com/causewayhq/causeway/proto/localv1"
 )
 
-// Verify asks the deployment who the token belongs to.
-type Verify func(ctx context.Context, access *url.URL, token client.Token) (client.User, error)
+// Verify asks the deployment who the profile's token belongs to, and Revoke has
+// it end the token.
+type (
+	Verify func(context.Context, Profile) (client.User, error)
+	Revoke func(context.Context, Profile) error
+)
 
-// Config is what the daemon is made of. All but Preflight, Release and Opened
-// is required.
+// Config is what the daemon is made of. All but Preflight, Release, Opened and
+// LookupUser is required.
 type Config struct {
 	Logger   *slog.Logger
 	StateDir string
@@ -30,6 +33,7 @@ type Config struct {
 	OpenOS    func() (netcfg.OS, error)
 	NewTunnel NewTunnel
 	Verify    Verify
+	Revoke    Revoke
 	// Preflight finds out that a tunnel could run here, before anything is
 	// promised; its error is the start's.
 	Preflight func() error
@@ -41,6 +45,8 @@ type Config struct {
 	Opened <-chan struct{}
 	// LookupEnv is os.LookupEnv.
 	LookupEnv func(string) (string, bool)
+	// LookupUser says what a local user is called; nil: the system is asked.
+	LookupUser func(localapi.User) (string, error)
 }
 
 // Service is the daemon. It serves the local API while Run runs.
@@ -53,6 +59,8 @@ type Service struct {
 	// changed is woken when a status may have changed, wants when the user
 	// wants something else.
 	changed, wants broadcast
+
+	names userNames
 
 	// verifying serialises Login and Logout, so that the last to be asked is
 	// the one that counts.
@@ -68,7 +76,14 @@ type Service struct {
 }
 
 // New prepares the daemon; nothing is touched before Run.
-func New(config Config) *Service { return &Service{config: config} }
+func New(config Config) *Service {
+	s := &Service{config: config}
+	s.names = userNames{lookup: config.LookupUser, found: s.changed.wake}
+	if s.names.lookup == nil {
+		s.names.lookup = lookupUser
+	}
+	return s
+}
 
 // Run starts the daemon step by step and keeps it until the context ends; then
 // the tunnel is taken down and the host is as it was. A context that ends with
@@ -86,6 +101,9 @@ func (s *Service) Run(ctx context.Context) error {
 	defer dir.Close()
 	if s.state, err = loadState(dir.Path); err != nil {
 		return err
+	}
+	if holder, held := s.state.holder(); held {
+		s.names.learn(holder)
 	}
 	listener, err := listen(s.config.Socket)
 	if err != nil {
@@ -123,7 +141,7 @@ func (s *Service) prepareHost(ctx context.Context) error {
 	if s.os, err = s.config.OpenOS(); err != nil {
 		return fail(FailureNetwork, "", "open platform: %w", err)
 	}
-	if s.state.up && s.state.profile != nil {
+	if s.state.wantsTunnel() {
 		return nil
 	}
 	if err := cleanUp(ctx, s.os); err != nil {
@@ -211,28 +229,18 @@ func (s *Service) notify(text string) {
 	}
 }
 
-// rule is who may call; the owner is asked for at each call.
-func (s *Service) rule() localapi.Rule {
-	return localapi.Rule{
-		Daemon: s.user,
-		Owner: func() (localapi.User, bool) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if s.state.owner == nil {
-				return localapi.User{}, false
-			}
-			return *s.state.owner, true
-		},
-	}
-}
+// errSame ends a change that would change nothing.
+var errSame = errors.New("nothing changes")
 
-// change stores a new state and tells the supervisor; on an error the old one
-// stays. It returns the number to give to settle.
-func (s *Service) change(edit func(*state)) (uint64, error) {
+// change stores a new state and tells the supervisor; on an error, such as
+// edit's own, the old one stays. It returns the number to give to settle.
+func (s *Service) change(edit func(*state) error) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	next := s.state
-	edit(&next)
+	next := s.state.clone()
+	if err := edit(&next); err != nil {
+		return 0, err
+	}
 	if err := saveState(s.config.StateDir, next); err != nil {
 		return 0, &localapi.Error{
 			Code:   localapi.CodeGeneric,

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +14,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/protobuf/proto"
 
 	"github.com/causewayhq/causeway/localapi"
 	"github.com/causewayhq/causeway/proto/localv1"
@@ -76,7 +74,7 @@ func TestLifeOfAProfile(t *testing.T) {
 	if _, err := call.Logout(t.Context(), &localv1.LogoutRequest{}); err != nil {
 		t.Error(err)
 	}
-	if got := statusOf(t, call); got.GetState() != localv1.State_SIGNED_OUT || got.GetUser() != "" || got.OwnerUid == nil {
+	if got := statusOf(t, call); got.GetState() != localv1.State_SIGNED_OUT || got.GetUser() != "" || got.OwnerUid == nil || got.GetProfile() == "" {
 		t.Errorf("status after logout %v", got)
 	}
 	if data, err := os.ReadFile(filepath.Join(r.config.StateDir, stateFile)); err != nil || bytes.Contains(data, []byte(goodToken)) {
@@ -126,59 +124,6 @@ func TestLoginRefused(t *testing.T) {
 	}
 	if got := statusOf(t, call); got.GetUser() != "alice" || got.GetUrl() != "https://coder.example.com" {
 		t.Errorf("a failed login changed the profile: %v", got)
-	}
-}
-
-func TestOwner(t *testing.T) {
-	r := newRig(t)
-	s, call, _ := r.start(t)
-	if _, err := call.Login(t.Context(), &localv1.LoginRequest{Url: "https://h", Token: goodToken, OwnerUid: proto.Uint32(4321)}); err != nil {
-		t.Fatal(err)
-	}
-	rule := s.rule()
-	if err := rule.Authorize(localapi.Caller{UID: 4321}, localapi.Operate); err != nil {
-		t.Errorf("owner: %v", err)
-	}
-	if err := rule.Authorize(localapi.Caller{UID: 4322}, localapi.Read); err == nil {
-		t.Error("a stranger may read")
-	}
-	ctx := localapi.WithCaller(t.Context(), localapi.Caller{UID: 4321})
-	_, err := s.Login(ctx, &localv1.LoginRequest{Url: "https://h", Token: goodToken, OwnerUid: proto.Uint32(4322)})
-	wantCode(t, err, localapi.CodePermission)
-}
-
-// watcher is a watch's stream that gives what is sent to the test.
-type watcher struct {
-	localv1.DRPCLocal_WatchStatusStream
-	ctx  context.Context
-	sent chan *localv1.Status
-}
-
-func (w watcher) Context() context.Context { return w.ctx }
-
-func (w watcher) Send(status *localv1.Status) error { w.sent <- status; return nil }
-
-// TestWatchEndsWithTheOwner holds that who hands the tunnel over does not go on
-// reading what the next owner does with it.
-func TestWatchEndsWithTheOwner(t *testing.T) {
-	r := newRig(t)
-	s, call, _ := r.start(t)
-	hand := func(to uint32) {
-		if _, err := call.Login(t.Context(), &localv1.LoginRequest{Url: "https://h", Token: goodToken, OwnerUid: &to}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	hand(4321)
-	watch := watcher{ctx: localapi.WithCaller(t.Context(), localapi.Caller{UID: 4321}), sent: make(chan *localv1.Status, 8)}
-	ended := make(chan error, 1)
-	go func() { ended <- s.WatchStatus(&localv1.GetStatusRequest{}, watch) }()
-	if first := <-watch.sent; first.GetOwnerUid() != 4321 {
-		t.Errorf("first status %v", first)
-	}
-	hand(4322)
-	wantCode(t, <-ended, localapi.CodePermission)
-	if len(watch.sent) != 0 {
-		t.Errorf("the former owner was told %v", <-watch.sent)
 	}
 }
 
@@ -255,7 +200,7 @@ func TestBackoff(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := New(r.config)
-		s.os, s.state = r.os, state{profile: &Profile{URL: &url.URL{}}, up: true}
+		s.os, s.state = r.os, wantingState()
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		done := make(chan struct{})

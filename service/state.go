@@ -1,71 +1,136 @@
 package service
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 
-	"github.com/causewayhq/causeway/client"
 	"github.com/causewayhq/causeway/localapi"
 )
 
-const (
-	stateFile    = "service.json"
-	stateVersion = 1
-	// maxState bounds the state file, in bytes; it holds one profile.
-	maxState = 64 << 10
-)
+const stateFile = "service.json"
 
-// Profile is one deployment and the credentials for it.
-type Profile struct {
-	URL    *url.URL
-	Token  client.Token
-	User   string // user name at the deployment
-	UserID string // user id at the deployment
-}
-
-// sameUser says whether a tunnel of one profile can go on as the other's: they
-// differ in nothing but the token and what the user is called.
-func (p Profile) sameUser(other Profile) bool {
-	return p.URL.String() == other.URL.String() && p.UserID == other.UserID
-}
-
-// state is what the user wants. Profile and owner are nil before the first
-// sign-in; the owner stays after signing out, so that it can sign in again
-// without root.
+// state is what the users want. It is a value: who changes one clones it first.
 type state struct {
-	profile *Profile
-	owner   *localapi.User
-	up      bool
+	// profiles of all users, the last used first.
+	profiles []Profile
+	// active is the ID of the profile that has the machine's tunnel, "" for none.
+	// It may be signed out.
+	active string
+	// operators may sign in and keep profiles, in order.
+	operators []localapi.User
+	up        bool
 }
 
-// storedState is the state on disk.
-type storedState struct {
-	Version  int            `json:"version"`
-	Profile  *storedProfile `json:"profile,omitempty"`
-	OwnerUID *uint32        `json:"owner_uid,omitempty"`
-	OwnerSID string         `json:"owner_sid,omitempty"` // on Windows, instead of the uid
-	WantedUp bool           `json:"wanted_up"`
+func (s state) clone() state {
+	s.profiles, s.operators = slices.Clone(s.profiles), slices.Clone(s.operators)
+	return s
 }
 
-type storedProfile struct {
-	URL    string `json:"url"`
-	Token  string `json:"token"`
-	User   string `json:"user"`
-	UserID string `json:"user_id"`
+// profile is the active one, nil for none.
+func (s state) profile() *Profile {
+	if i := s.index(s.active); i >= 0 {
+		return &s.profiles[i]
+	}
+	return nil
+}
+
+// index of the profile with that ID, -1 for none.
+func (s state) index(id string) int {
+	return slices.IndexFunc(s.profiles, func(p Profile) bool { return p.ID == id })
+}
+
+// holder is the user who has the machine's tunnel: the active profile's owner.
+func (s state) holder() (localapi.User, bool) {
+	if p := s.profile(); p != nil {
+		return p.Owner, true
+	}
+	return localapi.User{}, false
+}
+
+// heldUp is the holder whose tunnel is wanted up: nobody else gets it then.
+func (s state) heldUp() (localapi.User, bool) {
+	holder, held := s.holder()
+	return holder, held && s.up
+}
+
+// of are the profiles of a user, the last used first.
+func (s state) of(owner localapi.User) []Profile {
+	var own []Profile
+	for _, p := range s.profiles {
+		if p.Owner == owner {
+			own = append(own, p)
+		}
+	}
+	return own
+}
+
+// named is a user's profile of that name, nil for none.
+func (s state) named(owner localapi.User, name string) *Profile {
+	for i, p := range s.profiles {
+		if p.Owner == owner && p.Name == name {
+			return &s.profiles[i]
+		}
+	}
+	return nil
+}
+
+func (s state) operator(user localapi.User) bool { return slices.Contains(s.operators, user) }
+
+// put keeps a profile, in the place of the one with its ID if there is one.
+func (s *state) put(p Profile) {
+	if i := s.index(p.ID); i >= 0 {
+		s.profiles[i] = p
+		return
+	}
+	s.profiles = append(s.profiles, p)
+}
+
+// activate gives the machine's tunnel to a profile.
+func (s *state) activate(p Profile) {
+	if i := s.index(p.ID); i >= 0 {
+		s.profiles = slices.Delete(s.profiles, i, i+1)
+	}
+	s.profiles = slices.Insert(s.profiles, 0, p)
+	s.active = p.ID
+}
+
+// remove forgets a profile; nobody's tunnel is up if it was the active one.
+func (s *state) remove(id string) {
+	s.profiles = slices.DeleteFunc(s.profiles, func(p Profile) bool { return p.ID == id })
+	if s.active == id {
+		s.active, s.up = "", false
+	}
+}
+
+// allow makes a user an operator.
+func (s *state) allow(user localapi.User) {
+	if !s.operator(user) {
+		s.operators = append(s.operators, user)
+		slices.SortFunc(s.operators, compareUsers)
+	}
+}
+
+// forbid makes a user no operator any more.
+func (s *state) forbid(user localapi.User) {
+	s.operators = slices.DeleteFunc(s.operators, func(u localapi.User) bool { return u == user })
+}
+
+// wantsTunnel says whether anybody wants a tunnel that can be had.
+func (s state) wantsTunnel() bool {
+	p := s.profile()
+	return s.up && p != nil && p.signedIn()
 }
 
 // loadState reads the state. No file is the zero state; a file that cannot be
 // understood is an error and stays as it is.
 func loadState(dir string) (state, error) {
 	path := filepath.Join(dir, stateFile)
-	data, err := readPrivate(path)
+	data, err := readPrivate(path, maxState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return state{}, nil
 	}
@@ -84,81 +149,22 @@ func loadState(dir string) (state, error) {
 	return loaded, nil
 }
 
-// newerError means that a later version of the program wrote the file.
-type newerError struct{ version int }
-
-func (e *newerError) Error() string {
-	return fmt.Sprintf("format %d is newer than this program's %d", e.version, stateVersion)
-}
-
-func decodeState(data []byte) (state, error) {
-	if len(data) > maxState {
-		return state{}, fmt.Errorf("larger than %d bytes", maxState)
-	}
-	var version struct {
-		Version int `json:"version"`
-	}
-	if err := json.Unmarshal(data, &version); err != nil {
-		return state{}, err
-	}
-	if version.Version > stateVersion {
-		return state{}, &newerError{version.Version}
-	}
-	if version.Version != stateVersion {
-		return state{}, fmt.Errorf("format %d is unknown", version.Version)
-	}
-	var stored storedState
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&stored); err != nil {
-		return state{}, err
-	}
-	loaded := state{up: stored.WantedUp}
-	switch {
-	case stored.OwnerSID != "":
-		loaded.owner = &localapi.User{SID: stored.OwnerSID}
-	case stored.OwnerUID != nil:
-		loaded.owner = &localapi.User{UID: *stored.OwnerUID}
-	}
-	if stored.Profile == nil {
-		return loaded, nil
-	}
-	access, err := url.Parse(stored.Profile.URL)
-	if err != nil || access.Host == "" || stored.Profile.Token == "" {
-		// The parser's own error would quote the URL, which may hold a secret.
-		return state{}, errors.New("the profile has no valid URL or no token")
-	}
-	loaded.profile = &Profile{
-		URL: access, Token: client.Token(stored.Profile.Token),
-		User: stored.Profile.User, UserID: stored.Profile.UserID,
-	}
-	return loaded, nil
-}
-
-func encodeState(s state) ([]byte, error) {
-	stored := storedState{Version: stateVersion, WantedUp: s.up}
-	if s.owner != nil && s.owner.SID != "" {
-		stored.OwnerSID = s.owner.SID
-	} else if s.owner != nil {
-		stored.OwnerUID = &s.owner.UID
-	}
-	if p := s.profile; p != nil {
-		stored.Profile = &storedProfile{URL: p.URL.String(), Token: string(p.Token), User: p.User, UserID: p.UserID}
-	}
-	return json.MarshalIndent(stored, "", "  ")
-}
-
-// saveState replaces the state on disk: whole or not at all, and on the disk
-// itself when it returns.
+// saveState replaces the state on disk.
 func saveState(dir string, s state) error {
 	data, err := encodeState(s)
 	if err != nil {
 		return fmt.Errorf("encode state: %w", err)
 	}
-	path := filepath.Join(dir, stateFile)
-	file, err := os.CreateTemp(dir, stateFile+".tmp-")
+	return writePrivate(filepath.Join(dir, stateFile), data)
+}
+
+// writePrivate replaces a file of the state directory: whole or not at all, and
+// on the disk itself when it returns. What is in its place is not followed.
+func writePrivate(path string, data []byte) error {
+	dir := filepath.Dir(path)
+	file, err := os.CreateTemp(dir, filepath.Base(path)+".tmp-")
 	if err != nil {
-		return fmt.Errorf("write state: %w", err)
+		return fmt.Errorf("write %s: %w", path, err)
 	}
 	defer os.Remove(file.Name())
 	// CreateTemp makes 0600.
@@ -166,17 +172,18 @@ func saveState(dir string, s state) error {
 		err = file.Sync()
 	}
 	if err := errors.Join(err, file.Close()); err != nil {
-		return fmt.Errorf("write state %s: %w", path, err)
+		return fmt.Errorf("write %s: %w", path, err)
 	}
 	if err := os.Rename(file.Name(), path); err != nil {
-		return fmt.Errorf("write state: %w", err)
+		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return syncDirectory(dir)
 }
 
-// readPrivate reads a file of the state directory. A symbolic link, a device
-// or a pipe there is somebody's trick, not our file.
-func readPrivate(path string) ([]byte, error) {
+// readPrivate reads a file of the state directory, at most one byte more than
+// the limit. A symbolic link, a device or a pipe there is somebody's trick, not
+// our file.
+func readPrivate(path string, limit int) ([]byte, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
 		return nil, err
@@ -184,12 +191,12 @@ func readPrivate(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
-	file, err := os.Open(path)
+	file, err := os.OpenFile(path, os.O_RDONLY|noFollow, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxState+1))
+	data, err := io.ReadAll(io.LimitReader(file, int64(limit)+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}

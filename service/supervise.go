@@ -39,7 +39,7 @@ func (s *Service) supervise(ctx context.Context) {
 	for ctx.Err() == nil {
 		wants := s.wants.next()
 		profile, number := s.wanted()
-		if behind != nil && (profile == nil || !profile.sameUser(*behind)) {
+		if behind != nil && (profile == nil || !profile.sameTunnel(*behind)) {
 			s.putBack(ctx, behind)
 			behind = nil
 		}
@@ -71,10 +71,11 @@ func (s *Service) supervise(ctx context.Context) {
 func (s *Service) wanted() (*Profile, uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.state.up {
+	if !s.state.wantsTunnel() {
 		return nil, s.asked
 	}
-	return s.state.profile, s.asked
+	wanted := s.onMachine(*s.state.profile())
+	return &wanted, s.asked
 }
 
 // settleAt notes that no tunnel runs, as of that request, and why.
@@ -137,7 +138,7 @@ func (s *Service) runTunnel(ctx context.Context, profile Profile, number uint64,
 			if asked == number {
 				continue
 			}
-			if now != nil && now.sameUser(profile) {
+			if now != nil && now.sameTunnel(profile) {
 				profile, number = *now, asked
 				running.SetToken(now.Token)
 				s.goesOn(number)

@@ -1,16 +1,13 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"log/slog"
-	"net/url"
 	"os"
 	"sync"
 
 	"github.com/spf13/cobra"
 
-	"github.com/causewayhq/causeway/client"
 	"github.com/causewayhq/causeway/config"
 	"github.com/causewayhq/causeway/internal/version"
 	"github.com/causewayhq/causeway/netcfg"
@@ -70,9 +67,8 @@ func newService(options config.Daemon) *service.Service {
 			},
 			Telemetry: options.Telemetry, DNSForwarder: options.Forwarder, Version: version.Version,
 		}),
-		Verify: func(ctx context.Context, access *url.URL, token client.Token) (client.User, error) {
-			return client.New(access, token, client.Options{}).Me(ctx)
-		},
+		Verify:    service.VerifyToken,
+		Revoke:    service.RevokeToken,
 		LookupEnv: os.LookupEnv,
 	})
 }
