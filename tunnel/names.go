@@ -119,6 +119,7 @@ func (t *Tunnel) publish() {
 	}
 	t.live.book = next
 	t.facts.names = true
+	t.revision++
 	t.notify()
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/causewayhq/causeway/control"
+	"github.com/causewayhq/causeway/netcfg"
 	"github.com/causewayhq/causeway/proto"
 	"github.com/causewayhq/causeway/tun"
 	"github.com/causewayhq/causeway/workspace"
@@ -184,7 +185,10 @@ func (s *session) run(outer context.Context, device tun.Device, kept saved) (lef
 	s.teller = newTeller(t.config.Telemetry, t.log, t.config.Version, kept.ClientID)
 	s.loop = s.newLoop(kept)
 	t.mu.Lock()
-	t.live = &live{engine: s.engine, answers: s.answers, loop: s.loop, teller: s.teller, pings: map[uuid.UUID]pong{}, saveSoon: func() { s.signal(s.dirty) }, repairs: newRepairs()}
+	t.live = &live{
+		engine: s.engine, answers: s.answers, loop: s.loop, teller: s.teller, pings: map[uuid.UUID]pong{}, saveSoon: func() { s.signal(s.dirty) }, repairs: newRepairs(),
+		wake: func() { s.happened(netcfg.Woke) },
+	}
 	repairs := t.live.repairs
 	t.publish()
 	t.mu.Unlock()
@@ -319,6 +323,12 @@ func (s *session) workspaces(state *workspace.State, diff workspace.Diff) error 
 	t.mu.Lock()
 	first := t.saved.Workspaces == nil
 	t.saved.Workspaces, t.saved.AsOf = state, time.Now()
+	// The first message of a connection, a full state, comes before it counts as up.
+	if !t.facts.control.connected {
+		t.snapshots++
+		t.revision++
+		t.notify()
+	}
 	if first || !diff.Empty() {
 		t.publish()
 		t.forgetPings()

@@ -26,6 +26,7 @@
 //	telemetry.go tells how agents are reached, if that is switched on
 //	state.go     the states, as a pure function of measured facts
 //	status.go    the snapshot that users see
+//	inventory.go everything that exists, for another front
 package tunnel
 
 import (
@@ -143,6 +144,8 @@ type Tunnel struct {
 	live    *live // nil while there is no data plane
 	saved   saved
 	kick    func()
+	// revision and snapshots are those of Inventory.
+	revision, snapshots uint64
 }
 
 // live is the running data plane with what belongs to it.
@@ -154,9 +157,9 @@ type live struct {
 	book    book                // names and addresses of agents
 	leftOut map[uuid.UUID]error // agents that lack names, and why
 	pings   map[uuid.UUID]pong
-	// saveSoon has what is kept written.
-	saveSoon func()
-	repairs  repairs
+	// saveSoon has what is kept written, and wake the sockets opened anew.
+	saveSoon, wake func()
+	repairs        repairs
 }
 
 // Engine is the data plane, as far as the tunnel needs it.
@@ -270,20 +273,7 @@ func (t *Tunnel) Ping(ctx context.Context, name string) (PingReply, error) {
 	if err := running.await(ctx, found.agent); err != nil {
 		return PingReply{}, fmt.Errorf("ping %s: %w", name, err)
 	}
-	began := time.Now()
-	result, err := running.engine.Ping(ctx, found.addr)
-	t.pinged(running, found.agent, began, result, err)
-	if err != nil {
-		return PingReply{}, err
-	}
-	running.teller.pinged(found.agent, result, t.surroundings)
-	reply := PingReply{Name: found.name, Addr: found.addr, Latency: result.Latency, Direct: result.Direct, Endpoint: result.Endpoint}
-	if !result.Direct {
-		t.mu.Lock()
-		reply.Relay = t.relay(result.RelayRegion)
-		t.mu.Unlock()
-	}
-	return reply, nil
+	return t.pingTarget(ctx, running, found)
 }
 
 const (
