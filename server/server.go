@@ -20,6 +20,7 @@ import (
 	"github.com/causewayhq/causeway/server/api"
 	"github.com/causewayhq/causeway/server/coordinator"
 	"github.com/causewayhq/causeway/server/relay"
+	"github.com/causewayhq/causeway/server/signin"
 	"github.com/causewayhq/causeway/server/store"
 	tailnetsvc "github.com/causewayhq/causeway/server/tailnet"
 )
@@ -245,8 +246,9 @@ func (s *Server) assemble(ctx context.Context) error {
 		Relay: s.relay, RelayMap: s.relayMap, AccessURL: s.URL(), Version: s.config.Version,
 		HostnameSuffix: HostnameSuffix, SetupCode: s.setupCode,
 	})
+	pages := signin.New(signin.Config{Logger: s.config.Logger, Store: s.store, AccessURL: s.URL(), Changed: s.api.Changed})
 	s.http = &http.Server{
-		Handler: s.api, ReadHeaderTimeout: headerLimit, ReadTimeout: bodyLimit, IdleTimeout: idleLimit, MaxHeaderBytes: headerSizeLimit,
+		Handler: pages.Handler(s.api), ReadHeaderTimeout: headerLimit, ReadTimeout: bodyLimit, IdleTimeout: idleLimit, MaxHeaderBytes: headerSizeLimit,
 		ErrorLog: slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelInfo),
 	}
 	return nil

@@ -276,6 +276,10 @@ func (s *Server) changed() {
 	}
 }
 
+// Changed is for other parts of this process that have ended a token: its
+// connections end at once.
+func (s *Server) Changed() { s.changed() }
+
 func (s *Server) endStale(ctx context.Context) {
 	asked := time.Now()
 	tokens, err := s.config.Store.LiveTokens(ctx)

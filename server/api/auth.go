@@ -3,12 +3,12 @@ package api
 import (
 	"errors"
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/causewayhq/causeway/server/limit"
 	"github.com/causewayhq/causeway/server/store"
 )
 
@@ -69,26 +69,12 @@ func (s *Server) unauthorized(r *http.Request, err error) error {
 	default:
 		return err
 	}
-	if errors.Is(err, store.ErrTokenUnknown) && s.failures.admit(remoteAddress(r), time.Now()) > 0 {
+	if errors.Is(err, store.ErrTokenUnknown) && s.failures.admit(limit.Address(r), time.Now()) > 0 {
 		rejection := reject(http.StatusTooManyRequests, "Too many attempts with a wrong token.", "Wait a moment, and check the token.")
 		rejection.retry = time.Second
 		return rejection
 	}
 	return reject(http.StatusUnauthorized, "You are signed out or your session has expired. Please sign in again to continue.", detail)
-}
-
-// remoteAddress is who has connected: the client, or a proxy in front of us. Of
-// IPv6 it is the /64, as one machine has all of that.
-func remoteAddress(r *http.Request) netip.Prefix {
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	addr, bits := from.Addr().Unmap().WithZone(""), 32
-	if addr.Is6() {
-		bits = 64
-	}
-	return netip.PrefixFrom(addr, bits).Masked()
 }
 
 // subject resolves {user} of a path: "me", a name or an id. Only

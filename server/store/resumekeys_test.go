@@ -125,8 +125,10 @@ func TestNewestResumeKeySigns(t *testing.T) {
 func TestOldResumeKeyIsKept(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	exec(t, s, "DROP TABLE resume_keys")
-	exec(t, s, "DELETE FROM schema_migrations WHERE version = 2")
+	for _, table := range []string{"resume_keys", "passwords", "one_time_codes", "sessions"} {
+		exec(t, s, "DROP TABLE "+table)
+	}
+	exec(t, s, "DELETE FROM schema_migrations WHERE version > 1")
 	old := bytes.Repeat([]byte{7}, resumeSecretSize)
 	if _, err := s.db.ExecContext(t.Context(), "INSERT INTO server_secrets (name, value, created_at) VALUES ('resume-signing-key', $1, $2)", old, millis(now())); err != nil {
 		t.Fatal(err)

@@ -63,8 +63,9 @@ const (
 
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
-	db   *sql.DB
-	path string
+	db     *sql.DB
+	path   string
+	hasher *hasher
 }
 
 // Path is the file that the database is in.
@@ -109,7 +110,7 @@ func openFile(ctx context.Context, path string) (*Store, error) {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	db.SetMaxOpenConns(poolSize)
-	store := &Store{db: db, path: path}
+	store := &Store{db: db, path: path, hasher: newHasher()}
 	if err := store.prepare(ctx); err != nil {
 		db.Close()
 		return nil, fmt.Errorf("open database %s: %w", path, err)

@@ -1,0 +1,122 @@
+package signin
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/causewayhq/causeway/server/limit"
+	"github.com/causewayhq/causeway/server/store"
+)
+
+// home tells a browser what this is and how to connect.
+func (s *Server) home(v *visit) {
+	v.render(http.StatusOK, "home.html", view{Title: "Causeway"})
+}
+
+type loginPage struct{ Username, Next string }
+
+func (s *Server) showLogin(v *visit) {
+	next := safeNext(v.r.URL.Query().Get("next"))
+	v.render(http.StatusOK, "login.html", view{Title: "Sign in", Own: loginPage{Next: next}})
+}
+
+// workLimit bounds how long a sign-in waits for its turn to be checked.
+const workLimit = 10 * time.Second
+
+func (s *Server) login(v *visit) {
+	name, next := strings.TrimSpace(v.form.Get("username")), safeNext(v.form.Get("next"))
+	ctx, cancel := context.WithTimeout(v.r.Context(), workLimit)
+	defer cancel()
+	user, wait, err := s.authenticate(ctx, limit.Address(v.r), name, v.form.Get("password"))
+	switch {
+	case wait > 0:
+		v.tooMany(wait)
+	case errors.Is(err, store.ErrWrongPassword):
+		v.logger().Info("sign-in refused", slog.String("name", cleanName(name)))
+		v.render(http.StatusUnauthorized, "login.html", view{
+			Title: "Sign in", Own: loginPage{Username: name, Next: next},
+			Error: "The user name, the password or the one-time code is wrong. Check them, or ask an administrator for a one-time code: causeway-server user code NAME",
+		})
+	case err == nil:
+		err = v.signIn(user)
+	}
+	if wait > 0 || errors.Is(err, store.ErrWrongPassword) {
+		return
+	}
+	if err != nil {
+		s.trouble(v.r.Context(), err)
+		v.fail(http.StatusServiceUnavailable, "The server is busy", "You are not signed in. Try again in a moment; the server's log has the cause.")
+		return
+	}
+	v.logger().Info("signed in", slog.String("user", user.Name))
+	v.redirect(next)
+}
+
+// authenticate checks a password or a one-time code, as often as the limits
+// allow. An attempt is counted before it is made, and given back when it was
+// right: of many at the same time no more are made than the limit says.
+func (s *Server) authenticate(ctx context.Context, address netip.Prefix, name, secret string) (store.User, time.Duration, error) {
+	at := time.Now()
+	account := digestOf(strings.ToLower(name))
+	both := pair{account, address}
+	if wait := s.addresses.Take(address, at); wait > 0 {
+		return store.User{}, wait, nil
+	}
+	user, err := s.config.Store.UseOneTimeCode(ctx, name, secret)
+	if err == nil {
+		s.addresses.Return(address)
+		return user, 0, nil
+	}
+	if !errors.Is(err, store.ErrWrongPassword) {
+		return store.User{}, 0, err
+	}
+	if wait := s.pairs.Take(both, at); wait > 0 {
+		return store.User{}, wait, nil
+	}
+	if wait := s.accounts.Take(account, at); wait > 0 {
+		s.pairs.Return(both)
+		return store.User{}, wait, nil
+	}
+	user, err = s.config.Store.AuthenticatePassword(ctx, name, secret)
+	if err == nil {
+		s.addresses.Return(address)
+		s.pairs.Return(both)
+		s.accounts.Return(account)
+	}
+	return user, 0, err
+}
+
+func (s *Server) logout(v *visit) {
+	if v.session != "" {
+		if err := s.config.Store.EndSession(v.r.Context(), v.session); err != nil {
+			s.trouble(v.r.Context(), err)
+			v.fail(http.StatusServiceUnavailable, "You are still signed in", "The server could not write its database. Try again in a moment.")
+			return
+		}
+	}
+	v.user = nil
+	v.setCookie(sessionCookie, "")
+	v.say("Signed out", notice{Text: "This browser is signed out. Devices that you have signed in stay so.", Again: "/login", AgainText: "Sign in again"})
+}
+
+func (s *Server) showCLIAuth(v *visit) {
+	v.render(http.StatusOK, "cliauth.html", view{Title: "Token for a device", Own: ""})
+}
+
+// createCLIToken makes a token on a click, and not when a page is merely opened:
+// any site can make a browser open a page.
+func (s *Server) createCLIToken(v *visit) {
+	_, secret, err := s.config.Store.CreateUserToken(v.r.Context(), v.user.ID, "copied from /cli-auth", tokenLife)
+	if err != nil {
+		s.trouble(v.r.Context(), err)
+		v.fail(http.StatusServiceUnavailable, "There is no token", "The server could not write its database. Try again in a moment.")
+		return
+	}
+	v.logger().Info("token shown on a page", slog.String("user", v.user.Name))
+	v.render(http.StatusOK, "cliauth.html", view{Title: "Token for a device", Own: secret.Reveal()})
+}
