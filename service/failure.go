@@ -22,6 +22,7 @@ const (
 	FailureService      Failure = 20 // the operating system's service manager refused, or the service did not come up
 	FailureNotInstalled Failure = 21 // the service is not installed
 	FailureNotRunning   Failure = 22 // the service does not run
+	FailureManager      Failure = 23 // the program that manages the tunnel over pipes
 )
 
 // Failures lists every failure point with one sentence each, for the help text.
@@ -46,6 +47,7 @@ func Failures() []struct {
 		{FailureService, "the operating system's service manager refused, or the service did not come up"},
 		{FailureNotInstalled, "the daemon is not installed as a service"},
 		{FailureNotRunning, "the service does not run (causewayd status)"},
+		{FailureManager, "the manager of the tunnel hung up without a stop, or broke the protocol"},
 	}
 }
 

@@ -231,12 +231,17 @@ func (s *Service) statusLocked() *localv1.Status {
 		if s.trouble != nil {
 			status.Problems = append(status.Problems, s.trouble)
 		}
+		if lacks := s.lacking(); lacks != nil {
+			status.Problems = append(status.Problems, lacks)
+		}
 	}
 	return status
 }
 
 func (s *Service) stateWithoutTunnel() localv1.State {
 	switch {
+	case s.lacking() != nil:
+		return localv1.State_FAILED
 	case !s.signedInLocked():
 		return localv1.State_SIGNED_OUT
 	case !s.state.up:

@@ -37,6 +37,11 @@ type Config struct {
 	// Preflight finds out that a tunnel could run here, before anything is
 	// promised; its error is the start's.
 	Preflight func() error
+	// KeepGoing has the daemon start although Preflight failed, and say so in
+	// its status: for service managers under which an exit tells nobody why.
+	KeepGoing bool
+	// Ready is called when the local API answers; nil: nobody waits for it.
+	Ready func()
 	// Release lets the TUN device go that is kept for the next tunnel or
 	// process: nobody wants one. Nil: none is kept.
 	Release func()
@@ -73,6 +78,7 @@ type Service struct {
 	settled uint64           // the value of asked that the supervisor has dealt with
 	trouble *localv1.Problem // why no tunnel runs although one is wanted
 	residue *localv1.Problem // what the last tunnel left on the host
+	lacks   *localv1.Problem // what kept this machine from having a tunnel at the start
 }
 
 // New prepares the daemon; nothing is touched before Run.
@@ -132,7 +138,7 @@ func listen(path string) (net.Listener, error) {
 // from a crash when none is wanted. If one is wanted, it adopts what is there.
 func (s *Service) prepareHost(ctx context.Context) error {
 	if s.config.Preflight != nil {
-		if err := s.config.Preflight(); err != nil {
+		if err := s.config.Preflight(); err != nil && !s.noTunnel(err) {
 			s.giveUp(ctx)
 			return err
 		}
@@ -197,6 +203,9 @@ func (s *Service) serve(ctx context.Context, listener net.Listener) error {
 		apiEnded <- err
 	}()
 	var telling sync.WaitGroup
+	if s.config.Ready != nil {
+		s.config.Ready()
+	}
 	telling.Go(func() { s.tellReady(ctx) })
 	telling.Go(func() { s.keepWatchdog(ctx) })
 	s.config.Logger.Info("daemon started", slog.String("socket", s.config.Socket), slog.String("version", s.config.Version))

@@ -34,6 +34,10 @@ var refusals = map[int]refusal{
 	17: {"the shutdown hung; the stacks are on standard error", "look at its log"},
 	18: {"this operating system is not supported yet", "use another machine"},
 	19: {"Windows resumed what was shut down (fast startup); the service manager starts it anew", "wait a moment"},
+	20: {"the operating system's service manager refused, or the service did not come up", "look at the unit: systemctl status causewayd"},
+	21: {"the daemon is not installed as a service", "run: sudo causewayd install"},
+	22: {"the service does not run (causewayd status)", "run: sudo causewayd start"},
+	23: {"the manager of the tunnel hung up without a stop, or broke the protocol", "look at the manager's log"},
 }
 
 // ofSystemd is where its own exit codes of a process begin that it could not

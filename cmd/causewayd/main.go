@@ -6,10 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,7 +15,6 @@ import (
 	"github.com/causewayhq/causeway/config"
 	"github.com/causewayhq/causeway/internal/version"
 	"github.com/causewayhq/causeway/service"
-	"github.com/causewayhq/causeway/tunnel"
 )
 
 // exitUsage is for a command line that is wrong.
@@ -41,31 +37,6 @@ func main() {
 	}
 	stop()
 	os.Exit(code)
-}
-
-// untilSignal is a context that a signal ends: SIGTERM and an interrupt with no
-// cause of their own, those of the handover with tunnel.ErrHandover.
-func untilSignal(parent context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(parent)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, append(handoverSignals, os.Interrupt, syscall.SIGTERM)...)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		select {
-		case got := <-signals:
-			if slices.Contains(handoverSignals, got) {
-				cancel(tunnel.ErrHandover)
-			}
-			cancel(nil)
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		cancel(nil)
-		<-watched
-	}
 }
 
 // ranError marks an error of a command that did run; others are about the
@@ -103,10 +74,11 @@ func rootCommand() *cobra.Command {
 		Use: "causewayd", Short: "Keep this machine's tunnel to its remote workspaces",
 		Long: "The daemon keeps the tunnel; the causeway command tells it what you want.\n\nExit codes:\n" + exitCodes() +
 			"\nSettings:\n" + config.Document(),
-		Example:      "  sudo causewayd run\n  sudo causewayd cleanup   # after a crash, with no daemon running",
+		Example:      "  sudo causewayd install --now   # as a service of this machine\n  sudo causewayd run             # in the foreground\n  sudo causewayd cleanup         # after a crash, with no daemon running",
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(runCommand(), cleanupCommand(), versionCommand())
+	root.AddCommand(runCommand(), cleanupCommand(), versionCommand(),
+		installCommand(), uninstallCommand(), startCommand(), stopCommand(), restartCommand(), statusCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

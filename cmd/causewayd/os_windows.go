@@ -14,12 +14,17 @@ import (
 )
 
 func newOS(stateDir string, logger *slog.Logger) (netcfg.OS, error) {
-	return platform.New(platform.Options{
+	opened, err := platform.New(platform.Options{
 		Logger: logger, StateDir: stateDir, Adapter: tun.AdapterGUID,
 		// No goodbye to anybody: rules and files stay for the next process, and
 		// Windows takes the adapter away.
 		Restart: func() { os.Exit(int(service.FailureResumed)) },
 	})
+	if err != nil {
+		return nil, err
+	}
+	current.Store(opened)
+	return opened, nil
 }
 
 // privileged refuses a process that could not configure the network.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -25,23 +26,20 @@ service manager has a descriptor store, the interface stay as they are.
 SIGUSR1 makes it write the stacks of all goroutines to standard error.`,
 	}
 	load := settings(command)
+	managed := serviceFlag(command)
 	command.RunE = ran(func(cmd *cobra.Command) error {
-		options, err := load()
-		if err != nil {
-			return err
-		}
-		if err := privileged(toRun); err != nil {
-			return err
-		}
-		stop := service.GuardShutdown(cmd.Context(), os.Stderr, os.Exit)
-		defer stop()
-		defer dumpStacks(os.Stderr)()
-		return newService(options).Run(cmd.Context())
+		return withServiceManager(cmd.Context(), *managed, func(ctx context.Context, mode serviceMode) error {
+			options, err := load()
+			if err != nil {
+				return err
+			}
+			return runDaemon(ctx, options, mode)
+		})
 	})
 	return command
 }
 
-func newService(options config.Daemon) *service.Service {
+func newService(options config.Daemon, mode serviceMode) *service.Service {
 	logger := newLogger(options)
 	devices := newDevices(logger)
 	opened := make(chan struct{})
@@ -52,6 +50,8 @@ func newService(options config.Daemon) *service.Service {
 		Socket:    options.Socket,
 		Version:   version.Version,
 		OpenOS:    func() (netcfg.OS, error) { return newOS(options.StateDir, logger) },
+		KeepGoing: mode.managed,
+		Ready:     mode.ready,
 		Preflight: func() error { return diagnosed(devices.Check(options.Interface, tunnel.MTU)) },
 		Release:   devices.Release,
 		Opened:    opened,
@@ -76,9 +76,9 @@ func newService(options config.Daemon) *service.Service {
 func newLogger(options config.Daemon) *slog.Logger {
 	handler := &slog.HandlerOptions{Level: options.LogLevel}
 	if options.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(os.Stderr, handler))
+		return slog.New(slog.NewJSONHandler(logOutput, handler))
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, handler))
+	return slog.New(slog.NewTextHandler(logOutput, handler))
 }
 
 // devices is where TUN devices come from: the system, or the last process.

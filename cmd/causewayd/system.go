@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/causewayhq/causeway/config"
+	"github.com/causewayhq/causeway/localapi"
+	"github.com/causewayhq/causeway/service"
+	"github.com/causewayhq/causeway/service/system"
+)
+
+// answerLimit bounds one question whether the local API answers.
+const answerLimit = 2 * time.Second
+
+// manager is the service manager for a command.
+func manager(cmd *cobra.Command, options config.Daemon, dry bool) (*system.Manager, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, &service.Error{Failure: service.FailureService, Err: fmt.Errorf("find own program: %w", err)}
+	}
+	return system.New(system.Options{
+		Program: program, DryRun: dry,
+		Say:     func(line string) { fmt.Fprintln(cmd.OutOrStdout(), line) },
+		Cleanup: func(ctx context.Context) error { return cleanUp(ctx, options) },
+		Answers: func(ctx context.Context) bool {
+			ctx, cancel := context.WithTimeout(ctx, answerLimit)
+			defer cancel()
+			client, err := localapi.Dial(ctx, options.Socket)
+			if err != nil {
+				return false
+			}
+			client.Close()
+			return true
+		},
+	})
+}
+
+// managing makes a command that has the service manager do something.
+func managing(command *cobra.Command, does string, act func(*cobra.Command, *system.Manager) error) *cobra.Command {
+	command.Args = cobra.NoArgs
+	load := settings(command)
+	dry := command.Flags().Bool("dry-run", false, "change nothing, and say what would be changed")
+	command.RunE = ran(func(cmd *cobra.Command) error {
+		options, err := load()
+		if err != nil {
+			return err
+		}
+		if !*dry {
+			if err := privileged(purpose{command: cmd.Name(), doing: does, means: "change a service of the machine"}); err != nil {
+				return err
+			}
+		}
+		found, err := manager(cmd, options, *dry)
+		if err != nil {
+			return err
+		}
+		return act(cmd, found)
+	})
+	return command
+}
+
+func installCommand() *cobra.Command {
+	var now bool
+	var operator string
+	command := managing(&cobra.Command{
+		Use: "install", Short: "Install the daemon as a service of this machine",
+		Long: `Install this program as a service that starts with the machine. What is
+installed already stays as it is, or is brought up to date; each thing that is
+changed is said. Where a package has brought the unit, it is only enabled.`,
+		Example: "  sudo causewayd install --now\n  sudo causewayd install --operator 1000   # that user may sign in and connect\n  causewayd install --dry-run",
+	}, "install service", func(cmd *cobra.Command, found *system.Manager) error {
+		if err := found.Install(cmd.Context()); err != nil {
+			return err
+		}
+		if operator != "" {
+			if err := addOperator(cmd, operator); err != nil {
+				return err
+			}
+		}
+		if now {
+			return found.Start(cmd.Context())
+		}
+		return nil
+	})
+	command.Flags().BoolVar(&now, "now", false, "start it too")
+	command.Flags().StringVar(&operator, "operator", "", "user (number, or SID on Windows) who may sign in and connect without being an administrator")
+	return command
+}
+
+func uninstallCommand() *cobra.Command {
+	return managing(&cobra.Command{
+		Use: "uninstall", Short: "Stop the service, put the network back, and take the service away",
+		Long: `Stop the service, undo what it did to the network, and take the service away.
+Who is signed in stays known in the state directory. It can be run again at any
+time, also where nothing is installed.`,
+		Example: "  sudo causewayd uninstall",
+	}, "remove service", func(cmd *cobra.Command, found *system.Manager) error { return found.Uninstall(cmd.Context()) })
+}
+
+func startCommand() *cobra.Command {
+	return managing(&cobra.Command{
+		Use: "start", Short: "Start the service and wait until it answers", Example: "  sudo causewayd start",
+	}, "start service", func(cmd *cobra.Command, found *system.Manager) error { return found.Start(cmd.Context()) })
+}
+
+func stopCommand() *cobra.Command {
+	return managing(&cobra.Command{
+		Use: "stop", Short: "Stop the service, which puts the network back", Example: "  sudo causewayd stop",
+	}, "stop service", func(cmd *cobra.Command, found *system.Manager) error { return found.Stop(cmd.Context()) })
+}
+
+func restartCommand() *cobra.Command {
+	return managing(&cobra.Command{
+		Use: "restart", Short: "Restart the service and wait until it answers", Example: "  sudo causewayd restart",
+	}, "restart service", func(cmd *cobra.Command, found *system.Manager) error { return found.Restart(cmd.Context()) })
+}
+
+// addOperator runs "causewayd operator add" with the same settings.
+func addOperator(cmd *cobra.Command, user string) error {
+	add, rest, err := cmd.Root().Find([]string{"operator", "add", user})
+	if err != nil || len(rest) != 1 {
+		return &service.Error{Failure: service.FailureService, Err: errors.New("add operator: this build has no such command")}
+	}
+	if dry, err := cmd.Flags().GetBool("dry-run"); err == nil && dry {
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "would let the user %s sign in and connect\n", user)
+		return err
+	}
+	cmd.Flags().Visit(func(flag *pflag.Flag) {
+		if add.Flags().Lookup(flag.Name) != nil {
+			err = errors.Join(err, add.Flags().Set(flag.Name, flag.Value.String()))
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("add operator: %w", err)
+	}
+	add.SetContext(cmd.Context())
+	return add.RunE(add, rest)
+}
+
+// statusJSON is what status --json prints; schema/status.json describes it.
+type statusJSON struct {
+	Version    int    `json:"version"`
+	Service    string `json:"service"`
+	Manager    string `json:"manager"`
+	Installed  bool   `json:"installed"`
+	AtBoot     bool   `json:"at_boot"`
+	State      string `json:"state"`
+	PID        int    `json:"pid"`
+	ExitCode   int    `json:"exit_code"`
+	Definition string `json:"definition"`
+	Detail     string `json:"detail"`
+}
+
+func statusCommand() *cobra.Command {
+	var asJSON bool
+	command := &cobra.Command{
+		Use: "status", Short: "Show what the service manager says of the service", Args: cobra.NoArgs,
+		Long: fmt.Sprintf(`Show what the operating system's service manager says of the service. What the
+tunnel does is shown by: causeway status.
+
+Exits with %d where the service is not installed, and with %d where it does not run.`, service.FailureNotInstalled, service.FailureNotRunning),
+		Example: "  causewayd status\n  causewayd status --json",
+	}
+	load := settings(command)
+	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	command.RunE = ran(func(cmd *cobra.Command) error {
+		options, err := load()
+		if err != nil {
+			return err
+		}
+		found, err := manager(cmd, options, true)
+		if err != nil {
+			return err
+		}
+		now, err := found.Status(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if err := printStatus(cmd, now, asJSON); err != nil {
+			return err
+		}
+		return verdict(now)
+	})
+	return command
+}
+
+func printStatus(cmd *cobra.Command, now system.Status, asJSON bool) error {
+	out := cmd.OutOrStdout()
+	if asJSON {
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(statusJSON{
+			Version: 1, Service: system.Name, Manager: now.Manager, Installed: now.Installed(), AtBoot: now.AtBoot,
+			State: string(now.State), PID: now.PID, ExitCode: now.ExitCode, Definition: now.Definition, Detail: now.Detail,
+		})
+	}
+	_, err := fmt.Fprintf(out, "%s (%s): %s\n", system.Name, now.Manager, now.Line())
+	if err == nil && now.Definition != "" {
+		_, err = fmt.Fprintf(out, "defined by %s\n", now.Definition)
+	}
+	return err
+}
+
+// verdict is the exit code that goes with a status.
+func verdict(now system.Status) error {
+	switch now.State {
+	case system.Running:
+		return nil
+	case system.NotInstalled:
+		return &service.Error{Failure: service.FailureNotInstalled, Remedy: "run: " + sudo + "causewayd install", Err: errors.New("the service is not installed")}
+	default:
+		return &service.Error{Failure: service.FailureNotRunning, Remedy: "run: " + sudo + "causewayd start", Err: fmt.Errorf("the service is %s", now.State)}
+	}
+}
