@@ -95,7 +95,7 @@ func (a *app) complain(cause, remedy string) {
 // goes along by name: sudo drops the environment.
 func (a *app) sudo() string {
 	words := []string{"sudo"}
-	for i, word := range a.env.Args {
+	for i, word := range withoutSecrets(a.env.Args) {
 		if i == 0 {
 			word = "causeway"
 			if path, err := os.Executable(); err == nil && !strings.HasSuffix(path, ".test") && strings.Contains(a.env.Args[0], "/") {

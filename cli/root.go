@@ -68,7 +68,7 @@ func (a *app) root() *cobra.Command {
 			root.AddCommand(command)
 		}
 	}
-	add("connect", a.login(), a.logout())
+	add("connect", a.login(), a.logout(), a.profile(), a.operator())
 	add("connect", a.up(), a.down(), a.wait())
 	add("look", a.status(), a.list(), a.dns(), a.doctor(), a.version())
 	add("use", a.ssh(), a.ping())

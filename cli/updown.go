@@ -15,14 +15,24 @@ import (
 func (a *app) up() *cobra.Command {
 	var wait bool
 	var timeout time.Duration
+	request := &localv1.UpRequest{}
 	command := &cobra.Command{
 		Use: "up", Short: "Connect, and stay connected", Args: args(0, 0, ""),
 		Long: `Connect, and stay connected until causeway down: after a reboot too. With --wait
 the command returns when names answer on this machine, and says on the way what
-it waits for.`,
+it waits for.
+
+While another user of this machine has the tunnel up, that is theirs to give:
+they run causeway down first. An administrator may take it.`,
+		Example: `  causeway up --wait
+  causeway up --profile work
+  sudo causeway up --take-over`,
 	}
 	command.Flags().BoolVar(&wait, "wait", false, "return only when the tunnel works")
 	command.Flags().DurationVar(&timeout, "timeout", defaultWait, "give up waiting after this long; the tunnel goes on trying")
+	command.Flags().StringVar(&request.Profile, "profile", "", "make this profile the active one (default the one that is)")
+	command.Flags().BoolVar(&request.TakeOver, "take-over", false, "as administrator: take the tunnel from the user who has it up")
+	a.completesProfile(command, "profile")
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
 		client, err := a.dial(cmd.Context())
 		if err != nil {
@@ -30,9 +40,9 @@ it waits for.`,
 		}
 		defer client.Close()
 		if wait {
-			return a.bringUp(cmd.Context(), client, timeout)
+			return a.bringUp(cmd.Context(), client, request, timeout)
 		}
-		if _, err := call(cmd.Context(), a, workLimit, client.Up, &localv1.UpRequest{}); err != nil {
+		if _, err := call(cmd.Context(), a, workLimit, client.Up, request); err != nil {
 			return err
 		}
 		fmt.Fprintln(a.env.Stdout, "connecting; causeway status shows how it goes")
@@ -45,8 +55,8 @@ it waits for.`,
 const defaultWait = time.Minute
 
 // bringUp connects and waits until the tunnel works.
-func (a *app) bringUp(ctx context.Context, client *localapi.Client, timeout time.Duration) error {
-	if _, err := call(ctx, a, workLimit, client.Up, &localv1.UpRequest{}); err != nil {
+func (a *app) bringUp(ctx context.Context, client *localapi.Client, request *localv1.UpRequest, timeout time.Duration) error {
+	if _, err := call(ctx, a, workLimit, client.Up, request); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -145,21 +155,28 @@ func notWorking(status *localv1.Status, verb string) error {
 }
 
 func (a *app) down() *cobra.Command {
-	return &cobra.Command{
+	request := &localv1.DownRequest{}
+	command := &cobra.Command{
 		Use: "down", Short: "Disconnect, and stay disconnected", Args: args(0, 0, ""),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := a.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			if _, err := call(cmd.Context(), a, workLimit, client.Down, &localv1.DownRequest{}); err != nil {
-				return err
-			}
-			fmt.Fprintln(a.env.Stdout, "disconnected")
-			return nil
-		},
+		Long: `Disconnect, and stay disconnected: after a reboot too. Other users of this
+machine may have the tunnel from then on.`,
+		Example: `  causeway down
+  causeway down --reason "the hotel's network"`,
 	}
+	command.Flags().StringVar(&request.Reason, "reason", "", "why, for the daemon's log")
+	command.RunE = func(cmd *cobra.Command, _ []string) error {
+		client, err := a.dial(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		if _, err := call(cmd.Context(), a, workLimit, client.Down, request); err != nil {
+			return err
+		}
+		fmt.Fprintln(a.env.Stdout, "disconnected")
+		return nil
+	}
+	return command
 }
 
 func count(n int, what string) string {

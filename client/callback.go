@@ -14,9 +14,9 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// callbackTimeout is how long the browser may take: to sign in with a password
+// CallbackTimeout is how long the browser may take: to sign in with a password
 // manager and a second factor.
-const callbackTimeout = 5 * time.Minute
+const CallbackTimeout = 5 * time.Minute
 
 const callbackPath = "/callback"
 
@@ -77,13 +77,13 @@ func newCallback(host, issuer string) *callback {
 
 // wait gives the code.
 func (c *callback) wait(ctx context.Context) (string, error) {
-	timer := time.NewTimer(callbackTimeout)
+	timer := time.NewTimer(CallbackTimeout)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return "", ctx.Err()
 	case <-timer.C:
-		return "", fmt.Errorf("%w within %s", ErrNoCallback, callbackTimeout)
+		return "", fmt.Errorf("%w within %s", ErrNoCallback, CallbackTimeout)
 	case answer := <-c.answers:
 		return answer.code, answer.err
 	}
