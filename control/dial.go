@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"time"
@@ -52,6 +53,9 @@ type Dialer struct {
 	Token func() string
 	// Header holds extra headers.
 	Header http.Header
+	// Headers gives more of them for each dial, which fails with its error; nil
+	// for none.
+	Headers func(context.Context) (http.Header, error)
 	// HTTP is the client to use; nil is http.DefaultClient. It must not set a
 	// Timeout: the deadline of the dial is the dialer's own.
 	HTTP *http.Client
@@ -68,6 +72,13 @@ func (d *Dialer) Dial(ctx context.Context, resumeToken string) (*Conn, error) {
 	header := d.Header.Clone()
 	if header == nil {
 		header = http.Header{}
+	}
+	if d.Headers != nil {
+		more, err := d.Headers(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("dial %s: %w", d.URL.Redacted(), err)
+		}
+		maps.Copy(header, more)
 	}
 	header.Set(TokenHeader, d.Token())
 	client, answer := sameHost(d.HTTP), &answer{}

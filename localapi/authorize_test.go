@@ -102,7 +102,7 @@ func TestRefusalCrosses(t *testing.T) {
 	client := dial(t, path)
 	for name, call := range map[string]func() error{
 		"examine": func() error { _, err := client.Examine(t.Context(), &localv1.ExamineRequest{}); return err },
-		"up":     func() error { _, err := client.Up(t.Context(), &localv1.UpRequest{}); return err },
+		"up":      func() error { _, err := client.Up(t.Context(), &localv1.UpRequest{}); return err },
 		"login": func() error {
 			_, err := client.Login(t.Context(), &localv1.LoginRequest{Token: strings.Repeat("x", 100<<10)})
 			return err

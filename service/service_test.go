@@ -14,7 +14,6 @@ import (
 	"testing/synctest"
 	"time"
 
-
 	"github.com/causewayhq/causeway/localapi"
 	"github.com/causewayhq/causeway/proto/localv1"
 )

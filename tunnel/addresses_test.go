@@ -322,7 +322,7 @@ func TestCertificateDecidesBetweenAddresses(t *testing.T) {
 	book.lookup = answering(netip.MustParseAddr("127.0.0.2"))
 	roots := x509.NewCertPool()
 	roots.AddCert(good.Certificate())
-	web := httpClient(&tls.Config{RootCAs: roots}, book)
+	web := httpClient(Profile{TLS: &tls.Config{RootCAs: roots}}, book)
 	defer web.CloseIdleConnections()
 	get := func() error {
 		response, err := web.Get(fmt.Sprintf("https://example.com:%d/", port))

@@ -30,6 +30,7 @@ type answers interface {
 type ingredients struct {
 	log       *slog.Logger
 	profile   Profile
+	headers   func() http.Header // of the present
 	device    tun.Device
 	name      string // of the device's interface
 	kept      saved
@@ -77,7 +78,7 @@ func realParts(in ingredients) (Engine, answers, error) {
 		Addresses:      []netip.Prefix{in.kept.address()},
 		DirectDisabled: in.kept.DisableDirect, ForceWebsocket: in.kept.ForceWebsockets,
 		Relay: tailnet.RelayDial{
-			Headers: func() http.Header { return in.profile.Headers }, TLS: in.profile.TLS, Connect: in.addresses.dial, Names: in.addresses,
+			Headers: in.headers, TLS: in.profile.TLS, Proxy: in.profile.proxy(), Connect: in.addresses.dial, Names: in.addresses,
 		},
 		Service:      &tailnet.Service{Addr: proto.DNSAddr, Handle: r.handle},
 		SessionBegan: in.began,

@@ -35,12 +35,18 @@ type reassembly struct{ got about }
 func (*reassembly) Error() string { return "the control plane changed what the tunnel is made of" }
 
 func (t *Tunnel) ask(ctx context.Context, http *http.Client) (about, error) {
-	api := client.New(t.config.Profile.URL, t.presentToken(), client.Options{HTTP: http, Header: t.config.Profile.Headers})
+	headers, err := t.headers.get(ctx)
+	if err != nil {
+		return about{}, err
+	}
+	api := client.New(t.config.Profile.URL, t.presentToken(), client.Options{HTTP: http, Header: headers})
 	user, err := api.Me(ctx)
+	t.headers.heard(err)
 	if err != nil {
 		return about{}, err
 	}
 	info, err := api.Connection(ctx)
+	t.headers.heard(err)
 	return about{user, info}, err
 }
 

@@ -41,7 +41,7 @@ func (t *Tunnel) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	web := httpClient(t.config.Profile.TLS, t.addresses)
+	web := httpClient(t.config.Profile, t.addresses)
 	defer web.CloseIdleConnections()
 	for again := (reopening{}); ; {
 		began := time.Now()
@@ -127,7 +127,7 @@ func (t *Tunnel) assemble(ctx context.Context, disk store, web *http.Client) (le
 		upstreams = t.config.OS.Upstreams
 	}
 	engine, answers, err := t.parts(ingredients{
-		log: t.log, profile: t.config.Profile, name: name, device: device, kept: kept, addresses: t.addresses,
+		log: t.log, profile: t.config.Profile, headers: t.headers.now, name: name, device: device, kept: kept, addresses: t.addresses,
 		began: func() { s.signal(s.began) }, upstreams: upstreams,
 	})
 	if err != nil {
@@ -298,7 +298,7 @@ func (s *session) newLoop(kept saved) *control.Loop {
 	profile := s.tunnel.config.Profile
 	return &control.Loop{
 		Dialer: &control.Dialer{
-			URL: profile.URL, Path: control.UserPath, Header: profile.Headers, HTTP: s.http, Logger: s.tunnel.log,
+			URL: profile.URL, Path: control.UserPath, Headers: s.tunnel.headers.get, HTTP: s.http, Logger: s.tunnel.log,
 			Token: s.dialToken,
 		},
 		Logger: s.tunnel.log, Coordinatee: s.engine, OwnerID: kept.User.ID, Known: kept.Workspaces,

@@ -50,6 +50,7 @@ func (s *session) dialToken() string {
 // token that was refused is not the present one.
 func (s *session) heard(connected bool, err error) {
 	s.controlChanged(connected, err)
+	s.tunnel.headers.heard(err)
 	if s.outdated(err) {
 		s.loop.Kick()
 	}

@@ -11,6 +11,7 @@
 //	bootstrap.go who we are and how agents are reached, from the control plane
 //	addresses.go where the control plane and the relays were reached before
 //	web.go       the HTTP client that dials by those addresses
+//	headers.go   what goes with every request
 //	persist.go   what outlives the process
 //	names.go     from workspaces to answers and host entries
 //	peers.go     gives the data plane what an earlier process knew
@@ -74,8 +75,14 @@ type Profile struct {
 	User client.User
 	// Headers go with every request, websocket and relay connection.
 	Headers http.Header
+	// HeaderSource gives more of them, as values that change; nil for none. It is
+	// asked before the first request, and again when one was refused.
+	HeaderSource func(context.Context) (http.Header, error)
 	// TLS of connections to the control plane and to relays; nil for defaults.
 	TLS *tls.Config
+	// Proxy leads to the control plane and to relays; nil for what the
+	// environment says.
+	Proxy *url.URL
 }
 
 // Config of a tunnel. Logger, Profile, StateDir, OS and OpenDevice are required.
@@ -136,6 +143,7 @@ type Tunnel struct {
 	parts  parts // how to make the concrete parts; tests bring their own
 	// addresses are where the control plane and the relays were reached.
 	addresses *addressBook
+	headers   *headers
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced at each change
@@ -191,7 +199,7 @@ func New(config Config) *Tunnel {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	t := &Tunnel{
-		config: config, log: config.Logger, parts: realParts, addresses: newAddressBook(),
+		config: config, log: config.Logger, parts: realParts, addresses: newAddressBook(), headers: newHeaders(config.Profile, config.Logger),
 		changed: make(chan struct{}), token: config.Profile.Token,
 	}
 	t.config.Profile.Token = "" // it would be the wrong one after an exchange

@@ -10,14 +10,15 @@ import (
 
 // httpClient is for REST and for the websocket, which needs HTTP/1.1. It finds
 // hosts by the book.
-func httpClient(config *tls.Config, book *addressBook) *http.Client {
+func httpClient(profile Profile, book *addressBook) *http.Client {
+	config := profile.TLS
 	if config == nil {
 		config = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	config = config.Clone()
 	config.NextProtos = nil
 	return &http.Client{Transport: &http.Transport{
-		Proxy: http.ProxyFromEnvironment, TLSClientConfig: config,
+		Proxy: profile.proxy(), TLSClientConfig: config,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			return book.dial(ctx, network, address, nil)
 		},
