@@ -51,7 +51,9 @@ type System struct {
 	// Share is a directory that shows up as /run/host on the system.
 	Share string
 
-	name string
+	name    string
+	flavour Flavour
+	boot    []string // lab.sh's arguments
 }
 
 func script() string {
@@ -123,8 +125,14 @@ func loud(cmd *exec.Cmd) error {
 // ResolverAddr as its name server. NetworkManager needs the host's eth0 first.
 // Close stops the system; its own files are gone then.
 func Boot(ctx context.Context, host *Host, flavour Flavour) (*System, error) {
+	return BootKept(ctx, host, flavour, "")
+}
+
+// BootKept is Boot with a disk: what the system writes goes to the directory,
+// and is there again after Reboot.
+func BootKept(ctx context.Context, host *Host, flavour Flavour, keep string) (*System, error) {
 	stopOrphans()
-	system := &System{name: "lab-" + strconv.Itoa(host.PID())}
+	system := &System{name: "lab-" + strconv.Itoa(host.PID()), flavour: flavour}
 	system.Share = filepath.Join(labDir, "run", system.name, "share")
 	root := filepath.Join(labDir, "base")
 	if layers[flavour] != nil {
@@ -140,18 +148,31 @@ func Boot(ctx context.Context, host *Host, flavour Flavour) (*System, error) {
 	if err != nil {
 		return nil, fmt.Errorf("boot %s: %w", flavour, err)
 	}
-	if err := loud(lab(ctx, "boot", system.name, root, fmt.Sprintf("/proc/%d/ns/net", host.PID()))); err != nil {
-		return nil, err
-	}
-	err = loud(lab(ctx, "wait", system.name, "120"))
-	if err == nil {
-		err = system.settle(ctx, flavour)
-	}
-	if err != nil {
+	system.boot = []string{"boot", system.name, root, fmt.Sprintf("/proc/%d/ns/net", host.PID()), keep}
+	if err := system.start(ctx); err != nil {
 		system.Close()
 		return nil, err
 	}
 	return system, nil
+}
+
+func (s *System) start(ctx context.Context) error {
+	if err := loud(lab(ctx, s.boot...)); err != nil {
+		return err
+	}
+	if err := loud(lab(ctx, "wait", s.name, "120")); err != nil {
+		return err
+	}
+	return s.settle(ctx, s.flavour)
+}
+
+// Reboot powers the system off and boots it again, with a new process 1 and an
+// empty /run. Its disk is there again if it was booted by BootKept.
+func (s *System) Reboot(ctx context.Context) error {
+	if err := loud(lab(ctx, "halt", s.name)); err != nil {
+		return err
+	}
+	return s.start(ctx)
 }
 
 // stopOrphans stops the systems of processes that were killed.

@@ -1,10 +1,12 @@
 #!/bin/bash
 # lab.sh - real systemd "hosts" without qemu, machined or a systemd host.
 # usage: lab.sh layer  NAME LOWER[:LOWER..] -- CMD...   build a flavour layer: run CMD in a chroot over LOWERs
-#        lab.sh boot   NAME ROOTFS[:LOWER..] [NETNS]    boot systemd in the network namespace of that path, else in netns NAME (created when missing)
+#        lab.sh boot   NAME ROOTFS[:LOWER..] [NETNS] [KEEP]   boot systemd in the network namespace of that path, else in netns NAME (created when missing);
+#                                                      what it writes goes to memory, or to the directory KEEP and is there again at the next boot
 #        lab.sh exec   NAME CMD...                      run CMD inside (all namespaces)
 #        lab.sh wait   NAME [SECONDS]                   wait until is-system-running answers running|degraded
 #        lab.sh stop   NAME [SECONDS]                   clean poweroff (SIGRTMIN+4), SIGKILL after SECONDS
+#        lab.sh halt   NAME [SECONDS]                   the same, but it can be booted again
 #        lab.sh leak                                    list anything left behind
 set -euo pipefail
 LAB=${LAB:-/var/tmp/causeway-testhosts}; RUN=$LAB/run; mkdir -p "$RUN"
@@ -28,10 +30,11 @@ cmd_layer(){ local name=$1 lower=$2; shift 2; [ "$1" = -- ] && shift
   rm -rf "$d/work"; }
 
 # ---- stage 2: already PID 1 of the new pid namespace, private mount namespace ----
-cmd_stage2(){ local name=$1 lower=$2 d=$RUN/$1; local m=$d/mnt
+cmd_stage2(){ local name=$1 lower=$2 keep=$3 d=$RUN/$1; local m=$d/mnt rw=$d/rw
   mount --make-rprivate /
-  mount -t tmpfs -o mode=755,size=2G lab-$name "$d/rw"; mkdir "$d/rw/up" "$d/rw/work"
-  mount -t overlay overlay -o "lowerdir=$lower,upperdir=$d/rw/up,workdir=$d/rw/work" "$m"
+  if [ -n "$keep" ]; then rw=$keep; else mount -t tmpfs -o mode=755,size=2G lab-$name "$rw"; fi
+  mkdir -p "$rw/up" "$rw/work"
+  mount -t overlay overlay -o "lowerdir=$lower,upperdir=$rw/up,workdir=$rw/work" "$m"
   mount -t proc -o nosuid,nodev,noexec proc "$m/proc"
   mount -t sysfs -o nosuid,nodev,noexec sysfs "$m/sys"
   mount -o remount,bind,ro "$m/sys"            # read-only /sys = no udevd, like nspawn; NetworkManager copes
@@ -58,7 +61,7 @@ cmd_stage2(){ local name=$1 lower=$2 d=$RUN/$1; local m=$d/mnt
   exec /usr/bin/env -i container=lab container_uuid=$(cat /proc/sys/kernel/random/uuid) PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb \
      /bin/sh -c 'cd /; umount -l /.old; rmdir /.old; mount --make-rshared /; exec /lib/systemd/systemd --system --show-status=no' </dev/null >/dev/null 2>&1; }
 
-cmd_boot(){ local name=$1 lower=$2 net=${3:-} d=$RUN/$1; find_cg2
+cmd_boot(){ local name=$1 lower=$2 net=${3:-} keep=${4:-} d=$RUN/$1; find_cg2
   [ -e "$d/pid" ] && kill -0 "$(cat "$d/pid")" 2>/dev/null && { echo "$name is up" >&2; return 1; }
   mkdir -p "$d"/{rw,mnt,share}
   if [ -z "$net" ]; then
@@ -68,7 +71,7 @@ cmd_boot(){ local name=$1 lower=$2 net=${3:-} d=$RUN/$1; find_cg2
   mkdir -p "$CG2/lab-$name"; echo "$CG2/lab-$name" > "$d/cg"
   setsid bash -c 'echo $$ > "$1/cgroup.procs"; shift; exec "$@"' _ "$CG2/lab-$name" \
      nsenter --net="$net" unshare --mount --uts --ipc --pid --cgroup --fork --kill-child=SIGKILL \
-     bash "$(readlink -f "$0")" stage2 "$name" "$lower" </dev/null >"$d/boot.log" 2>&1 &
+     bash "$(readlink -f "$0")" stage2 "$name" "$lower" "$keep" </dev/null >"$d/boot.log" 2>&1 &
   local up=$!; echo $up > "$d/unshare.pid"
   local i c; for i in $(seq 200); do c=$(cat /proc/$up/task/$up/children 2>/dev/null || true); c=${c%% *}
      [ -n "$c" ] && [ "$(cat /proc/$c/comm 2>/dev/null)" = systemd ] && { echo $c > "$d/pid"; return 0; }
@@ -85,7 +88,9 @@ cmd_wait(){ local name=$1 t=${2:-60} s=$SECONDS st=; [ -e "$RUN/$name/pid" ] || 
     st=$("$0" exec "$name" systemctl is-system-running 2>/dev/null || true)
     case $st in running|degraded) echo "$st"; return 0;; esac; sleep 0.1; done; echo "timeout: $st"; return 1; }
 
-cmd_stop(){ local name=$1 t=${2:-15} d=$RUN/$1 p u i; 
+cmd_stop(){ cmd_halt "$@"; rm -rf "$RUN/$1"; }
+
+cmd_halt(){ local name=$1 t=${2:-15} d=$RUN/$1 p u i; 
   if [ -e "$d/pid" ]; then p=$(cat "$d/pid"); u=$(cat "$d/unshare.pid")
     kill -s RTMIN+4 "$p" 2>/dev/null || true
     for i in $(seq $((t*20))); do kill -0 "$p" 2>/dev/null || break; sleep 0.05; done
@@ -95,7 +100,7 @@ cmd_stop(){ local name=$1 t=${2:-15} d=$RUN/$1 p u i;
   if [ -e "$d/own-netns" ]; then ip netns del "$name" 2>/dev/null || true; fi
   if [ -e "$d/cg" ]; then local cg; cg=$(cat "$d/cg"); for i in $(seq 40); do
     find "$cg" -depth -type d -exec rmdir {} + 2>/dev/null || true; [ -d "$cg" ] || break; sleep 0.05; done; fi
-  rm -rf "$d"; }
+  rm -f "$d/pid"; }
 
 cmd_leak(){ find_cg2; echo "cgroups: $(ls -d $CG2/lab-* 2>/dev/null | wc -l) mounts: $(grep -c "$LAB" /proc/self/mounts || true) netns: $(ip netns list | grep -c '^lab' || true) dirs: $(ls "$RUN" | wc -l)"; }
 c=$1; shift; cmd_$c "$@"
