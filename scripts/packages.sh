@@ -37,6 +37,8 @@ package() {
     done
     cp packaging/linux/causewayd*.service packaging/linux/causeway*online* "$stage/units/" 2>/dev/null || true
     sed "s/\${PACKAGE}/$name/" packaging/linux/lintian-overrides > "$stage/lintian-overrides"
+    printf '%s (%s) unstable; urgency=medium\n\n  * See https://github.com/causewayhq/causeway/blob/main/CHANGELOG.md\n\n -- %s  %s\n' "$name" "$NUMBER" \
+      "$(sed -n 's/^maintainer: //p' "packaging/linux/nfpm-$name.yaml")" "$(date -uR -d "@$SOURCE_DATE_EPOCH")" | gzip -9n > "$stage/changelog.gz"
     "$work/licenses" -o "$stage/THIRD_PARTY_LICENSES" -json "$stage/licenses.json" "${programs[@]}"
     "$work/sbom" -name "$name" -version "$NUMBER" -licenses "$stage/licenses.json" "${programs[@]}" > "$out/${name}_${NUMBER}_$arch.cdx.json"
     gzip -9n "$stage/THIRD_PARTY_LICENSES"
