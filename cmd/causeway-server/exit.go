@@ -72,8 +72,9 @@ func exitCode(err error) int {
 	var setting *server.SettingError
 	var listen *server.ListenError
 	var name *store.NameError
+	var password *store.PasswordError
 	switch {
-	case errors.As(err, &usage), errors.As(err, &name):
+	case errors.As(err, &usage), errors.As(err, &name), errors.As(err, &password):
 		return exitUsage
 	case errors.As(err, &health):
 		return health.code
@@ -83,7 +84,7 @@ func exitCode(err error) int {
 		return exitListen
 	case errors.Is(err, store.ErrNewerSchema):
 		return exitNewerSchema
-	case errors.Is(err, store.ErrCorrupt), errors.Is(err, store.ErrInUse), errors.Is(err, syscall.ENOTDIR):
+	case errors.Is(err, store.ErrCorrupt), errors.Is(err, store.ErrInUse), errors.Is(err, store.ErrLocked), errors.Is(err, syscall.ENOTDIR):
 		return exitDatabase
 	case errors.Is(err, fs.ErrPermission):
 		return exitPermission
@@ -109,6 +110,12 @@ func describe(err error) string {
 	}
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Sprintf("%s\nRun it as the user that the server runs as, or choose another directory with --data-dir.", text)
+	}
+	if errors.Is(err, store.ErrLocked) {
+		return text + "\nTry again when that process has ended; to find it: fuser FILE, with the path of the database."
+	}
+	if errors.Is(err, store.ErrExists) {
+		return text + "\nChoose another name, or delete the one that there is."
 	}
 	return text
 }

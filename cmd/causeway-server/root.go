@@ -20,6 +20,7 @@ import (
 
 // app is one invocation.
 type app struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	environment    func(string) (string, bool)
 	dataDir        string

@@ -25,14 +25,15 @@ func describeUser(user store.User) userOutput {
 }
 
 func (a *app) userCommand() *cobra.Command {
-	return group("user", "Create, list and delete users",
-		"  causeway-server user create alice\n  causeway-server user list --json\n  causeway-server user delete alice",
-		a.userCreate(), a.userList(), a.userDelete())
+	return group("user", "Create, list and delete users, and set how they sign in",
+		"  causeway-server user create alice\n  causeway-server user password alice\n  causeway-server user code alice\n  causeway-server user list --json\n  causeway-server user delete alice",
+		a.userCreate(), a.userPassword(), a.userCode(), a.userList(), a.userDelete())
 }
 
 func (a *app) userCreate() *cobra.Command {
 	var email string
 	var lifetime time.Duration
+	var withPassword bool
 	command := &cobra.Command{
 		Use: "create NAME", Short: "Create a user and its first token, which is shown this once", Args: cobra.ExactArgs(1),
 		Long: `Create a user and its first token, which is shown this once. The first user of
@@ -45,8 +46,18 @@ at both ends, and no double hyphen. It is unique without regard to case.`,
 			if err := store.CheckName("user", args[0]); err != nil {
 				return err
 			}
+			var password string
+			if withPassword {
+				var err error
+				if password, err = a.readPassword(command.Context(), "", true, ""); err != nil {
+					return err
+				}
+				if err := store.CheckPassword(args[0], password); err != nil {
+					return err
+				}
+			}
 			return a.withNewStore(command.Context(), func(opened *store.Store) error {
-				if err := a.createUser(command.Context(), opened, args[0], email, lifetime); err != nil || a.asJSON {
+				if err := a.createUser(command.Context(), opened, newUser{args[0], email, password, lifetime}); err != nil || a.asJSON {
 					return err
 				}
 				return a.print("Next: " + a.self() + " agent create " + args[0] + "/myws/main --with-user")
@@ -55,18 +66,30 @@ at both ends, and no double hyphen. It is unique without regard to case.`,
 	}
 	command.Flags().StringVar(&email, "email", "", "email address")
 	command.Flags().DurationVar(&lifetime, "token-lifetime", 0, "how long the token is good, such as 720h (default for ever)")
+	command.Flags().BoolVar(&withPassword, "password-stdin", false, "set the password to the first line of standard input")
 	return a.jsonFlag(command)
 }
 
-func (a *app) createUser(ctx context.Context, opened *store.Store, name, email string, lifetime time.Duration) error {
-	if lifetime < 0 {
-		return &usageError{fmt.Errorf("use --token-lifetime %s: it is negative", lifetime)}
+// newUser is what a user is created with. No password is "".
+type newUser struct {
+	name, email, password string
+	lifetime              time.Duration // of its first token
+}
+
+func (a *app) createUser(ctx context.Context, opened *store.Store, wanted newUser) error {
+	if wanted.lifetime < 0 {
+		return &usageError{fmt.Errorf("use --token-lifetime %s: it is negative", wanted.lifetime)}
 	}
-	user, err := opened.CreateUser(ctx, name, email)
+	user, err := opened.CreateUser(ctx, wanted.name, wanted.email)
 	if err != nil {
 		return err
 	}
-	token, secret, err := opened.CreateUserToken(ctx, user.ID, "first", lifetime)
+	if wanted.password != "" {
+		if err := opened.SetPassword(ctx, user, wanted.password); err != nil {
+			return err
+		}
+	}
+	token, secret, err := opened.CreateUserToken(ctx, user.ID, "first", wanted.lifetime)
 	if err != nil {
 		return err
 	}
@@ -93,6 +116,15 @@ func (a *app) createUser(ctx context.Context, opened *store.Store, name, email s
 		"",
 		"On the desktop: sudo "+login,
 		"")
+}
+
+// findUser names the remedy of a user that is not there.
+func (a *app) findUser(ctx context.Context, opened *store.Store, name string) (store.User, error) {
+	user, err := opened.UserByName(ctx, name)
+	if errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("%w; the users that there are: %s user list", err, a.self())
+	}
+	return user, err
 }
 
 func until(token store.Token) string {
@@ -134,7 +166,7 @@ func (a *app) userDelete() *cobra.Command {
 		Use: "delete NAME", Short: "Delete a user with its tokens, workspaces and agents", Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			return a.withStore(command.Context(), func(opened *store.Store) error {
-				user, err := opened.UserByName(command.Context(), args[0])
+				user, err := a.findUser(command.Context(), opened, args[0])
 				if err != nil {
 					return err
 				}
@@ -171,7 +203,7 @@ func (a *app) tokenCreate() *cobra.Command {
 				return &usageError{fmt.Errorf("use --lifetime %s: it is negative", lifetime)}
 			}
 			return a.withStore(command.Context(), func(opened *store.Store) error {
-				user, err := opened.UserByName(command.Context(), args[0])
+				user, err := a.findUser(command.Context(), opened, args[0])
 				if err != nil {
 					return err
 				}
@@ -196,7 +228,7 @@ func (a *app) tokenList() *cobra.Command {
 		Use: "list USER", Short: "List the tokens of a user, without their secrets", Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			return a.withStore(command.Context(), func(opened *store.Store) error {
-				user, err := opened.UserByName(command.Context(), args[0])
+				user, err := a.findUser(command.Context(), opened, args[0])
 				if err != nil {
 					return err
 				}

@@ -34,12 +34,17 @@ const (
 	agentForm     = "USER/WORKSPACE/AGENT"
 )
 
-func findWorkspace(ctx context.Context, opened *store.Store, parts []string) (store.Workspace, error) {
-	user, err := opened.UserByName(ctx, parts[0])
+// findWorkspace names the remedy of a workspace that is not there.
+func (a *app) findWorkspace(ctx context.Context, opened *store.Store, parts []string) (store.Workspace, error) {
+	user, err := a.findUser(ctx, opened, parts[0])
 	if err != nil {
 		return store.Workspace{}, err
 	}
-	return opened.WorkspaceByName(ctx, user.ID, parts[1])
+	workspace, err := opened.WorkspaceByName(ctx, user.ID, parts[1])
+	if errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("%w; the workspaces that there are: %s workspace list %s", err, a.self(), user.Name)
+	}
+	return workspace, err
 }
 
 func (a *app) workspaceCommand() *cobra.Command {
@@ -57,7 +62,7 @@ func (a *app) workspaceCreate() *cobra.Command {
 				return err
 			}
 			return a.withStore(command.Context(), func(opened *store.Store) error {
-				user, err := opened.UserByName(command.Context(), parts[0])
+				user, err := a.findUser(command.Context(), opened, parts[0])
 				if err != nil {
 					return err
 				}
@@ -80,7 +85,7 @@ func (a *app) workspaceList() *cobra.Command {
 		Use: "list [USER]", Short: "List workspaces", Args: cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			return a.withStore(command.Context(), func(opened *store.Store) error {
-				workspaces, err := listWorkspaces(command.Context(), opened, args)
+				workspaces, err := a.listWorkspaces(command.Context(), opened, args)
 				if err != nil {
 					return err
 				}
@@ -98,11 +103,11 @@ func (a *app) workspaceList() *cobra.Command {
 	})
 }
 
-func listWorkspaces(ctx context.Context, opened *store.Store, args []string) ([]store.Workspace, error) {
+func (a *app) listWorkspaces(ctx context.Context, opened *store.Store, args []string) ([]store.Workspace, error) {
 	if len(args) == 0 {
 		return opened.Workspaces(ctx)
 	}
-	user, err := opened.UserByName(ctx, args[0])
+	user, err := a.findUser(ctx, opened, args[0])
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +123,7 @@ func (a *app) workspaceDelete() *cobra.Command {
 				return err
 			}
 			return a.withStore(command.Context(), func(opened *store.Store) error {
-				workspace, err := findWorkspace(command.Context(), opened, parts)
+				workspace, err := a.findWorkspace(command.Context(), opened, parts)
 				if err != nil {
 					return err
 				}
@@ -144,16 +149,21 @@ func describeAgent(agent store.Agent) agentOutput {
 	return agentOutput{agent.ID, agent.OwnerName, agent.WorkspaceName, agent.Name, agent.CreatedAt, optional(agent.FirstConnectedAt)}
 }
 
-func findAgent(ctx context.Context, opened *store.Store, path string) (store.Agent, error) {
+// findAgent names the remedy of an agent that is not there.
+func (a *app) findAgent(ctx context.Context, opened *store.Store, path string) (store.Agent, error) {
 	parts, err := splitPath(path, agentForm)
 	if err != nil {
 		return store.Agent{}, err
 	}
-	workspace, err := findWorkspace(ctx, opened, parts)
+	workspace, err := a.findWorkspace(ctx, opened, parts)
 	if err != nil {
 		return store.Agent{}, err
 	}
-	return opened.AgentByName(ctx, workspace.ID, parts[2])
+	agent, err := opened.AgentByName(ctx, workspace.ID, parts[2])
+	if errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("%w; the agents that there are: %s agent list %s", err, a.self(), workspace.OwnerName)
+	}
+	return agent, err
 }
 
 func (a *app) agentCommand() *cobra.Command {
@@ -184,7 +194,7 @@ func (a *app) agentCreate() *cobra.Command {
 						return err
 					}
 				}
-				workspace, err := findWorkspace(command.Context(), opened, parts)
+				workspace, err := a.findWorkspace(command.Context(), opened, parts)
 				if err != nil {
 					return err
 				}
@@ -215,7 +225,7 @@ func (a *app) createMissing(ctx context.Context, opened *store.Store, parts []st
 	}
 	user, err := opened.UserByName(ctx, parts[0])
 	if errors.Is(err, store.ErrNotFound) {
-		if err := a.createUser(ctx, opened, parts[0], "", 0); err != nil {
+		if err := a.createUser(ctx, opened, newUser{name: parts[0]}); err != nil {
 			return err
 		}
 		user, err = opened.UserByName(ctx, parts[0])
@@ -223,7 +233,7 @@ func (a *app) createMissing(ctx context.Context, opened *store.Store, parts []st
 	if err != nil {
 		return err
 	}
-	_, err = findWorkspace(ctx, opened, parts)
+	_, err = a.findWorkspace(ctx, opened, parts)
 	if errors.Is(err, store.ErrNotFound) {
 		_, err = opened.CreateWorkspace(ctx, user, parts[1])
 	}
@@ -236,7 +246,7 @@ func (a *app) agentToken() *cobra.Command {
 		Use: "token " + agentForm, Short: "Make another token for an agent; the others stay good", Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			return a.withStore(command.Context(), func(opened *store.Store) error {
-				agent, err := findAgent(command.Context(), opened, args[0])
+				agent, err := a.findAgent(command.Context(), opened, args[0])
 				if err != nil {
 					return err
 				}
@@ -286,7 +296,7 @@ func (a *app) agentList() *cobra.Command {
 		Use: "list [USER]", Short: "List agents", Args: cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			return a.withStore(command.Context(), func(opened *store.Store) error {
-				agents, err := listAgents(command.Context(), opened, args)
+				agents, err := a.listAgents(command.Context(), opened, args)
 				if err != nil {
 					return err
 				}
@@ -304,11 +314,11 @@ func (a *app) agentList() *cobra.Command {
 	})
 }
 
-func listAgents(ctx context.Context, opened *store.Store, args []string) ([]store.Agent, error) {
+func (a *app) listAgents(ctx context.Context, opened *store.Store, args []string) ([]store.Agent, error) {
 	if len(args) == 0 {
 		return opened.Agents(ctx)
 	}
-	user, err := opened.UserByName(ctx, args[0])
+	user, err := a.findUser(ctx, opened, args[0])
 	if err != nil {
 		return nil, err
 	}
@@ -320,7 +330,7 @@ func (a *app) agentDelete() *cobra.Command {
 		Use: "delete " + agentForm, Short: "Delete an agent; its connection ends", Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			return a.withStore(command.Context(), func(opened *store.Store) error {
-				agent, err := findAgent(command.Context(), opened, args[0])
+				agent, err := a.findAgent(command.Context(), opened, args[0])
 				if err != nil {
 					return err
 				}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/causewayhq/causeway/proto"
 	"github.com/causewayhq/causeway/server/coordinator"
+	"github.com/causewayhq/causeway/server/limit"
 	"github.com/causewayhq/causeway/server/store"
 	tailnetsvc "github.com/causewayhq/causeway/server/tailnet"
 )
@@ -64,6 +65,7 @@ type Server struct {
 	holders  *buckets[uuid.UUID]
 	accounts *buckets[uuid.UUID]
 	failures *buckets[netip.Prefix]
+	guesses  *limit.Meter[uuid.UUID]
 
 	health struct {
 		sync.Mutex
@@ -81,6 +83,7 @@ func New(config Config) *Server {
 	s.holders = newBuckets[uuid.UUID](holderRate, holderBurst)
 	s.accounts = newBuckets[uuid.UUID](accountRate, accountBurst)
 	s.failures = newBuckets[netip.Prefix](failureRate, failureBurst)
+	s.guesses = limit.NewMeter[uuid.UUID](guessBurst, guessEvery, bucketLimit)
 	s.updates = tailnetsvc.NewUpdates(s, config.Logger)
 	s.presence = newPresence(s.updates.Changed)
 	s.service = &tailnetsvc.Service{
@@ -102,7 +105,9 @@ func (s *Server) routes() {
 		"DELETE /api/v2/users/{user}":                    s.deleteUser,
 		"GET /api/v2/users/{user}/keys/tokens":           s.listTokens,
 		"POST /api/v2/users/{user}/keys/tokens":          s.createToken,
+		"GET /api/v2/users/{user}/keys/{key}":            s.getToken,
 		"DELETE /api/v2/users/{user}/keys/{key}":         s.deleteToken,
+		"PUT /api/v2/users/{user}/password":              s.setPassword,
 		"GET /api/v2/workspaces":                         s.listWorkspaces,
 		"POST /api/v2/users/{user}/workspaces":           s.createWorkspace,
 		"GET /api/v2/users/{user}/workspace/{workspace}": s.getWorkspaceByName,

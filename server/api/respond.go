@@ -91,12 +91,17 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 func rejectionOf(err error) *RejectionError {
 	var rejection *RejectionError
 	var name *store.NameError
+	var password *store.PasswordError
 	switch {
 	case errors.As(err, &rejection):
 		return rejection
 	case errors.As(err, &name):
 		result := rejectField(http.StatusBadRequest, "The name is not valid.", "name", name.Problem)
 		result.Detail = name.Error()
+		return result
+	case errors.As(err, &password):
+		result := rejectField(http.StatusBadRequest, "The password is not valid.", "password", password.Problem)
+		result.Detail = password.Error()
 		return result
 	case errors.Is(err, store.ErrExists):
 		return rejectField(http.StatusConflict, "The name is taken.", "name", err.Error())

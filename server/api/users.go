@@ -101,6 +101,8 @@ func (s *Server) hasFirstUser(r *http.Request) (int, any, error) {
 type firstUserBody struct {
 	createUserBody
 	SetupCode string `json:"setup_code"`
+	// Password lets the user sign in on the pages; "" sets none.
+	Password string `json:"password"`
 }
 
 // createFirstUser makes the first user and its first token. The setup code,
@@ -121,103 +123,21 @@ func (s *Server) createFirstUser(r *http.Request) (int, any, error) {
 	if code == "" || subtle.ConstantTimeCompare([]byte(request.SetupCode), []byte(code)) != 1 {
 		return 0, nil, rejectField(http.StatusForbidden, "The setup code is wrong.", "setup_code", "The server printed it when it started.")
 	}
+	if request.Password != "" {
+		// First, so that a bad one leaves no user behind.
+		if err := store.CheckPassword(request.Username, request.Password); err != nil {
+			return 0, nil, err
+		}
+	}
 	user, err := s.config.Store.CreateFirstUser(r.Context(), request.Username, request.Email)
 	if err != nil {
 		return 0, nil, err
 	}
+	if request.Password != "" {
+		if err := s.config.Store.SetPassword(r.Context(), user, request.Password); err != nil {
+			return 0, nil, err
+		}
+	}
 	_, secret, err := s.config.Store.CreateUserToken(r.Context(), user.ID, "first", 0)
 	return http.StatusCreated, map[string]any{"user_id": user.ID, "key": secret.Reveal()}, err
-}
-
-// defaultTokenLifetime is for requests that name none.
-const defaultTokenLifetime = 30 * 24 * time.Hour
-
-// maxTokenLifetime keeps the sum of now and a lifetime inside every date format.
-const maxTokenLifetime = 100 * 365 * 24 * time.Hour
-
-type createTokenBody struct {
-	// Lifetime is in nanoseconds, as the clients of this path send it.
-	Lifetime time.Duration `json:"lifetime"`
-	Name     string        `json:"token_name"`
-	Scope    string        `json:"scope"`
-}
-
-func (s *Server) createToken(r *http.Request) (int, any, error) {
-	user, err := s.self(r)
-	if err != nil {
-		return 0, nil, err
-	}
-	var request createTokenBody
-	if err := readJSON(r, &request); err != nil {
-		return 0, nil, err
-	}
-	switch {
-	case request.Lifetime < 0 || request.Lifetime > maxTokenLifetime:
-		return 0, nil, rejectField(http.StatusBadRequest, "The lifetime is not valid.", "lifetime", "Use nanoseconds between 1 second and 100 years.")
-	case request.Scope != "" && request.Scope != "all":
-		return 0, nil, rejectField(http.StatusBadRequest, "The scope is not known.", "scope", `Only "all" exists.`)
-	case len(request.Name) > tokenNameLimit:
-		return 0, nil, rejectField(http.StatusBadRequest, "The name is too long.", "token_name", "Use at most 128 bytes.")
-	case request.Lifetime == 0:
-		request.Lifetime = defaultTokenLifetime
-	}
-	_, secret, err := s.config.Store.CreateUserToken(r.Context(), user.ID, request.Name, request.Lifetime)
-	return http.StatusCreated, map[string]string{"key": secret.Reveal()}, err
-}
-
-// tokenNameLimit bounds a name that is free text.
-const tokenNameLimit = 128
-
-type tokenBody struct {
-	ID              string    `json:"id"`
-	UserID          uuid.UUID `json:"user_id"`
-	Name            string    `json:"token_name"`
-	CreatedAt       time.Time `json:"created_at"`
-	UpdatedAt       time.Time `json:"updated_at"`
-	ExpiresAt       time.Time `json:"expires_at"`
-	LoginType       string    `json:"login_type"`
-	Scope           string    `json:"scope"`
-	LifetimeSeconds int64     `json:"lifetime_seconds"`
-}
-
-func (s *Server) listTokens(r *http.Request) (int, any, error) {
-	user, err := s.self(r)
-	if err != nil {
-		return 0, nil, err
-	}
-	tokens, err := s.config.Store.UserTokens(r.Context(), user.ID)
-	bodies := make([]tokenBody, 0, len(tokens))
-	for _, token := range tokens {
-		if !token.RevokedAt.IsZero() {
-			continue
-		}
-		body := tokenBody{
-			ID: token.ID, UserID: token.UserID, Name: token.Name, CreatedAt: token.CreatedAt, UpdatedAt: token.CreatedAt,
-			ExpiresAt: token.ExpiresAt, LoginType: "token", Scope: "all",
-		}
-		if !token.ExpiresAt.IsZero() {
-			body.LifetimeSeconds = int64(token.ExpiresAt.Sub(token.CreatedAt).Seconds())
-		}
-		bodies = append(bodies, body)
-	}
-	return http.StatusOK, bodies, err
-}
-
-func (s *Server) deleteToken(r *http.Request) (int, any, error) {
-	user, err := s.self(r)
-	if err != nil {
-		return 0, nil, err
-	}
-	token, err := s.config.Store.Token(r.Context(), r.PathValue("key"))
-	if err != nil {
-		return 0, nil, err
-	}
-	if token.UserID != user.ID {
-		return 0, nil, notFound()
-	}
-	if err := s.config.Store.RevokeToken(r.Context(), token.ID); err != nil {
-		return 0, nil, err
-	}
-	s.changed()
-	return http.StatusNoContent, nil, nil
 }

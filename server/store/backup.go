@@ -148,7 +148,8 @@ func Restore(ctx context.Context, dataDir, backup string) (kept string, err erro
 	if err != nil {
 		return kept, err
 	}
-	return kept, store.Close()
+	// Who was signed in when the backup was made may have been signed out since.
+	return kept, errors.Join(store.endSessions(ctx), store.Close())
 }
 
 // setAside renames the database and the files that SQLite keeps beside it; the

@@ -73,6 +73,16 @@ func (s *Store) EndSession(ctx context.Context, secret string) error {
 	return nil
 }
 
+// endSessions signs every browser out and spends every one-time code.
+func (s *Store) endSessions(ctx context.Context) error {
+	for _, table := range []string{"sessions", "one_time_codes"} {
+		if _, err := s.db.ExecContext(ctx, "DELETE FROM "+table); err != nil {
+			return fmt.Errorf("end all sessions: %w", storageCause(err))
+		}
+	}
+	return nil
+}
+
 // PruneSignIn drops the rows of sessions and one-time codes that have ended.
 func (s *Store) PruneSignIn(ctx context.Context) error {
 	at := now()

@@ -46,6 +46,8 @@ var (
 	ErrCorrupt = errors.New("database is damaged or not a causeway-server database")
 	// ErrNewerSchema is wrapped when a newer binary has written the database.
 	ErrNewerSchema = errors.New("database was written by a newer causeway-server")
+	// ErrLocked is wrapped when another process kept us from writing for too long.
+	ErrLocked = errors.New("another process holds the database locked")
 	// ErrInUse is wrapped when another server holds the data directory.
 	ErrInUse = errors.New("in use by another causeway-server")
 )
@@ -197,7 +199,9 @@ func storageCause(err error) error {
 	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
 		return fmt.Errorf("%w (%w); %s", ErrCorrupt, err, remedyCorrupt)
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-		return fmt.Errorf("another process holds it locked for more than %s: %w", busyTimeout, err)
+		return fmt.Errorf("%w for more than %s: %w", ErrLocked, busyTimeout, err)
+	case sqlite3.SQLITE_FULL:
+		return fmt.Errorf("the disk is full; make room and try again: %w", err)
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
 		return fmt.Errorf("no permission to write it or its directory: %w: %w", fs.ErrPermission, err)
 	}
