@@ -45,6 +45,8 @@ type Config struct {
 	Log slog.Handler
 	// Level is the least that is logged.
 	Level slog.Leveler
+	// Stopping is called when the end begins, whoever asked for it.
+	Stopping func()
 }
 
 // Start is what else a tunnel may be made of.
@@ -83,11 +85,15 @@ func serve(ctx context.Context, in io.ReadCloser, out io.WriteCloser, version Ve
 	stop := context.AfterFunc(ctx, func() { in.Close() })
 	defer stop()
 	err := s.requests(in)
+	interrupted := ctx.Err() != nil
+	if config.Stopping != nil {
+		config.Stopping()
+	}
 	stopErr := s.shutdown()
 	switch {
 	case errors.Is(err, errStopAsked):
 		return errors.Join(stopErr, l.close(stopMessage(s.asked, stopErr)))
-	case ctx.Err() != nil:
+	case interrupted:
 		_ = l.close(nil) // who asked us to end does not care who reads
 		return stopErr
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
@@ -227,6 +233,9 @@ func (s *session) admit(request *vpnv1.StartRequest) (r *run, known bool, err er
 	if err != nil {
 		return nil, false, err
 	}
+	s.applying.Lock()
+	s.applied = nil // a manager sets up each tunnel anew
+	s.applying.Unlock()
 	core, err := s.config.New(wanted, Start{Logger: s.log, Device: request.GetTunnelFileDescriptor(), Apply: s.apply})
 	if err != nil {
 		return nil, false, err
