@@ -1,0 +1,460 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+const password = "correct horse battery staple"
+
+func withPassword(t *testing.T, s *Store, name string) User {
+	t.Helper()
+	user, err := s.CreateUser(t.Context(), name, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetPassword(t.Context(), user, password); err != nil {
+		t.Fatal(err)
+	}
+	return user
+}
+
+// countWork counts the hashes that are made, and of which cost.
+func countWork(s *Store) *atomic.Int32 {
+	var count atomic.Int32
+	s.hasher.derive = func(password, salt []byte, cost argonCost, size int) []byte {
+		count.Add(1)
+		return deriveArgon(password, salt, cost, size)
+	}
+	return &count
+}
+
+func TestPassword(t *testing.T) {
+	s := open(t, t.TempDir())
+	alice := withPassword(t, s, "alice")
+	if user, err := s.AuthenticatePassword(t.Context(), "ALICE", password); err != nil || user != alice {
+		t.Errorf("%+v %v", user, err)
+	}
+	for _, wrong := range []string{"", password + " ", strings.ToUpper(password), strings.Repeat("x", PasswordMost+1)} {
+		if _, err := s.AuthenticatePassword(t.Context(), "alice", wrong); !errors.Is(err, ErrWrongPassword) {
+			t.Errorf("%.20q: %v", wrong, err)
+		}
+	}
+	changed, err := s.PasswordChanged(t.Context(), alice.ID)
+	if err != nil || time.Since(changed) > time.Minute {
+		t.Errorf("%s %v", changed, err)
+	}
+	if changed, err := s.PasswordChanged(t.Context(), uuid.New()); err != nil || !changed.IsZero() {
+		t.Errorf("of nobody: %s %v", changed, err)
+	}
+	if err := s.SetPassword(t.Context(), User{ID: uuid.New(), Name: "gone"}, password); err == nil {
+		t.Error("a password for nobody")
+	}
+}
+
+// TestUnknownUserCostsTheSame counts the work and does not time it: a name that
+// does not exist, one without a password and a wrong password cost one hash each,
+// of the same cost.
+func TestUnknownUserCostsTheSame(t *testing.T) {
+	s := open(t, t.TempDir())
+	withPassword(t, s, "alice")
+	if _, err := s.CreateUser(t.Context(), "bare", ""); err != nil {
+		t.Fatal(err)
+	}
+	var costs []argonCost
+	s.hasher.derive = func(password, salt []byte, cost argonCost, size int) []byte {
+		costs = append(costs, cost)
+		return deriveArgon(password, salt, cost, size)
+	}
+	for _, name := range []string{"alice", "bare", "nobody", "", "not a name"} {
+		costs = nil
+		if _, err := s.AuthenticatePassword(t.Context(), name, "a wrong password"); !errors.Is(err, ErrWrongPassword) {
+			t.Errorf("%q: %v", name, err)
+		}
+		if len(costs) != 1 || costs[0] != currentCost {
+			t.Errorf("%q cost %v", name, costs)
+		}
+	}
+	// The zero hash that stands in for none is nobody's password.
+	s.hasher.derive = func(_, _ []byte, _ argonCost, size int) []byte { return make([]byte, size) }
+	if _, err := s.AuthenticatePassword(t.Context(), "bare", "anything"); !errors.Is(err, ErrWrongPassword) {
+		t.Errorf("a user without a password: %v", err)
+	}
+}
+
+// TestHashIsRenewed: a hash of another cost works, and is replaced by one of
+// today's when its password is shown. No session ends by that.
+func TestHashIsRenewed(t *testing.T) {
+	s := open(t, t.TempDir())
+	alice := withPassword(t, s, "alice")
+	session, err := s.CreateSession(t.Context(), alice.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weak, salt := argonCost{memory: 64, passes: 1, threads: 1}, bytes.Repeat([]byte{1}, saltBytes)
+	old := encodePHC(weak, salt, deriveArgon([]byte(password), salt, weak, hashBytes))
+	exec(t, s, "UPDATE passwords SET hash = '"+old+"'")
+	read := func() (hash string) {
+		if err := s.db.QueryRowContext(t.Context(), "SELECT hash FROM passwords").Scan(&hash); err != nil {
+			t.Fatal(err)
+		}
+		return hash
+	}
+	if _, err := s.AuthenticatePassword(t.Context(), "alice", "a wrong password"); !errors.Is(err, ErrWrongPassword) || read() != old {
+		t.Errorf("by a wrong password: %v", err)
+	}
+	work := countWork(s)
+	if _, err := s.AuthenticatePassword(t.Context(), "alice", password); err != nil || work.Load() != 2 || !strings.HasPrefix(read(), "$argon2id$v=19$m=19456,t=2,p=1$") {
+		t.Errorf("%s after %d hashes, %v", read(), work.Load(), err)
+	}
+	if _, err := s.AuthenticatePassword(t.Context(), "alice", password); err != nil || work.Load() != 3 {
+		t.Errorf("the new one: %d hashes, %v", work.Load(), err)
+	}
+	if _, err := s.SessionUser(t.Context(), session.Reveal()); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{"$argon2i$v=19$m=64,t=1,p=1$AAAAAAAAAAA$" + strings.Repeat("A", 43), "plain", "$argon2id$v=19$m=99999999,t=1,p=1$AAAAAAAAAAA$" + strings.Repeat("A", 43), "$argon2id$v=19$m=64,t=0,p=1$AAAAAAAAAAA$" + strings.Repeat("A", 43), "$argon2id$v=19$m=64,t=1,p=1$$"} {
+		exec(t, s, "UPDATE passwords SET hash = '"+bad+"'")
+		if _, err := s.AuthenticatePassword(t.Context(), "alice", password); !errors.Is(err, errHashForm) {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
+// TestHashesTakeTurns: however many sign in at once, few hashes are made at a
+// time, and whoever waits too long is told.
+func TestHashesTakeTurns(t *testing.T) {
+	h := newHasher()
+	var running, most atomic.Int32
+	release := make(chan struct{})
+	h.derive = func(_, _ []byte, _ argonCost, size int) []byte {
+		most.Store(max(most.Load(), running.Add(1)))
+		<-release
+		running.Add(-1)
+		return make([]byte, size)
+	}
+	var all sync.WaitGroup
+	for range 3 * hashTurns {
+		all.Go(func() {
+			if _, err := h.hash(context.Background(), password); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for running.Load() < hashTurns {
+		time.Sleep(time.Millisecond) // until the turns are taken
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := h.check(ctx, "", password); !errors.Is(err, context.Canceled) {
+		t.Errorf("a turn that never came: %v", err)
+	}
+	close(release)
+	all.Wait()
+	if most.Load() != hashTurns {
+		t.Errorf("%d at a time", most.Load())
+	}
+}
+
+func TestPasswordRules(t *testing.T) {
+	for bad, say := range map[string]string{
+		"":                      "0 characters",
+		"eleven char":           "11 characters",
+		"äöüäöüäöüäö":           "11 characters",
+		strings.Repeat("a", 20): "one character",
+		strings.Repeat("a", 513) + strings.Repeat("b", 512): "1025 bytes",
+		"two lines\nof text":   "control",
+		"alicealice12":         "user's name",
+		"Alice-2026-12":        "user's name",
+		"\xff\xfe not text ..": "UTF-8",
+	} {
+		var problem *PasswordError
+		if err := CheckPassword("alice", bad); !errors.As(err, &problem) || !strings.Contains(err.Error(), say) || len(bad) > 9 && strings.Contains(err.Error(), bad) {
+			t.Errorf("%.30q: %v", bad, err)
+		}
+	}
+	for _, good := range []string{password, "malice and more", strings.Repeat("ab", 512), "пароль из слов"} {
+		if err := CheckPassword("alice", good); err != nil {
+			t.Errorf("%.30q: %v", good, err)
+		}
+	}
+}
+
+// signedIn is all that a user can be signed in by.
+type signedIn struct{ session, token, code string }
+
+func signInAll(t *testing.T, s *Store, user User) signedIn {
+	t.Helper()
+	session, err := s.CreateSession(t.Context(), user.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, token, err := s.CreateUserToken(t.Context(), user.ID, "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, _, err := s.CreateOneTimeCode(t.Context(), user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signedIn{session.Reveal(), token.Reveal(), code.Reveal()}
+}
+
+// good says which of them still work. It spends the code.
+func (in signedIn) good(t *testing.T, s *Store, name string) string {
+	t.Helper()
+	var list []string
+	if _, err := s.SessionUser(t.Context(), in.session); err == nil {
+		list = append(list, "session")
+	}
+	if _, _, err := s.AuthenticateUser(t.Context(), in.token); err == nil {
+		list = append(list, "token")
+	}
+	if _, err := s.UseOneTimeCode(t.Context(), name, in.code); err == nil {
+		list = append(list, "code")
+	}
+	return strings.Join(list, " ")
+}
+
+func TestWhatEndsWhat(t *testing.T) {
+	s := open(t, t.TempDir())
+	alice, bob := withPassword(t, s, "alice"), withPassword(t, s, "bob")
+	other := signInAll(t, s, bob)
+	in := signInAll(t, s, alice)
+	if good := in.good(t, s, "alice"); good != "session token code" {
+		t.Errorf("at first: %s", good)
+	}
+	in = signInAll(t, s, alice)
+	if err := s.SetPassword(t.Context(), alice, password+"!"); err != nil {
+		t.Fatal(err)
+	}
+	if good := in.good(t, s, "alice"); good != "token" {
+		t.Errorf("after a change of the password: %s", good)
+	}
+	in = signInAll(t, s, alice)
+	if count, err := s.RevokeUserTokens(t.Context(), alice.ID); err != nil || count != 3 {
+		t.Errorf("%d revoked, %v", count, err)
+	}
+	if good := in.good(t, s, "alice"); good != "session code" {
+		t.Errorf("after all tokens were revoked: %s", good)
+	}
+	in = signInAll(t, s, alice)
+	if err := s.EndSession(t.Context(), in.session); err != nil {
+		t.Fatal(err)
+	}
+	if good := in.good(t, s, "alice"); good != "token code" {
+		t.Errorf("signed out: %s", good)
+	}
+	in = signInAll(t, s, alice)
+	if err := s.DeleteUser(t.Context(), alice.ID); err != nil {
+		t.Fatal(err)
+	}
+	if good := in.good(t, s, "alice"); good != "" {
+		t.Errorf("of a deleted user: %s", good)
+	}
+	withPassword(t, s, "alice")
+	if good := in.good(t, s, "alice"); good != "" {
+		t.Errorf("of another user of the same name: %s", good)
+	}
+	if good := other.good(t, s, "bob"); good != "session token code" {
+		t.Errorf("of somebody else all the while: %s", good)
+	}
+}
+
+func TestOneTimeCode(t *testing.T) {
+	s := open(t, t.TempDir())
+	alice, _ := withPassword(t, s, "alice"), withPassword(t, s, "bob")
+	make := func() string {
+		code, expires, err := s.CreateOneTimeCode(t.Context(), alice)
+		if left := time.Until(expires); err != nil || left < 9*time.Minute || left > OneTimeLife {
+			t.Fatalf("good for %s, %v", left, err)
+		}
+		return code.Reveal()
+	}
+	first := make()
+	second := make()
+	tests := []struct {
+		name, user, code string
+		good             bool
+	}{
+		{"replaced by another", "alice", first, false},
+		{"of another user", "bob", second, false},
+		{"of nobody", "nobody", second, false},
+		{"too short", "alice", second[:11], false},
+		{"as people type it", "Alice", " " + strings.ToLower(strings.ReplaceAll(second, "-", " ")) + " ", true},
+		{"a second time", "alice", second, false},
+		{"of nothing", "alice", "", false},
+	}
+	for _, test := range tests {
+		user, err := s.UseOneTimeCode(t.Context(), test.user, test.code)
+		if test.good != (err == nil && user.ID == alice.ID) || err != nil && !errors.Is(err, ErrWrongPassword) {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+	code := make()
+	exec(t, s, "UPDATE one_time_codes SET expires_at = expires_at - 600000")
+	if _, err := s.UseOneTimeCode(t.Context(), "alice", code); !errors.Is(err, ErrWrongPassword) {
+		t.Errorf("after ten minutes: %v", err)
+	}
+	code = make()
+	var good atomic.Int32
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			if _, err := s.UseOneTimeCode(t.Context(), "alice", code); err == nil {
+				good.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if good.Load() != 1 {
+		t.Errorf("one code worked %d times", good.Load())
+	}
+}
+
+// TestSessionEnds holds both ends of a session to the clock.
+func TestSessionEnds(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, dir)
+		defer s.Close()
+		alice := withPassword(t, s, "alice")
+		begin := func() string {
+			session, err := s.CreateSession(t.Context(), alice.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return session.Reveal()
+		}
+		idle := begin()
+		time.Sleep(SessionIdle - time.Second)
+		if user, err := s.SessionUser(t.Context(), idle); err != nil || user.ID != alice.ID {
+			t.Fatalf("just before: %v", err)
+		}
+		time.Sleep(SessionIdle)
+		if _, err := s.SessionUser(t.Context(), idle); !errors.Is(err, ErrNotFound) {
+			t.Errorf("unused for two hours: %v", err)
+		}
+		used, started := begin(), time.Now()
+		for time.Since(started) < SessionLife {
+			if _, err := s.SessionUser(t.Context(), used); err != nil {
+				t.Fatalf("used after %s: %v", time.Since(started), err)
+			}
+			time.Sleep(time.Hour)
+		}
+		if _, err := s.SessionUser(t.Context(), used); !errors.Is(err, ErrNotFound) {
+			t.Errorf("used for twelve hours: %v", err)
+		}
+		if err := s.PruneSignIn(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var left int
+		if err := s.db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM sessions").Scan(&left); err != nil || left != 0 {
+			t.Errorf("%d rows left, %v", left, err)
+		}
+		first := begin()
+		for range sessionsEach {
+			time.Sleep(time.Second)
+			begin()
+		}
+		if _, err := s.SessionUser(t.Context(), first); !errors.Is(err, ErrNotFound) {
+			t.Errorf("the oldest of %d: %v", sessionsEach+1, err)
+		}
+	})
+}
+
+// TestNothingToReadBack looks for the secrets in the files of the database.
+func TestNothingToReadBack(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	alice := withPassword(t, s, "alice")
+	in := signInAll(t, s, alice)
+	planted, _, err := s.CreateUserToken(t.Context(), alice.ID, "planted in the clear", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	var all []byte
+	names, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, content...)
+	}
+	if !bytes.Contains(all, []byte(planted.Name)) {
+		t.Fatal("the search does not find what is there")
+	}
+	for _, secret := range []string{password, in.session, in.code, strings.ReplaceAll(in.code, "-", ""), in.token} {
+		if bytes.Contains(all, []byte(secret)) {
+			t.Error("a secret is in the database")
+		}
+	}
+}
+
+func TestRestoreSignsOut(t *testing.T) {
+	dir, backup := t.TempDir(), filepath.Join(t.TempDir(), "backup.db")
+	s := open(t, dir)
+	in := signInAll(t, s, withPassword(t, s, "alice"))
+	if err := s.Backup(t.Context(), backup); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if _, err := Restore(t.Context(), dir, backup); err != nil {
+		t.Fatal(err)
+	}
+	if good := in.good(t, open(t, dir), "alice"); good != "token" {
+		t.Errorf("after a restore: %s", good)
+	}
+}
+
+func TestCodeForms(t *testing.T) {
+	for typed, want := range map[string]string{
+		"WDJB-MJHT": "WDJBMJHT", "wdjbmjht": "WDJBMJHT", " w d j b – m j h t\n": "WDJBMJHT", "WDJB_MJHT": "WDJBMJHT", "W.D.J.B.M.J.H.T": "WDJBMJHT",
+		"": "", "WDJB-MJH": "", "WDJB-MJHTT": "", "WDJB-MJHA": "", "WDJB-MJH1": "", "WDJB/MJHT": "", "ＷＤＪＢＭＪＨＴ": "", strings.Repeat(" ", 100) + "WDJBMJHT": "",
+	} {
+		if got := NormalizeCode(typed, 8); got != want {
+			t.Errorf("%q: %q, want %q", typed, got, want)
+		}
+	}
+	seen := map[string]bool{}
+	for range 100 {
+		code := NewCode(8)
+		if len(code) != 9 || code[4] != '-' || len(NormalizeCode(code, 8)) != 8 || seen[code] {
+			t.Errorf("%s", code)
+		}
+		seen[code] = true
+	}
+}
+
+// FuzzNormalizeCode: whatever is typed, the result is a code or nothing, and
+// reading it again changes nothing.
+func FuzzNormalizeCode(f *testing.F) {
+	for _, seed := range []string{"WDJB-MJHT", "wdjb mjht", "\xff\xfe", "ſſſſſſſſ", "K", strings.Repeat("-", 200)} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, typed string) {
+		code := NormalizeCode(typed, 8)
+		if code == "" {
+			return
+		}
+		if len(code) != 8 || strings.Trim(code, CodeAlphabet) != "" || NormalizeCode(code, 8) != code || NormalizeCode(strings.ToLower(code), 8) != code {
+			t.Errorf("%q: %q", typed, code)
+		}
+	})
+}
