@@ -1,6 +1,7 @@
 #!/bin/bash
 # packages.sh [DIR]: what `make packages` runs: every package, for amd64 and arm64, with checksums, licences and lists of what is in it. VERSION is that of git unless set;
-# FORMATS (deb rpm apk) and ARCHES (amd64 arm64) make fewer. Needs Go; the packagers of other systems (packaging/windows, packaging/darwin) say what they need.
+# FORMATS (deb rpm apk) and ARCHES (amd64 arm64) and
+# NAMES (causeway ...) make fewer. Needs Go; the packagers of other systems (packaging/windows, packaging/darwin) say what they need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=$(realpath -m "${1:-dist}")
@@ -28,6 +29,7 @@ find "$work/docs" -path '*/man/*' -type f -exec gzip -9n {} +
 # package NAME PROGRAM...: one package in each format.
 package() {
   local name=$1 arch format program number; shift
+  [[ " ${NAMES:-$name} " = *" $name "* ]] || return 0
   for arch in ${ARCHES:-amd64 arm64}; do
     local stage=$work/stage/$name-$arch bin=$BINARIES/linux-$arch programs=()
     mkdir -p "$stage"/{units,man/man1,man/man8,completions/{bash,zsh,fish}}
@@ -61,7 +63,7 @@ package causeway-server causeway-server
 
 # Each has BINARIES (a directory to build in), PACKAGES (where results go), VERSION, NUMBER and SOURCE_DATE_EPOCH.
 for other in packaging/windows/build.sh packaging/darwin/build.sh; do
-  [ ! -x $other ] || [ -n "${FORMATS:-}" ] || { step "$other"; $other; }
+  [ ! -x $other ] || [ -n "${FORMATS:-}${NAMES:-}" ] || { step "$other"; $other; }
 done
 
 (cd "$out" && sha256sum -- * > "$work/sums" && mv "$work/sums" SHA256SUMS && chmod 644 SHA256SUMS)
