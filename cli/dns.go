@@ -47,7 +47,10 @@ type recordJSON struct {
 
 func (a *app) dns() *cobra.Command {
 	command := &cobra.Command{
-		Use: "dns", Short: "Ask the tunnel's resolver and compare with this machine's", Args: cobra.ArbitraryArgs,
+		Use: "dns", Short: "See, ask and repair how names resolve", Args: cobra.ArbitraryArgs,
+		Example: `  causeway dns status
+  causeway dns query main.myws.me.coder
+  causeway dns repair`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return cmd.Help()
@@ -55,7 +58,7 @@ func (a *app) dns() *cobra.Command {
 			return unknownCommand(cmd, args[0])
 		},
 	}
-	command.AddCommand(a.dnsQuery())
+	command.AddCommand(a.dnsStatus(), a.dnsQuery(), a.dnsFlush(), a.dnsRepair())
 	return command
 }
 
@@ -72,7 +75,7 @@ Exits with 8 if the two answers differ or this machine's resolver fails, else
 with 7 if the tunnel's resolver knows no such name.`,
 		Example: `  causeway dns query main.myws.me.coder
   causeway dns query fd60:627a:a42b::53 PTR`,
-		Args: args(1, 2, "a name and perhaps a type"),
+		Args: args(1, 2, "a name and perhaps a type"), ValidArgsFunction: a.completeQuery,
 	}
 	command.Flags().BoolVar(&asJSON, "json", false, "print JSON (cli/schema/dns-query.json)")
 	command.RunE = func(cmd *cobra.Command, args []string) error {

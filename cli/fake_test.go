@@ -21,6 +21,9 @@ type fakeDaemon struct {
 	mu     sync.Mutex
 	status *localv1.Status
 	pings  int
+	// repairs and flushes count what was asked for, and changed wakes the watches.
+	repairs, flushes int
+	changed          chan struct{}
 }
 
 func fakeStatus(name string) *localv1.Status {
@@ -40,6 +43,11 @@ func fakeStatus(name string) *localv1.Status {
 		return status
 	}
 	status.WantedUp = true
+	if name == "waiting" {
+		status.State, status.WaitsForLogin, status.Owner, status.Profile = localv1.State_DOWN, true, "alice", "work"
+		status.TokenExpiresAt = timestamppb.New(time.Now().Add(9*24*time.Hour + time.Minute))
+		return status
+	}
 	if name == "failed" {
 		status.State = localv1.State_FAILED
 		status.Problems = []*localv1.Problem{{Code: "tun-failed", Cause: "open TUN device causeway0: the name is taken", Remedy: "choose another with --interface"}}
@@ -97,6 +105,10 @@ func (f *fakeDaemon) set(status *localv1.Status) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.status = status
+	if f.changed != nil {
+		close(f.changed)
+		f.changed = nil
+	}
 }
 
 func (f *fakeDaemon) GetStatus(context.Context, *localv1.GetStatusRequest) (*localv1.Status, error) {
@@ -104,11 +116,22 @@ func (f *fakeDaemon) GetStatus(context.Context, *localv1.GetStatusRequest) (*loc
 }
 
 func (f *fakeDaemon) WatchStatus(_ *localv1.GetStatusRequest, stream localv1.DRPCLocal_WatchStatusStream) error {
-	if err := stream.Send(f.get()); err != nil {
-		return err
+	for {
+		f.mu.Lock()
+		if f.changed == nil {
+			f.changed = make(chan struct{})
+		}
+		changed := f.changed
+		f.mu.Unlock()
+		if err := stream.Send(f.get()); err != nil {
+			return err
+		}
+		select {
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		case <-changed:
+		}
 	}
-	<-stream.Context().Done()
-	return stream.Context().Err()
 }
 
 func (f *fakeDaemon) Login(_ context.Context, in *localv1.LoginRequest) (*localv1.LoginResponse, error) {
@@ -184,6 +207,16 @@ func (f *fakeDaemon) QueryDNS(_ context.Context, in *localv1.QueryDNSRequest) (*
 	}
 	data, err := message.Pack()
 	return &localv1.QueryDNSResponse{Message: data}, err
+}
+
+func (f *fakeDaemon) RepairNames(_ context.Context, in *localv1.RepairNamesRequest) (*localv1.RepairNamesResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.repairs, f.flushes = f.repairs+1, f.flushes+map[bool]int{true: 1}[in.GetFlushOnly()]
+	if f.status.GetCanaryOk() {
+		return &localv1.RepairNamesResponse{CanaryOk: true}, nil
+	}
+	return &localv1.RepairNamesResponse{Cause: "look up sentinel.coder: no answer"}, nil
 }
 
 func (f *fakeDaemon) GetVersion(context.Context, *localv1.GetVersionRequest) (*localv1.GetVersionResponse, error) {

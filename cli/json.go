@@ -50,6 +50,11 @@ type statusJSON struct {
 	HomeRelay        *relayJSON    `json:"home_relay"`
 	Agents           []agentJSON   `json:"agents"`
 	DaemonVersion    string        `json:"daemon_version"`
+	Profile          string        `json:"profile"`
+	Owner            string        `json:"owner"`
+	View             string        `json:"view"`
+	TokenExpiresAt   *time.Time    `json:"token_expires_at"`
+	WaitsForLogin    bool          `json:"waits_for_login"`
 }
 
 type outageJSON struct {
@@ -97,6 +102,8 @@ func statusOf(status *localv1.Status, now time.Time) statusJSON {
 		ControlConnected: status.GetControlConnected(), Suffix: status.GetSuffix(), NamesAnswer: status.GetCanaryOk(),
 		DNSMode: status.GetDnsMode(), Interface: status.GetInterface(), Address: status.GetAddress(),
 		HomeRelay: relayOf(status.GetHomeRelay()), Agents: agentsOf(status), DaemonVersion: status.GetVersion(),
+		Profile: status.GetProfile(), Owner: status.GetOwner(), View: viewWord(status.GetView()),
+		TokenExpiresAt: timeOf(status.GetTokenExpiresAt()), WaitsForLogin: status.GetWaitsForLogin(),
 	}
 	out.WorkspacesAsOf = timeOf(status.GetWorkspacesAsOf())
 	if status.GetControlSince() != nil {
@@ -136,6 +143,15 @@ func relayOf(relay *localv1.Relay) *relayJSON {
 		return nil
 	}
 	return &relayJSON{relay.GetRegionId(), relay.GetCode(), relay.GetName(), milliseconds(relay.GetLatency())}
+}
+
+// viewWord is how much of the status the caller got; a daemon that does not say
+// tells all.
+func viewWord(view localv1.View) string {
+	if view == localv1.View_SUMMARY {
+		return "summary"
+	}
+	return "full"
 }
 
 // timeOf is nil for what never was.

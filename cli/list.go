@@ -60,6 +60,9 @@ func (a *app) fetch(ctx context.Context) (*localv1.Status, error) {
 	if err != nil {
 		return nil, err
 	}
+	if status.GetView() == localv1.View_SUMMARY {
+		return nil, notYours(status, "list agents")
+	}
 	switch status.GetState() {
 	case localv1.State_SIGNED_OUT:
 		return nil, notWorking(status, "list agents")

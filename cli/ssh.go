@@ -39,34 +39,20 @@ Exits with the code of the remote command, or 255 if ssh failed.`,
 		if len(remote) > 0 && remote[0] == "--" {
 			remote = remote[1:]
 		}
-		program, err := exec.LookPath("ssh")
+		program, err := openSSH("ssh")
 		if err != nil {
-			return &localapi.Error{
-				Code:   localapi.CodeGeneric,
-				Cause:  "run ssh: the OpenSSH client is not installed, or not in PATH",
-				Remedy: "install it, for example: sudo apt install openssh-client",
-			}
+			return err
 		}
 		status, err := a.fetch(cmd.Context())
 		if err != nil {
 			return err
 		}
-		user, name, given := strings.Cut(args[0], "@")
-		if !given {
-			user, name = "", args[0]
-		}
-		agent, err := find(status, name)
+		user, name := cutUser(args[0])
+		host, err := hostOf(status, name)
 		if err != nil {
 			return err
 		}
-		if len(agent.GetNames()) == 0 {
-			return &localapi.Error{
-				Code:   localapi.CodeNotFound,
-				Cause:  fmt.Sprintf("run ssh: agent %q of workspace %q has no name that DNS can carry", agent.GetName(), agent.GetWorkspace()),
-				Remedy: "rename the workspace or the agent",
-			}
-		}
-		line, err := a.sshLine(user, agentName(agent), options, remote)
+		line, err := a.sshLine(user, host, options, remote)
 		if err != nil {
 			return err
 		}
@@ -75,9 +61,61 @@ Exits with the code of the remote command, or 255 if ssh failed.`,
 	return command
 }
 
+// openSSH is the path of a program of OpenSSH's client.
+func openSSH(program string) (string, error) {
+	path, err := exec.LookPath(program)
+	if err != nil {
+		return "", &localapi.Error{
+			Code:   localapi.CodeGeneric,
+			Cause:  "run " + program + ": the OpenSSH client is not installed, or not in PATH",
+			Remedy: "install it, for example: sudo apt install openssh-client",
+		}
+	}
+	return path, nil
+}
+
+// cutUser divides user@name.
+func cutUser(target string) (user, name string) {
+	if user, name, given := strings.Cut(target, "@"); given {
+		return user, name
+	}
+	return "", target
+}
+
+// hostOf is the name that OpenSSH is to be given for an agent.
+func hostOf(status *localv1.Status, name string) (string, error) {
+	agent, err := find(status, name)
+	if err != nil {
+		return "", err
+	}
+	if len(agent.GetNames()) == 0 {
+		return "", &localapi.Error{
+			Code:   localapi.CodeNotFound,
+			Cause:  fmt.Sprintf("run ssh: agent %q of workspace %q has no name that DNS can carry", agent.GetName(), agent.GetWorkspace()),
+			Remedy: "rename the workspace or the agent",
+		}
+	}
+	return agentName(agent), nil
+}
+
 // sshLine is the command line of ssh, its own name first.
 func (a *app) sshLine(user, host string, options, remote []string) ([]string, error) {
-	line := []string{"ssh"}
+	line, err := a.sshOptions("ssh", options)
+	if err != nil {
+		return nil, err
+	}
+	if user != "" {
+		line = append(line, "-l", user)
+	}
+	// Behind the dashes nothing is an option, whatever the control plane calls
+	// its agents.
+	return append(append(line, "--", host), remote...), nil
+}
+
+// sshOptions begins a command line of OpenSSH's client. It takes the first value
+// of an option, so the user's come first.
+func (a *app) sshOptions(program string, options []string) ([]string, error) {
+	line := []string{program}
 	for _, option := range options {
 		line = append(line, "-o", option)
 	}
@@ -85,14 +123,7 @@ func (a *app) sshLine(user, host string, options, remote []string) ([]string, er
 	if err != nil {
 		return nil, err
 	}
-	// ssh takes the first value of an option, so the user's come first.
-	line = append(line, "-o", "StrictHostKeyChecking=accept-new", "-o", "UserKnownHostsFile="+sshQuote(known))
-	if user != "" {
-		line = append(line, "-l", user)
-	}
-	// Behind the dashes nothing is an option, whatever the control plane calls
-	// its agents.
-	return append(append(line, "--", host), remote...), nil
+	return append(line, "-o", "StrictHostKeyChecking=accept-new", "-o", "UserKnownHostsFile="+sshQuote(known)), nil
 }
 
 // sshQuote protects a path with blanks in an option's value.
@@ -153,23 +184,6 @@ func find(status *localv1.Status, name string) (*localv1.AgentStatus, error) {
 		failed.Remedy = fmt.Sprintf("did you mean %q? see: causeway list", near)
 	}
 	return nil, failed
-}
-
-// completeNames offers the agents' names to the shell. Without a daemon it
-// offers nothing.
-func (a *app) completeNames(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	status, err := a.fetch(cmd.Context())
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var names []string
-	for _, agent := range sorted(status.GetAgents()) {
-		names = append(names, agentName(agent))
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // errExec is what replacing this process failed with.

@@ -2,12 +2,11 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"path"
+	"slices"
 	"strings"
-	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,12 +14,16 @@ import (
 	"github.com/causewayhq/causeway/proto/localv1"
 )
 
-// retryWatch is how long a watch waits before it asks a daemon again that has
-// gone away, for example to be upgraded.
-const retryWatch = time.Second
+// statusFlags are those of causeway status.
+type statusFlags struct {
+	json, watch   bool
+	check         string
+	workspace     string
+	relay, direct bool
+}
 
 func (a *app) status() *cobra.Command {
-	var asJSON, watch bool
+	var flags statusFlags
 	command := &cobra.Command{
 		Use: "status", Short: "Show what works, what does not, and why", Args: args(0, 0, ""),
 		Long: `Show the state of the tunnel as it is measured: the answer of this machine's own
@@ -28,34 +31,83 @@ resolver and packets that came back, not what should be. For each agent: whether
 it can be reached, directly or through which relay, how fast, and when the last
 handshake was. Each problem comes with its cause and its remedy.
 
+With --watch it stays and shows each change: on a terminal as a view of the
+whole screen with keys for what one does most, else as blocks of text, with
+--json as a line for each change.
+
 Exits with 0 when connected, or disconnected because you want it so; 8 when it
 does not work as wanted; 4 when nobody has signed in; 3 without a daemon; 6 when
-it does not answer.`,
+it does not answer. --check asks one question instead, prints one line, and
+exits with 0 or else with 8, 3, 4, 5 and 6 as above:
+
+  live    the daemon answers
+  ready   the tunnel works as wanted, and is wanted
+  dns     this machine's own resolver answers for our names
+  peers   every agent in use answers, of those that the filters let through;
+          7 if they let none through`,
+		Example: `  causeway status
+  causeway status --watch
+  causeway status --check ready --json
+  causeway status --workspace 'my*' --relay`,
 	}
-	command.Flags().BoolVar(&asJSON, "json", false, "print JSON (cli/schema/status.json)")
-	command.Flags().BoolVar(&watch, "watch", false, "print again whenever it changes, until interrupted")
+	set := command.Flags()
+	set.BoolVar(&flags.json, "json", false, "print JSON (cli/schema/status.json; with --check cli/schema/status-check.json)")
+	set.BoolVar(&flags.watch, "watch", false, "stay, and show each change, until interrupted")
+	set.StringVar(&flags.check, "check", "", "ask one question: live, ready, dns or peers")
+	set.StringVar(&flags.workspace, "workspace", "", "only agents of workspaces of this pattern, as in my*")
+	set.BoolVar(&flags.relay, "relay", false, "only agents that are reached through a relay")
+	set.BoolVar(&flags.direct, "direct", false, "only agents that are reached directly")
+	command.MarkFlagsMutuallyExclusive("relay", "direct")
+	command.MarkFlagsMutuallyExclusive("watch", "check")
+	a.completeFlag(command, "workspace", workspaceNames)
+	completeWords(command, "check", checks)
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
-		if watch {
-			return a.watch(cmd.Context(), asJSON)
+		if _, err := path.Match(flags.workspace, ""); err != nil {
+			return &usageError{cause: fmt.Sprintf("status: %q is no pattern: %s", flags.workspace, err), remedy: "give a name, in which * stands for anything"}
 		}
-		client, err := a.dial(cmd.Context())
-		if err != nil {
-			return err
+		if flags.check != "" && !slices.Contains(checks, flags.check) {
+			return &usageError{cause: fmt.Sprintf("status: unknown check %q", flags.check), remedy: "give live, ready, dns or peers"}
 		}
-		defer client.Close()
-		status, err := a.askStatus(cmd.Context(), client)
-		if err != nil {
-			return err
+		switch {
+		case flags.watch:
+			return a.watch(cmd.Context(), flags)
+		case flags.check != "":
+			return a.check(cmd.Context(), flags)
 		}
-		if err := a.show(status, asJSON); err != nil {
-			return err
-		}
-		if code := codeOf(status); code != 0 {
-			return &silentError{code}
-		}
-		return nil
+		return a.statusOnce(cmd.Context(), flags)
 	}
 	return command
+}
+
+func (a *app) statusOnce(ctx context.Context, flags statusFlags) error {
+	client, err := a.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	status, err := a.askStatus(ctx, client)
+	if err != nil {
+		return err
+	}
+	if err := a.show(flags.filter(status), flags.json); err != nil {
+		return err
+	}
+	if code := codeOf(status); code != 0 {
+		return &silentError{code}
+	}
+	return nil
+}
+
+// filter leaves out the agents that are not asked for.
+func (f statusFlags) filter(status *localv1.Status) *localv1.Status {
+	status.Agents = slices.DeleteFunc(status.GetAgents(), func(agent *localv1.AgentStatus) bool {
+		fits := true
+		if f.workspace != "" {
+			fits, _ = path.Match(strings.ToLower(f.workspace), strings.ToLower(agent.GetWorkspace()))
+		}
+		return !fits || f.relay && agent.GetPath() != localv1.AgentStatus_RELAYED || f.direct && agent.GetPath() != localv1.AgentStatus_DIRECT
+	})
+	return status
 }
 
 func (a *app) show(status *localv1.Status, asJSON bool) error {
@@ -86,69 +138,6 @@ func codeOf(status *localv1.Status) localapi.Code {
 	return localapi.CodeDegraded
 }
 
-// watch shows the status until the user interrupts, which is its normal end.
-func (a *app) watch(ctx context.Context, asJSON bool) error {
-	said := ""
-	for {
-		err := a.watchOnce(ctx, asJSON)
-		if ctx.Err() != nil {
-			return nil
-		}
-		var known *localapi.Error
-		if !errors.As(err, &known) || known.Code != localapi.CodeNotRunning {
-			return err
-		}
-		if said != known.Cause {
-			said = known.Cause
-			a.complain(known.Cause, known.Remedy)
-		}
-		if !pause(ctx, retryWatch) {
-			return nil
-		}
-	}
-}
-
-// pause waits, and says false if the context ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func (a *app) watchOnce(ctx context.Context, asJSON bool) error {
-	client, err := a.dial(ctx)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	next, stop, err := a.watchStatus(ctx, client)
-	if err != nil {
-		return err
-	}
-	defer stop()
-	_, redraw := terminal(a.env.Stdout)
-	for {
-		status, err := next()
-		if err != nil {
-			return err
-		}
-		if redraw && !asJSON {
-			fmt.Fprint(a.env.Stdout, "\x1b[H\x1b[2J")
-		}
-		if err := a.show(status, asJSON); err != nil {
-			return err
-		}
-		if !redraw && !asJSON {
-			fmt.Fprintln(a.env.Stdout)
-		}
-	}
-}
-
 func stateWord(state localv1.State) string {
 	switch state {
 	case localv1.State_SIGNED_OUT:
@@ -168,23 +157,34 @@ func stateWord(state localv1.State) string {
 	return "unknown"
 }
 
-func (a *app) printStatus(w io.Writer, status *localv1.Status) error {
-	style := a.style(w)
-	colour := style.yellow
-	switch status.GetState() {
+// colourOf is the colour of a state.
+func (s styles) colourOf(state localv1.State) string {
+	switch state {
 	case localv1.State_CONNECTED:
-		colour = style.green
+		return s.green
 	case localv1.State_FAILED:
-		colour = style.red
+		return s.red
 	case localv1.State_DOWN, localv1.State_SIGNED_OUT, localv1.State_STARTING, localv1.State_DEGRADED, localv1.State_STATE_UNSPECIFIED:
 	}
+	return s.yellow
+}
+
+func (a *app) printStatus(w io.Writer, status *localv1.Status) error {
+	style := a.style(w)
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s%s%s", colour, stateWord(status.GetState()), style.reset)
+	fmt.Fprintf(&text, "%s%s%s", style.colourOf(status.GetState()), stateWord(status.GetState()), style.reset)
 	if status.GetUrl() != "" {
 		fmt.Fprintf(&text, "  %s as %s", status.GetUrl(), status.GetUser())
 	}
 	text.WriteByte('\n')
-	a.printFacts(&text, status)
+	if status.GetView() == localv1.View_SUMMARY {
+		fmt.Fprintf(&text, "  the tunnel belongs to %s; names and workspaces are shown to them and to administrators\n", owner(status))
+		_, err := io.WriteString(w, text.String())
+		return err
+	}
+	for _, fact := range a.facts(status) {
+		fmt.Fprintf(&text, "  %-13s  %s\n", fact.what, fact.how)
+	}
 	for _, problem := range status.GetProblems() {
 		fmt.Fprintf(&text, "\n%sproblem%s %s: %s\n", style.red, style.reset, problem.GetCode(), problem.GetCause())
 		if problem.GetRemedy() != "" {
@@ -192,15 +192,25 @@ func (a *app) printStatus(w io.Writer, status *localv1.Status) error {
 		}
 	}
 	a.printAgents(&text, status)
-	switch status.GetState() {
-	case localv1.State_SIGNED_OUT:
-		text.WriteString("\nnext: " + signIn(status) + "\n")
-	case localv1.State_DOWN:
-		text.WriteString("\nnext: causeway up --wait\n")
-	case localv1.State_STATE_UNSPECIFIED, localv1.State_STARTING, localv1.State_CONNECTED, localv1.State_DEGRADED, localv1.State_FAILED:
+	if next := nextStep(status); next != "" {
+		text.WriteString("\nnext: " + next + "\n")
 	}
 	_, err := io.WriteString(w, text.String())
 	return err
+}
+
+// nextStep is the command that leads to a tunnel, or "".
+func nextStep(status *localv1.Status) string {
+	switch status.GetState() {
+	case localv1.State_SIGNED_OUT:
+		return signIn(status)
+	case localv1.State_DOWN:
+		if !status.GetWaitsForLogin() {
+			return "causeway up --wait"
+		}
+	case localv1.State_STATE_UNSPECIFIED, localv1.State_STARTING, localv1.State_CONNECTED, localv1.State_DEGRADED, localv1.State_FAILED:
+	}
+	return ""
 }
 
 // signIn is the command to sign in with: only root may while nobody owns the
@@ -216,48 +226,4 @@ func signIn(status *localv1.Status) string {
 // there to say what has changed since.
 func fromCache(status *localv1.Status) bool {
 	return !status.GetControlConnected() && status.GetWorkspacesAsOf() != nil
-}
-
-func (a *app) printFacts(text *strings.Builder, status *localv1.Status) {
-	if status.GetInterface() == "" {
-		return
-	}
-	control := "connected"
-	if !status.GetControlConnected() {
-		control = a.outage(status)
-	}
-	names := "not answering"
-	if status.GetCanaryOk() {
-		names = "answering"
-	}
-	fmt.Fprintf(text, "  control plane  %s\n", control)
-	if fromCache(status) {
-		fmt.Fprintf(text, "  workspaces     from cache, %s\n", a.age(status.GetWorkspacesAsOf().AsTime()))
-	}
-	fmt.Fprintf(text, "  names          *.%s %s (%s)\n", status.GetSuffix(), names, status.GetDnsMode())
-	fmt.Fprintf(text, "  interface      %s %s\n", status.GetInterface(), status.GetAddress())
-	if home := status.GetHomeRelay(); home != nil {
-		fmt.Fprintf(text, "  home relay     %s%s\n", relayName(home), suffixed(" ", latency(home.GetLatency())))
-	}
-}
-
-func (a *app) printAgents(text *strings.Builder, status *localv1.Status) {
-	if len(status.GetAgents()) == 0 {
-		return
-	}
-	text.WriteByte('\n')
-	table := tabwriter.NewWriter(text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tREACHABLE\tPATH\tLATENCY\tLAST HANDSHAKE")
-	for _, agent := range sorted(status.GetAgents()) {
-		handshake := "-"
-		if agent.GetTried() {
-			handshake = "never"
-		}
-		if agent.GetLastHandshake() != nil {
-			handshake = a.ago(agent.GetLastHandshake().AsTime())
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", agentName(agent), a.reachable(agent), path(agent), dash(a.latencyOf(agent)), handshake)
-	}
-	// A strings.Builder takes every write.
-	_ = table.Flush()
 }

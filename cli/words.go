@@ -39,8 +39,8 @@ func sorted(agents []*localv1.AgentStatus) []*localv1.AgentStatus {
 	})
 }
 
-// path is how packets reach the agent, in words.
-func path(agent *localv1.AgentStatus) string {
+// way is how packets reach the agent, in words.
+func way(agent *localv1.AgentStatus) string {
 	return pathOf(agent.GetPath(), agent.GetEndpoint(), agent.GetRelay())
 }
 
