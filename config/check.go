@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,8 +25,40 @@ func (s Setting) check(text string) error {
 			return fmt.Errorf("%q is none of %s", text, strings.Join(s.Choices, ", "))
 		}
 		return nil
+	case OptionalPath:
+		if text == "" {
+			return nil
+		}
+		return checkPath(text)
+	case Proxy:
+		return checkProxy(text)
+	case Command:
+		return checkCommand(text)
 	}
 	return fmt.Errorf("setting %s has no kind", s.Name)
+}
+
+// checkProxy does not quote the text: it may hold a password.
+func checkProxy(text string) error {
+	if text == "" {
+		return nil
+	}
+	proxy, err := url.Parse(text)
+	if err != nil || proxy.Scheme != "http" && proxy.Scheme != "https" || proxy.Hostname() == "" ||
+		strings.Trim(proxy.Path, "/") != "" || proxy.RawQuery != "" || proxy.Fragment != "" {
+		return errors.New("it is not the address of a proxy, which is like http://host:port")
+	}
+	return nil
+}
+
+func checkCommand(text string) error {
+	if text == "" {
+		return nil
+	}
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		return errors.New("the command holds a control character")
+	}
+	return checkPath(strings.Fields(text + " ")[0])
 }
 
 func checkPath(text string) error {

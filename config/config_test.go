@@ -24,7 +24,7 @@ func TestDefaultsPassTheirOwnCheck(t *testing.T) {
 		if err := s.check(s.Default); err != nil {
 			t.Errorf("%s: default: %v", s.Name, err)
 		}
-		if !strings.HasPrefix(s.Env, "CAUSEWAY_") || s.Doc == "" {
+		if s.FileOnly != (s.Env == "") || !s.FileOnly && !strings.HasPrefix(s.Env, "CAUSEWAY_") || s.Doc == "" {
 			t.Errorf("%s: environment %q, doc %q", s.Name, s.Env, s.Doc)
 		}
 		if !strings.Contains(Document(), s.Name) || !strings.Contains(Document(), s.Env) {

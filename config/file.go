@@ -34,9 +34,10 @@ func readFile(path string, named bool) (map[string]fileValue, error) {
 		return nil, fmt.Errorf("read config: %w", err)
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("read config %s: not a regular file", path)
-	case othersMayWrite(info):
-		// Who can write it can choose where root writes.
-		return nil, fmt.Errorf("read config %s: mode %#o lets others write it; run: chmod go-w %s", path, info.Mode().Perm(), path)
+	}
+	// Who can write it can choose where root writes, and what it runs.
+	if err := checkWriters(path, info); err != nil {
+		return nil, fmt.Errorf("read config %s: %w", path, err)
 	}
 	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
 	if err != nil {

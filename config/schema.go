@@ -17,6 +17,13 @@ const (
 	InterfaceName
 	// Choice is one of the setting's choices.
 	Choice
+	// Proxy is the URL of an HTTP proxy; empty for none. It may hold a password.
+	Proxy
+	// Command is an absolute path and arguments, separated by spaces, without a
+	// shell; empty for none.
+	Command
+	// OptionalPath is a Path, or empty for none.
+	OptionalPath
 )
 
 // String names the kind for the documentation.
@@ -28,6 +35,12 @@ func (k Kind) String() string {
 		return "name"
 	case Choice:
 		return "choice"
+	case Proxy:
+		return "proxy"
+	case Command:
+		return "command"
+	case OptionalPath:
+		return "path"
 	}
 	return "unknown"
 }
@@ -46,6 +59,11 @@ type Setting struct {
 	Kind Kind
 	// Choices of a Choice.
 	Choices []string
+	// Live may be changed while the daemon runs, and that is kept.
+	Live bool
+	// FileOnly stands in the settings file alone, which only an administrator
+	// can write: no flag, which shows in the list of processes, and no variable.
+	FileOnly bool
 }
 
 // The names of the settings.
@@ -57,6 +75,9 @@ const (
 	LogFormat = "log-format"
 	Telemetry = "telemetry"
 	Forwarder = "dns-forwarder"
+	ProxyURL  = "proxy"
+	CAFile    = "ca-file"
+	Headers   = "header-command"
 )
 
 // FileEnv is the environment variable that names the settings file, and
@@ -83,8 +104,8 @@ func Schema() []Setting {
 		},
 		{
 			Name: LogLevel, Env: "CAUSEWAY_LOG_LEVEL", Default: "info", Kind: Choice,
-			Choices: []string{"debug", "info", "warn", "error"},
-			Doc:     "least severe level that is logged",
+			Choices: []string{"debug", "info", "warn", "error"}, Live: true,
+			Doc: "least severe level that is logged",
 		},
 		{
 			Name: LogFormat, Env: "CAUSEWAY_LOG_FORMAT", Default: "text", Kind: Choice,
@@ -93,13 +114,25 @@ func Schema() []Setting {
 		},
 		{
 			Name: Telemetry, Env: "CAUSEWAY_TELEMETRY", Default: "false", Kind: Choice,
-			Choices: []string{"false", "true"},
-			Doc:     "tell the control plane how workspaces are reached; addresses and host names are hashed",
+			Choices: []string{"false", "true"}, Live: true,
+			Doc: "tell the control plane how workspaces are reached; addresses and host names are hashed",
 		},
 		{
 			Name: Forwarder, Env: "CAUSEWAY_DNS_FORWARDER", Default: "off", Kind: Choice,
-			Choices: []string{"off", "on"},
-			Doc:     "have the system itself ask causeway, also where that means changing resolv.conf or the dnsmasq of NetworkManager; names of others are passed on to the host's own name servers",
+			Choices: []string{"off", "on"}, Live: true,
+			Doc: "have the system itself ask causeway, also where that means changing resolv.conf or the dnsmasq of NetworkManager; names of others are passed on to the host's own name servers",
+		},
+		{
+			Name: ProxyURL, Kind: Proxy, FileOnly: true,
+			Doc: "HTTP proxy of control plane and relays, as http://host:port, for profiles that name none",
+		},
+		{
+			Name: CAFile, Kind: OptionalPath, FileOnly: true,
+			Doc: "certificate authorities (PEM) to trust besides the system's, for every profile",
+		},
+		{
+			Name: Headers, Kind: Command, FileOnly: true,
+			Doc: "program that prints headers for every request, one Name=Value on a line; it runs before connecting and after a refusal, without a shell, with the deployment in CAUSEWAY_URL",
 		},
 	}
 }
@@ -120,11 +153,15 @@ func Document() string {
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "FLAG AND FILE KEY\tENVIRONMENT\tDEFAULT\tMEANING")
 	for _, s := range Schema() {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", s.Name, s.Env, s.Default, s.Doc+s.limits())
+		env, def := s.Env, s.Default
+		if s.FileOnly {
+			env, def = "(file only)", "none"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", s.Name, env, def, s.Doc+s.limits())
 	}
 	// A strings.Builder takes every write.
 	_ = table.Flush()
-	fmt.Fprintf(&text, "\nThe first of flag, environment, file and default counts. The file is %s\n", DefaultFile)
+	fmt.Fprintf(&text, "\nThe first of flag, environment, file, causeway set and default counts. The file is %s\n", DefaultFile)
 	fmt.Fprintf(&text, "unless --%s or %s names another; YAML, one key for each line.\n", FileFlag, FileEnv)
 	return text.String()
 }

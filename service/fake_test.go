@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/causewayhq/causeway/client"
+	"github.com/causewayhq/causeway/config"
 	"github.com/causewayhq/causeway/localapi"
 	"github.com/causewayhq/causeway/netcfg"
 	"github.com/causewayhq/causeway/proto/localv1"
@@ -25,6 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fakeTunnel runs until its context ends or it is told to fail.
 type fakeTunnel struct {
 	profile Profile
+	options Options
 	failure chan error
 	residue error // what Run returns after its context has ended
 	relay   error // what AskRelay tells
@@ -115,6 +117,16 @@ type rig struct {
 	revokeFails error
 }
 
+// settingsOf are the defaults with these flags.
+func settingsOf(t *testing.T, flags map[string]string) config.Values {
+	t.Helper()
+	values, err := config.LoadValues(config.Sources{Flags: flags, LookupEnv: func(string) (string, bool) { return "", false }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return values
+}
+
 // testUsers are what users are called in tests.
 var testUsers = map[uint32]string{4321: "alice", 4322: "bob", 4323: "carol"}
 
@@ -157,9 +169,9 @@ func newRig(t *testing.T) *rig {
 		Socket:   filepath.Join(dir, "run", "s"),
 		Version:  "v1.2.3",
 		OpenOS:   func() (netcfg.OS, error) { return r.os, nil },
-		NewTunnel: func(profile Profile, _ netcfg.OS) Tunnel {
+		NewTunnel: func(profile Profile, options Options, _ netcfg.OS) Tunnel {
 			tunnel := &fakeTunnel{
-				profile: profile, failure: make(chan error), residue: r.residue,
+				profile: profile, options: options, failure: make(chan error), residue: r.residue,
 				tokens: make(chan client.Token, 8), ended: make(chan struct{}),
 				status: &localv1.Status{State: localv1.State_STARTING},
 			}
@@ -188,6 +200,8 @@ func newRig(t *testing.T) *rig {
 			return client.User{}, &client.Error{Status: 401, Message: "no"}
 		},
 		LookupEnv: func(string) (string, bool) { return "", false },
+		Settings:  settingsOf(t, nil),
+		LogLevel:  new(slog.LevelVar),
 	}
 	return r
 }

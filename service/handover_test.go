@@ -99,7 +99,7 @@ func TestCauseReachesTheTunnel(t *testing.T) {
 		inner, cancel := context.WithCancelCause(t.Context())
 		ctx := &lateContext{inner, make(chan struct{})}
 		ended := make(chan error, 1)
-		go func() { ended <- s.runTunnel(ctx, Profile{}, 1, nil) }()
+		go func() { ended <- s.runTunnel(ctx, Profile{}, Options{}, 1, nil) }()
 		running := r.tunnel(t)
 		cancel(tunnel.ErrHandover)
 		close(ctx.done)

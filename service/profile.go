@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -35,6 +36,9 @@ type Profile struct {
 	AtLogin bool
 	// Expires is when the token ends; zero: never, or not known.
 	Expires time.Time
+
+	// more gives the headers of the machine's header command; nil for none.
+	more func(context.Context) (http.Header, error)
 }
 
 // Headers are sent to the deployment; their values are secrets and never show.

@@ -11,25 +11,21 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/causewayhq/causeway/client"
 	"github.com/causewayhq/causeway/localapi"
 	"github.com/causewayhq/causeway/netcfg"
 	"github.com/causewayhq/causeway/proto/localv1"
 	"github.com/causewayhq/causeway/tunnel"
 )
 
-// RealTunnels makes tunnels of the package tunnel. Of the settings, the profile
-// and the OS are filled in for each; StateDir is the daemon's, and the tunnel
+// RealTunnels makes tunnels of the package tunnel. Of the settings, the profile,
+// the options and the OS are filled in for each; StateDir is the daemon's, and the tunnel
 // gets a directory in it. An *Error of OpenDevice becomes the status's problem.
 func RealTunnels(settings tunnel.Config) NewTunnel {
 	settings.StateDir = filepath.Join(settings.StateDir, "tunnel")
-	return func(profile Profile, host netcfg.OS) Tunnel {
+	return func(profile Profile, options Options, host netcfg.OS) Tunnel {
 		config := settings
-		config.OS = host
-		config.Profile = tunnel.Profile{
-			URL: profile.URL, Token: profile.Token,
-			User: client.User{ID: parseID(profile.UserID), Username: profile.User},
-		}
+		config.OS, config.Profile = host, profile.tunnelProfile()
+		config.Telemetry, config.DNSForwarder = options.Telemetry, options.DNSForwarder
 		return &realTunnel{tunnel.New(config)}
 	}
 }

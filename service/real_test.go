@@ -61,7 +61,7 @@ func TestStatusMessage(t *testing.T) {
 }
 
 func TestRealTunnelThatDoesNotRun(t *testing.T) {
-	made := RealTunnels(tunnel.Config{StateDir: t.TempDir()})(Profile{URL: &url.URL{Scheme: "https", Host: "h"}}, &fakeOS{})
+	made := RealTunnels(tunnel.Config{StateDir: t.TempDir()})(Profile{URL: &url.URL{Scheme: "https", Host: "h"}}, Options{}, &fakeOS{})
 	_, err := made.Ping(t.Context(), "x")
 	wantCode(t, err, localapi.CodeDegraded)
 	if answer := made.Query([]byte("x")); answer != nil {

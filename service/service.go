@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/causewayhq/causeway/client"
+	"github.com/causewayhq/causeway/config"
 	"github.com/causewayhq/causeway/localapi"
 	"github.com/causewayhq/causeway/netcfg"
 	"github.com/causewayhq/causeway/proto/localv1"
@@ -48,6 +49,10 @@ type Config struct {
 	// Opened is closed when a device has been opened for the first time. Nil:
 	// the start waits for none.
 	Opened <-chan struct{}
+	// Settings are those of the start; what is set later is laid over them.
+	Settings config.Values
+	// LogLevel is what the logger goes by; nil: its level is fixed.
+	LogLevel *slog.LevelVar
 	// LookupEnv is os.LookupEnv.
 	LookupEnv func(string) (string, bool)
 	// LookupUser says what a local user is called; nil: the system is asked.
@@ -65,7 +70,8 @@ type Service struct {
 	// wants something else.
 	changed, wants broadcast
 
-	names userNames
+	names   userNames
+	machine machine // from the start on
 
 	// verifying serialises Login and Logout, so that the last to be asked is
 	// the one that counts.
@@ -73,12 +79,16 @@ type Service struct {
 
 	mu      sync.Mutex
 	state   state
-	asked   uint64           // counts what the user asked for
-	tunnel  Tunnel           // nil: none runs
-	settled uint64           // the value of asked that the supervisor has dealt with
-	trouble *localv1.Problem // why no tunnel runs although one is wanted
-	residue *localv1.Problem // what the last tunnel left on the host
-	lacks   *localv1.Problem // what kept this machine from having a tunnel at the start
+	set     map[string]string // settings that were set in the running daemon
+	options config.Daemon     // the settings that count now
+	// levelEnds forgets a log level that is not the setting's; nil: it is.
+	levelEnds func()
+	asked     uint64           // counts what the user asked for
+	tunnel    Tunnel           // nil: none runs
+	settled   uint64           // the value of asked that the supervisor has dealt with
+	trouble   *localv1.Problem // why no tunnel runs although one is wanted
+	residue   *localv1.Problem // what the last tunnel left on the host
+	lacks     *localv1.Problem // what kept this machine from having a tunnel at the start
 }
 
 // New prepares the daemon; nothing is touched before Run.
@@ -106,6 +116,9 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	defer dir.Close()
 	if s.state, err = loadState(dir.Path); err != nil {
+		return err
+	}
+	if err := s.loadSettings(); err != nil {
 		return err
 	}
 	if holder, held := s.state.holder(); held {
@@ -251,17 +264,20 @@ func (s *Service) change(edit func(*state) error) (uint64, error) {
 		return 0, err
 	}
 	if err := saveState(s.config.StateDir, next); err != nil {
-		return 0, &localapi.Error{
-			Code:   localapi.CodeGeneric,
-			Cause:  fmt.Sprintf("keep what you asked for: %s", err),
-			Remedy: "make room on the disk of the state directory, and try again",
-		}
+		return 0, notKept(err)
 	}
 	s.state = next
 	s.asked++
 	s.wants.wake()
 	s.changed.wake()
 	return s.asked, nil
+}
+
+func notKept(err error) error {
+	return &localapi.Error{
+		Code: localapi.CodeGeneric, Cause: fmt.Sprintf("keep what you asked for: %s", err),
+		Remedy: "make room on the disk of the state directory, and try again",
+	}
 }
 
 // settle waits until the supervisor has dealt with a change.

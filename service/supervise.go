@@ -38,7 +38,7 @@ func (s *Service) supervise(ctx context.Context) {
 	wait := firstPause
 	for ctx.Err() == nil {
 		wants := s.wants.next()
-		profile, number := s.wanted()
+		profile, options, number := s.wanted()
 		if behind != nil && (profile == nil || !profile.sameTunnel(*behind)) {
 			s.putBack(ctx, behind)
 			behind = nil
@@ -50,7 +50,7 @@ func (s *Service) supervise(ctx context.Context) {
 			continue
 		}
 		began := time.Now()
-		err := s.runTunnel(ctx, *profile, number, wants)
+		err := s.runTunnel(ctx, *profile, options, number, wants)
 		behind = profile
 		if err == nil {
 			behind, wait = nil, firstPause
@@ -66,16 +66,17 @@ func (s *Service) supervise(ctx context.Context) {
 	}
 }
 
-// wanted is the profile that a tunnel is wanted for, nil for none, and the
-// number of the request that says so.
-func (s *Service) wanted() (*Profile, uint64) {
+// wanted is the profile that a tunnel is wanted for, nil for none, with the
+// tunnel's options, and the number of the request that says so.
+func (s *Service) wanted() (*Profile, Options, uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	options := Options{Telemetry: s.options.Telemetry, DNSForwarder: s.options.Forwarder}
 	if !s.state.wantsTunnel() {
-		return nil, s.asked
+		return nil, options, s.asked
 	}
 	wanted := s.onMachine(*s.state.profile())
-	return &wanted, s.asked
+	return &wanted, options, s.asked
 }
 
 // settleAt notes that no tunnel runs, as of that request, and why.
@@ -97,8 +98,8 @@ func (s *Service) goesOn(number uint64) {
 
 // runTunnel runs one tunnel until the user wants something else or the context
 // ends, which is nil, or until it fails. The tunnel has gone when it returns.
-func (s *Service) runTunnel(ctx context.Context, profile Profile, number uint64, wants <-chan struct{}) error {
-	running := s.config.NewTunnel(profile, s.os)
+func (s *Service) runTunnel(ctx context.Context, profile Profile, options Options, number uint64, wants <-chan struct{}) error {
+	running := s.config.NewTunnel(profile, options, s.os)
 	runCtx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	changed := running.Changed()
@@ -134,11 +135,11 @@ func (s *Service) runTunnel(ctx context.Context, profile Profile, number uint64,
 			// A request wakes after it is written down, so this may be the very
 			// one that the tunnel was started for.
 			wants = s.wants.next()
-			now, asked := s.wanted()
+			now, with, asked := s.wanted()
 			if asked == number {
 				continue
 			}
-			if now != nil && now.sameTunnel(profile) {
+			if now != nil && with == options && now.sameTunnel(profile) {
 				profile, number = *now, asked
 				running.SetToken(now.Token)
 				s.goesOn(number)

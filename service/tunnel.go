@@ -37,5 +37,12 @@ type Tunnel interface {
 	AskRelay(ctx context.Context) (asked bool, err error)
 }
 
+// Options of a tunnel are settings that can change while the daemon runs; a
+// tunnel is made anew then.
+type Options struct {
+	Telemetry    bool
+	DNSForwarder bool
+}
+
 // NewTunnel makes the tunnel of a profile on this host; Run starts it.
-type NewTunnel func(Profile, netcfg.OS) Tunnel
+type NewTunnel func(Profile, Options, netcfg.OS) Tunnel

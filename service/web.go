@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/causewayhq/causeway/client"
+	"github.com/causewayhq/causeway/tunnel"
 )
 
 // The limits of what a profile says about the way to its deployment.
@@ -79,6 +81,10 @@ func checkCA(text string) error {
 	if len(text) > maxCA {
 		return fmt.Errorf("the certificate authorities are more than %d bytes", maxCA)
 	}
+	return checkCertificates(text)
+}
+
+func checkCertificates(text string) error {
 	rest, count := []byte(text), 0
 	for {
 		block, after := pem.Decode(rest)
@@ -122,8 +128,12 @@ func parseProxy(text string) (*url.URL, error) {
 
 // api is a client of the profile's deployment that goes the way its tunnel does.
 // done lets its connections go.
-func (p Profile) api() (api *client.Client, done func(), err error) {
-	network := client.Network{Header: http.Header(p.Headers), CAPEM: []byte(p.CA), Proxy: p.Proxy}
+func (p Profile) api(ctx context.Context) (api *client.Client, done func(), err error) {
+	headers, err := p.allHeaders(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	network := client.Network{Header: headers, CAPEM: []byte(p.CA), Proxy: p.Proxy}
 	options, err := network.Options()
 	if err != nil {
 		return nil, nil, err
@@ -133,7 +143,7 @@ func (p Profile) api() (api *client.Client, done func(), err error) {
 
 // VerifyToken is Verify for real deployments.
 func VerifyToken(ctx context.Context, p Profile) (client.User, error) {
-	api, done, err := p.api()
+	api, done, err := p.api(ctx)
 	if err != nil {
 		return client.User{}, err
 	}
@@ -143,7 +153,7 @@ func VerifyToken(ctx context.Context, p Profile) (client.User, error) {
 
 // RevokeToken is Revoke for real deployments.
 func RevokeToken(ctx context.Context, p Profile) error {
-	api, done, err := p.api()
+	api, done, err := p.api(ctx)
 	if err != nil {
 		return err
 	}
@@ -151,5 +161,20 @@ func RevokeToken(ctx context.Context, p Profile) error {
 	return api.Revoke(ctx)
 }
 
-// onMachine fills in what the machine's settings say where the profile is silent.
-func (s *Service) onMachine(p Profile) Profile { return p }
+// tunnelProfile is the profile as the tunnel takes it.
+func (p Profile) tunnelProfile() tunnel.Profile {
+	out := tunnel.Profile{
+		URL: p.URL, Token: p.Token, User: client.User{ID: parseID(p.UserID), Username: p.User},
+		Headers: http.Header(p.Headers), HeaderSource: p.more, Proxy: p.Proxy,
+	}
+	if p.CA == "" {
+		return out
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool() // the profile's own may well be all it needs
+	}
+	pool.AppendCertsFromPEM([]byte(p.CA))
+	out.TLS = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	return out
+}

@@ -18,7 +18,11 @@ var logOutput io.Writer = os.Stderr
 
 // runDaemon runs the daemon until the context ends, and leaves stacks behind if
 // it crashes or hangs.
-func runDaemon(ctx context.Context, options config.Daemon, mode serviceMode) error {
+func runDaemon(ctx context.Context, values config.Values, mode serviceMode) error {
+	options, err := values.Daemon()
+	if err != nil {
+		return err
+	}
 	if err := privileged(toRun); err != nil {
 		return err
 	}
@@ -33,7 +37,7 @@ func runDaemon(ctx context.Context, options config.Daemon, mode serviceMode) err
 	stop := service.GuardShutdown(ctx, io.MultiWriter(logOutput, crash), os.Exit)
 	defer stop()
 	defer dumpStacks(logOutput)()
-	err = newService(options, mode).Run(ctx)
+	err = newService(values, options, mode).Run(ctx)
 	if err == nil && errors.Is(context.Cause(ctx), tunnel.ErrHandover) && stoppedForGood(ctx) {
 		// It was handed over, and then nobody was to take it.
 		return cleanUp(context.WithoutCancel(ctx), options)

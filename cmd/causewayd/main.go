@@ -94,15 +94,29 @@ func exitCodes() string {
 
 // settings gives a command the flags of the schema.
 func settings(command *cobra.Command) func() (config.Daemon, error) {
+	load := settingValues(command)
+	return func() (config.Daemon, error) {
+		values, err := load()
+		if err != nil {
+			return config.Daemon{}, err
+		}
+		return values.Daemon()
+	}
+}
+
+// settingValues is settings that also tells where each value comes from.
+func settingValues(command *cobra.Command) func() (config.Values, error) {
 	flags := command.Flags()
 	flags.String(config.FileFlag, "", "settings file (default "+config.DefaultFile+")")
 	for _, setting := range config.Schema() {
-		flags.String(setting.Name, "", setting.Doc+" (default "+setting.Default+")")
+		if !setting.FileOnly {
+			flags.String(setting.Name, "", setting.Doc+" (default "+setting.Default+")")
+		}
 	}
-	return func() (config.Daemon, error) {
+	return func() (config.Values, error) {
 		given := map[string]string{}
 		flags.Visit(func(flag *pflag.Flag) { given[flag.Name] = flag.Value.String() })
-		loaded, err := config.Load(config.Sources{Flags: given, LookupEnv: os.LookupEnv})
+		loaded, err := config.LoadValues(config.Sources{Flags: given, LookupEnv: os.LookupEnv})
 		if err != nil {
 			return loaded, &service.Error{Failure: service.FailureConfig, Remedy: "see the settings with: causewayd --help", Err: err}
 		}

@@ -25,22 +25,24 @@ SIGUSR2 ends it for another to go on: routes, addresses, names and, where the
 service manager has a descriptor store, the interface stay as they are.
 SIGUSR1 makes it write the stacks of all goroutines to standard error.`,
 	}
-	load := settings(command)
+	load := settingValues(command)
 	managed := serviceFlag(command)
 	command.RunE = ran(func(cmd *cobra.Command) error {
 		return withServiceManager(cmd.Context(), *managed, func(ctx context.Context, mode serviceMode) error {
-			options, err := load()
+			values, err := load()
 			if err != nil {
 				return err
 			}
-			return runDaemon(ctx, options, mode)
+			return runDaemon(ctx, values, mode)
 		})
 	})
 	return command
 }
 
-func newService(options config.Daemon, mode serviceMode) *service.Service {
-	logger := newLogger(options)
+func newService(values config.Values, options config.Daemon, mode serviceMode) *service.Service {
+	level := new(slog.LevelVar)
+	level.Set(options.LogLevel)
+	logger := leveledLogger(options, level)
 	devices := newDevices(logger)
 	opened := make(chan struct{})
 	var once sync.Once
@@ -65,16 +67,20 @@ func newService(options config.Daemon, mode serviceMode) *service.Service {
 				once.Do(func() { close(opened) })
 				return device, nil
 			},
-			Telemetry: options.Telemetry, DNSForwarder: options.Forwarder, Version: version.Version,
+			Version: version.Version,
 		}),
 		Verify:    service.VerifyToken,
 		Revoke:    service.RevokeToken,
+		Settings:  values,
+		LogLevel:  level,
 		LookupEnv: os.LookupEnv,
 	})
 }
 
-func newLogger(options config.Daemon) *slog.Logger {
-	handler := &slog.HandlerOptions{Level: options.LogLevel}
+func newLogger(options config.Daemon) *slog.Logger { return leveledLogger(options, options.LogLevel) }
+
+func leveledLogger(options config.Daemon, level slog.Leveler) *slog.Logger {
+	handler := &slog.HandlerOptions{Level: level}
 	if options.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(logOutput, handler))
 	}

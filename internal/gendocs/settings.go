@@ -18,7 +18,11 @@ func Settings() string {
 		"# change it, then run: systemctl restart causewayd\n" +
 		"# A flag of the service, or the variable in brackets, comes before this file.\n")
 	for _, setting := range config.Schema() {
-		text.WriteString("\n" + comment(sentence(setting.Doc)+" ["+setting.Env+"]"))
+		doc := sentence(setting.Doc)
+		if setting.Env != "" {
+			doc += " [" + setting.Env + "]"
+		}
+		text.WriteString("\n" + comment(doc))
 		if len(setting.Choices) > 0 {
 			text.WriteString(comment("One of: " + strings.Join(setting.Choices, ", ")))
 		}
