@@ -66,11 +66,12 @@ type OS struct {
 	resolved *resolved
 	netlink  *netlink.Handle
 	options  Options
-	epoch    string       // of this boot
-	failed   atomic.Bool  // the last attempt to apply what is wanted failed
-	deeds    atomic.Int64 // counts what was changed on the host
-	sixless  atomic.Value // string: the interface that lacks IPv6, "" if none
-	ownIndex atomic.Int64 // of our interface, 0 if none; read by the watchers
+	epoch    string        // of this boot
+	failed   atomic.Bool   // the last attempt to apply what is wanted failed
+	deeds    atomic.Int64  // counts what was changed on the host
+	sixless  atomic.Value  // string: the interface that lacks IPv6, "" if none
+	lacksSix chan struct{} // holds one word for watchIPv6 that sixless names an interface
+	ownIndex atomic.Int64  // of our interface, 0 if none; read by the watchers
 
 	mu     sync.Mutex // serialises everything that touches the host
 	want   *netcfg.Config
@@ -122,7 +123,8 @@ func New(options Options) (*OS, error) {
 	}
 	system := &bus{address: options.Bus, timeout: busTimeout}
 	return &OS{
-		log: options.Logger, journal: journal, netlink: handle, options: options,
+		lacksSix: make(chan struct{}, 1),
+		log:      options.Logger, journal: journal, netlink: handle, options: options,
 		hosts:    hosts.NewWriter(options.Hosts, options.Logger),
 		epoch:    strings.TrimSpace(string(boot)),
 		bus:      system,
@@ -202,6 +204,10 @@ func (o *OS) apply(ctx context.Context, want netcfg.Config) error {
 	o.sixless.Store("")
 	if errors.Is(err, ErrIPv6Disabled) {
 		o.sixless.Store(want.Interface)
+		select {
+		case o.lacksSix <- struct{}{}:
+		default:
+		}
 	}
 	return err
 }

@@ -117,17 +117,26 @@ func (o *OS) watchNetlink(ctx context.Context, socket *os.File, notices chan<- n
 // sends no message).
 const ipv6Interval = 500 * time.Millisecond
 
+// watchIPv6 looks only while IPv6 is off: a process that wakes for nothing costs
+// a laptop its battery.
 func (o *OS) watchIPv6(ctx context.Context, notices chan<- netwatch.Notice) {
-	ticker := time.NewTicker(ipv6Interval)
-	defer ticker.Stop()
+	timer := time.NewTimer(ipv6Interval)
+	defer timer.Stop()
 	for {
+		name, _ := o.sixless.Load().(string)
+		if name == "" {
+			timer.Stop()
+		} else {
+			timer.Reset(ipv6Interval)
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-o.lacksSix:
+			continue
+		case <-timer.C:
 		}
-		name, _ := o.sixless.Load().(string)
-		if name == "" || ipv6Off(name) != "" {
+		if ipv6Off(name) != "" {
 			continue
 		}
 		select {
