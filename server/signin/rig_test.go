@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -19,6 +20,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/causewayhq/causeway/server/limit"
 	"github.com/causewayhq/causeway/server/store"
 )
 
@@ -276,4 +278,8 @@ func (b *browser) exchange(code string, changes ...string) answer {
 		fields.Set(changes[i], changes[i+1])
 	}
 	return b.send("/oauth2/token", flat(fields)...)
+}
+
+func addressOf(from string) netip.Prefix {
+	return limit.Address(&http.Request{RemoteAddr: from})
 }
