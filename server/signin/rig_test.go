@@ -114,6 +114,7 @@ type browser struct {
 	*rig
 	jar  http.CookieJar
 	from string
+	host string // as a proxy may change it, "" for that of the URL
 	csrf string // of the last page
 	head http.Header
 }
@@ -136,6 +137,9 @@ func (b *browser) do(method, target, kind, body string) answer {
 	}
 	request := httptest.NewRequestWithContext(b.t.Context(), method, target, strings.NewReader(body))
 	request.RemoteAddr = b.from
+	if b.host != "" {
+		request.Host = b.host
+	}
 	if kind != "" {
 		request.Header.Set("Content-Type", kind)
 	}
