@@ -64,6 +64,7 @@ func TestRejections(t *testing.T) {
 	routes := []string{
 		"GET /api/v2/users/me", "GET /api/v2/users", "POST /api/v2/users", "DELETE /api/v2/users/alice", "POST /api/v2/users/logout",
 		"GET /api/v2/users/me/keys/tokens", "POST /api/v2/users/me/keys/tokens", "DELETE /api/v2/users/me/keys/" + alice.tokenID,
+		"GET /api/v2/users/me/keys/" + alice.tokenID, "PUT /api/v2/users/me/password",
 		"GET /api/v2/workspaces", "POST /api/v2/users/me/workspaces", "GET /api/v2/users/me/workspace/myws",
 		"GET /api/v2/workspaces/" + id, "DELETE /api/v2/workspaces/" + id, "POST /api/v2/workspaces/" + id + "/agents",
 		"GET /api/v2/workspaceagents/" + agent, "DELETE /api/v2/workspaceagents/" + agent, "POST /api/v2/workspaceagents/" + agent + "/tokens",
@@ -171,6 +172,7 @@ func TestIsolation(t *testing.T) {
 		"GET " + agent, "DELETE " + agent, "POST " + agent + "/tokens", "GET " + agent + "/connection", "GET " + agent + "/coordinate?version=2.0",
 		"GET /api/v2/users/alice/workspace/myws", "POST /api/v2/users/alice/workspaces", "GET /api/v2/users/alice/keys/tokens",
 		"POST /api/v2/users/alice/keys/tokens", "DELETE /api/v2/users/me/keys/" + alice.tokenID,
+		"GET /api/v2/users/me/keys/" + alice.tokenID, "PUT /api/v2/users/me/password",
 	} {
 		method, path, _ := strings.Cut(route, " ")
 		status, body := r.raw(method, path, admin.token, `{"name":"intruder"}`)
