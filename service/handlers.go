@@ -175,6 +175,8 @@ func (s *Service) running() (Tunnel, error) {
 		return nil, errSignedOut
 	case !s.state.up:
 		return nil, &localapi.Error{Code: localapi.CodeDegraded, Cause: "use the tunnel: it is down", Remedy: "run: causeway up --wait"}
+	case !s.wantsTunnel():
+		return nil, &localapi.Error{Code: localapi.CodeDegraded, Cause: "use the tunnel: it waits for its owner to log in", Remedy: "log in to this machine, or sign in again with --connect-at boot"}
 	case s.trouble != nil:
 		return nil, &localapi.Error{Code: localapi.CodeDegraded, Cause: s.trouble.GetCause(), Remedy: s.trouble.GetRemedy()}
 	}
@@ -221,8 +223,12 @@ func (s *Service) statusLocked() *localv1.Status {
 		}
 		if p.signedIn() {
 			status.User, status.TokenExpiresAt = p.User, timeMessage(p.Expires)
+			if problem := expiryProblem(*p, time.Now()); problem != nil {
+				status.Problems = append(status.Problems, problem)
+			}
 		}
 	}
+	status.WaitsForLogin = s.state.wantsTunnel() && !s.wantsTunnel()
 	if s.residue != nil {
 		status.Problems = append(status.Problems, s.residue)
 	}
@@ -244,7 +250,7 @@ func (s *Service) stateWithoutTunnel() localv1.State {
 		return localv1.State_FAILED
 	case !s.signedInLocked():
 		return localv1.State_SIGNED_OUT
-	case !s.state.up:
+	case !s.wantsTunnel():
 		return localv1.State_DOWN
 	case s.trouble != nil:
 		return localv1.State_FAILED

@@ -48,7 +48,7 @@ func (s *Service) awaitsDevice() bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.state.wantsTunnel() && s.trouble == nil
+	return s.wantsTunnel() && s.trouble == nil
 }
 
 // watchdogInterval is how often the service manager wants to hear from this

@@ -23,8 +23,7 @@ type (
 	Revoke func(context.Context, Profile) error
 )
 
-// Config is what the daemon is made of. All but Preflight, Release, Opened and
-// LookupUser is required.
+// Config is what the daemon is made of. What may be nil says so.
 type Config struct {
 	Logger   *slog.Logger
 	StateDir string
@@ -55,6 +54,11 @@ type Config struct {
 	LogLevel *slog.LevelVar
 	// LookupEnv is os.LookupEnv.
 	LookupEnv func(string) (string, bool)
+	// Expiry asks the deployment when the profile's token ends; zero: never, or
+	// it does not tell. Nil: it is not asked.
+	Expiry func(context.Context, Profile) (time.Time, error)
+	// Sessions tells who is logged in to this machine; nil: everybody.
+	Sessions Sessions
 	// LookupUser says what a local user is called; nil: the system is asked.
 	LookupUser func(localapi.User) (string, error)
 }
@@ -83,6 +87,7 @@ type Service struct {
 	options config.Daemon     // the settings that count now
 	// levelEnds forgets a log level that is not the setting's; nil: it is.
 	levelEnds func()
+	presence  presence
 	asked     uint64           // counts what the user asked for
 	tunnel    Tunnel           // nil: none runs
 	settled   uint64           // the value of asked that the supervisor has dealt with
@@ -128,6 +133,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.lookOnce(ctx)
 	if err := s.prepareHost(ctx); err != nil {
 		listener.Close()
 		return err
@@ -152,7 +158,10 @@ func listen(path string) (net.Listener, error) {
 func (s *Service) prepareHost(ctx context.Context) error {
 	if s.config.Preflight != nil {
 		if err := s.config.Preflight(); err != nil && !s.noTunnel(err) {
-			s.giveUp(ctx)
+			// Names that somebody wants stay, for the next try.
+			if !s.wantsTunnel() {
+				s.giveUp(ctx)
+			}
 			return err
 		}
 	}
@@ -160,7 +169,7 @@ func (s *Service) prepareHost(ctx context.Context) error {
 	if s.os, err = s.config.OpenOS(); err != nil {
 		return fail(FailureNetwork, "", "open platform: %w", err)
 	}
-	if s.state.wantsTunnel() {
+	if s.wantsTunnel() {
 		return nil
 	}
 	if err := cleanUp(ctx, s.os); err != nil {
@@ -221,6 +230,8 @@ func (s *Service) serve(ctx context.Context, listener net.Listener) error {
 	}
 	telling.Go(func() { s.tellReady(ctx) })
 	telling.Go(func() { s.keepWatchdog(ctx) })
+	telling.Go(func() { s.keepPresence(ctx) })
+	telling.Go(func() { s.keepExpiry(ctx) })
 	s.config.Logger.Info("daemon started", slog.String("socket", s.config.Socket), slog.String("version", s.config.Version))
 	// Said at once, while the tunnel is still being taken down, and said for
 	// certain: the function may not have begun when the supervisor is done.

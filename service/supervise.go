@@ -72,7 +72,7 @@ func (s *Service) wanted() (*Profile, Options, uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	options := Options{Telemetry: s.options.Telemetry, DNSForwarder: s.options.Forwarder}
-	if !s.state.wantsTunnel() {
+	if !s.wantsTunnel() {
 		return nil, options, s.asked
 	}
 	wanted := s.onMachine(*s.state.profile())

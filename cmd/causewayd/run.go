@@ -71,6 +71,8 @@ func newService(values config.Values, options config.Daemon, mode serviceMode) *
 		}),
 		Verify:    service.VerifyToken,
 		Revoke:    service.RevokeToken,
+		Expiry:    service.TokenExpiry,
+		Sessions:  service.SystemSessions,
 		Settings:  values,
 		LogLevel:  level,
 		LookupEnv: os.LookupEnv,
