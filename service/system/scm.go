@@ -72,22 +72,14 @@ func quoted(path string) string {
 	return path
 }
 
-// config says whether what is set by ChangeServiceConfig differs.
-func (s settings) sameConfig(found settings) bool {
-	return s.Command == found.Command && s.DisplayName == found.DisplayName && s.Description == found.Description &&
-		s.Automatic == found.Automatic && s.Delayed == found.Delayed && s.Unrestricted == found.Unrestricted &&
-		slices.EqualFunc(s.Dependencies, found.Dependencies, strings.EqualFold)
-}
-
-func (s settings) sameRecovery(found settings) bool {
-	return slices.Equal(s.Recovery, found.Recovery) && s.Reset == found.Reset
-}
-
 // change is one call that brings the settings nearer to what is wanted.
 type change int
 
 const (
 	changeConfig change = iota
+	changeDescription
+	changeDelayed
+	changeSID
 	changeRecovery
 	changeNonCrash
 	changePreshutdown
@@ -95,18 +87,22 @@ const (
 
 // changes are the calls that are needed.
 func (s settings) changes(found settings) []change {
+	sameConfig := s.Command == found.Command && s.DisplayName == found.DisplayName && s.Automatic == found.Automatic &&
+		slices.EqualFunc(s.Dependencies, found.Dependencies, strings.EqualFold)
+	same := []bool{
+		changeConfig:      sameConfig,
+		changeDescription: s.Description == found.Description,
+		changeDelayed:     s.Delayed == found.Delayed,
+		changeSID:         s.Unrestricted == found.Unrestricted,
+		changeRecovery:    slices.Equal(s.Recovery, found.Recovery) && s.Reset == found.Reset,
+		changeNonCrash:    s.NonCrash == found.NonCrash,
+		changePreshutdown: s.Preshutdown == found.Preshutdown,
+	}
 	var list []change
-	if !s.sameConfig(found) {
-		list = append(list, changeConfig)
-	}
-	if !s.sameRecovery(found) {
-		list = append(list, changeRecovery)
-	}
-	if s.NonCrash != found.NonCrash {
-		list = append(list, changeNonCrash)
-	}
-	if s.Preshutdown != found.Preshutdown {
-		list = append(list, changePreshutdown)
+	for c, is := range same {
+		if !is {
+			list = append(list, change(c))
+		}
 	}
 	return list
 }
@@ -115,7 +111,13 @@ func (s settings) changes(found settings) []change {
 func (s settings) words(c change) string {
 	switch c {
 	case changeConfig:
-		return fmt.Sprintf("set %s: automatic start, unrestricted service SID, after %s", s.Command, strings.Join(s.Dependencies, ", "))
+		return fmt.Sprintf("set %s: started with the machine, after %s", s.Command, strings.Join(s.Dependencies, ", "))
+	case changeDescription:
+		return "set description"
+	case changeDelayed:
+		return "set start to be not delayed"
+	case changeSID:
+		return "set service SID to unrestricted"
 	case changeRecovery:
 		return fmt.Sprintf("set recovery: restart after %v, counted anew after %v", s.Recovery, s.Reset)
 	case changeNonCrash:

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-	"unsafe"
 
 	kardianos "github.com/kardianos/service"
 	"golang.org/x/sys/windows"
@@ -100,94 +99,16 @@ func (m *scm) install(_ context.Context, s *steps) error {
 		}
 		want := wanted(m.program, func(name string) bool { return usable(connection, name) })
 		for _, c := range want.changes(found) {
-			if err := s.do(want.words(c), func() error { return apply(opened, want, c) }); err != nil {
+			err := s.do(want.words(c), func() error { return apply(opened, want, c) })
+			if lacks(err) {
+				s.note("this Windows cannot %s", want.words(c))
+			} else if err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	return err
-}
-
-// usable says that a service exists and is not disabled.
-func usable(connection *mgr.Mgr, name string) bool {
-	text, err := windows.UTF16PtrFromString(name)
-	if err != nil {
-		return false
-	}
-	opened, err := windows.OpenService(connection.Handle, text, windows.SERVICE_QUERY_CONFIG)
-	if err != nil {
-		return false
-	}
-	found := &mgr.Service{Name: name, Handle: opened}
-	defer func() { _ = found.Close() }()
-	config, err := found.Config()
-	return err == nil && config.StartType != windows.SERVICE_DISABLED
-}
-
-// preshutdownInfo is SERVICE_PRESHUTDOWN_INFO (winsvc.h), in milliseconds.
-type preshutdownInfo struct{ timeout uint32 }
-
-// apply makes one change.
-func apply(opened *mgr.Service, want settings, c change) error {
-	switch c {
-	case changeConfig:
-		config, err := opened.Config()
-		if err != nil {
-			return err
-		}
-		config.BinaryPathName, config.DisplayName, config.Description = want.Command, want.DisplayName, want.Description
-		config.StartType, config.DelayedAutoStart = mgr.StartAutomatic, want.Delayed
-		config.SidType, config.Dependencies = windows.SERVICE_SID_TYPE_UNRESTRICTED, want.Dependencies
-		// The account stays as it is: with its name Windows would want a password.
-		config.ServiceStartName = ""
-		return opened.UpdateConfig(config)
-	case changeRecovery:
-		var actions []mgr.RecoveryAction
-		for _, delay := range want.Recovery {
-			actions = append(actions, mgr.RecoveryAction{Type: mgr.ServiceRestart, Delay: delay})
-		}
-		return opened.SetRecoveryActions(actions, uint32(want.Reset/time.Second))
-	case changeNonCrash:
-		return opened.SetRecoveryActionsOnNonCrashFailures(want.NonCrash)
-	default:
-		info := preshutdownInfo{timeout: uint32(want.Preshutdown / time.Millisecond)}
-		return windows.ChangeServiceConfig2(opened.Handle, windows.SERVICE_CONFIG_PRESHUTDOWN_INFO, (*byte)(unsafe.Pointer(&info)))
-	}
-}
-
-// read reads back what Windows keeps.
-func read(opened *mgr.Service) (settings, error) {
-	config, err := opened.Config()
-	if err != nil {
-		return settings{}, fmt.Errorf("read service: %w", err)
-	}
-	found := settings{
-		Command: config.BinaryPathName, DisplayName: config.DisplayName, Description: config.Description,
-		Automatic: config.StartType == mgr.StartAutomatic, Delayed: config.DelayedAutoStart,
-		Unrestricted: config.SidType == windows.SERVICE_SID_TYPE_UNRESTRICTED, Dependencies: config.Dependencies,
-	}
-	// What cannot be read is set anew.
-	if actions, err := opened.RecoveryActions(); err == nil {
-		for _, action := range actions {
-			if action.Type == mgr.ServiceRestart {
-				found.Recovery = append(found.Recovery, action.Delay)
-			}
-		}
-	}
-	if seconds, err := opened.ResetPeriod(); err == nil {
-		found.Reset = time.Duration(seconds) * time.Second
-	}
-	if flag, err := opened.RecoveryActionsOnNonCrashFailures(); err == nil {
-		found.NonCrash = flag
-	}
-	var info preshutdownInfo
-	var needed uint32
-	err = windows.QueryServiceConfig2(opened.Handle, windows.SERVICE_CONFIG_PRESHUTDOWN_INFO, (*byte)(unsafe.Pointer(&info)), uint32(unsafe.Sizeof(info)), &needed)
-	if err == nil {
-		found.Preshutdown = time.Duration(info.timeout) * time.Millisecond
-	}
-	return found, nil
 }
 
 func (m *scm) remove(_ context.Context, s *steps) error {
@@ -273,8 +194,8 @@ func (m *scm) status(context.Context) (Status, error) {
 				now.Detail = "Windows says: " + windows.Errno(found.Win32ExitCode).Error()
 			}
 		}
-		config, err := opened.Config()
-		now.AtBoot = err == nil && config.StartType == mgr.StartAutomatic
+		base, err := query(opened.Handle)
+		now.AtBoot = err == nil && base.start == windows.SERVICE_AUTO_START
 		return nil
 	})
 	return now, err
