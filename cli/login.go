@@ -36,8 +36,6 @@ func (f *signInFlags) register(a *app, command *cobra.Command) {
 	flags.StringVar(&f.connectAt, "connect-at", "", "connect after a boot before anybody logs in (boot), or while the owner is logged in (login)")
 	flags.StringVar(&f.owner, "owner", "", "user of this machine to whom the profile belongs (default you; under sudo who ran it)")
 	flags.BoolVar(&f.connect, "up", false, "connect, and return when the tunnel works")
-	command.MarkFlagsMutuallyExclusive("token-file", "device", "browser")
-	command.MarkFlagsMutuallyExclusive("token-file", "no-browser")
 	fixed(command, "qr", qrAuto, qrAlways, qrNever)
 	fixed(command, "connect-at", connectAtBoot, connectAtLogin)
 }
@@ -171,10 +169,31 @@ func (a *app) loginRequest(f *signInFlags) (*localv1.LoginRequest, error) {
 		}
 		request.OwnerUid, request.OwnerSid = owner.Uid, owner.GetSid()
 	}
+	if err := f.oneWay(); err != nil {
+		return nil, err
+	}
 	if f.tokenFile == "-" && f.network.headerFile == "-" {
 		return nil, &usageError{cause: "sign in: --token-file and --header-file cannot both be standard input", remedy: "give one of them as a file"}
 	}
 	return request, a.network(&f.network, request)
+}
+
+// oneWay refuses two ways to sign in at once.
+func (f *signInFlags) oneWay() error {
+	clash := func(one, other string) error {
+		return &usageError{cause: fmt.Sprintf("sign in: %s and %s do not go together", one, other), remedy: "give one of them"}
+	}
+	switch {
+	case f.tokenFile != "" && f.device:
+		return clash("--token-file", "--device")
+	case f.tokenFile != "" && f.browser:
+		return clash("--token-file", "--browser")
+	case f.tokenFile != "" && f.noBrowser:
+		return clash("--token-file", "--no-browser")
+	case f.device && f.browser:
+		return clash("--device", "--browser")
+	}
+	return nil
 }
 
 // whichURL is the URL that was given, or that of a profile; known is the

@@ -124,7 +124,7 @@ func (a *app) signedIn(profile *localv1.Profile) string {
 	case left <= 0:
 		return "expired"
 	case left < 48*time.Hour:
-		return fmt.Sprintf("for %s", left.Round(time.Minute))
+		return "for " + span(left)
 	default:
 		return "until " + expires.AsTime().Local().Format(time.DateOnly)
 	}

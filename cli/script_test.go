@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 			stop()
 			os.Exit(code)
 		},
+		"open-page": openPage,
 		// A stand-in for OpenSSH that shows what it was run with.
 		"ssh": func() {
 			fmt.Println(strings.Join(os.Args[1:], " "))

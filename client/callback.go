@@ -134,7 +134,7 @@ func (c *callback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer.err = ErrDenied
 	case query.Get("error") != "":
 		answer.err = &GrantError{Code: oneLine(query.Get("error")), Description: oneLine(query.Get("error_description")), Status: http.StatusBadRequest}
-	case issuer != "" && issuer != c.issuer: // RFC 9207
+	case c.issuer != "" && issuer != c.issuer: // RFC 9207
 		answer.err = fmt.Errorf("%w: the answer is from %s", ErrForeignEndpoint, oneLine(issuer))
 	case answer.code == "":
 		answer.err = errors.New("the answer has no code")

@@ -78,7 +78,7 @@ type SignInOptions struct {
 // SignIn signs in to one deployment. It is made by [Discover] and is good for
 // one flow at a time.
 type SignIn struct {
-	issuer   string
+	issuer   string // "" if answers do not name it
 	config   oauth2.Config
 	revoke   string
 	s256     bool
@@ -96,6 +96,7 @@ type metadata struct {
 	Device        string   `json:"device_authorization_endpoint"`
 	Revocation    string   `json:"revocation_endpoint"`
 	Challenges    []string `json:"code_challenge_methods_supported"`
+	NamesIssuer   bool     `json:"authorization_response_iss_parameter_supported"`
 }
 
 // Discover asks how the deployment signs users in. [ErrNoSignIn] means that it
@@ -123,6 +124,9 @@ func Discover(ctx context.Context, access *url.URL, options SignInOptions) (*Sig
 		if err := own(access, endpoint); err != nil {
 			return nil, fmt.Errorf("get %s: %w", client.at(metadataPath), err)
 		}
+	}
+	if !found.NamesIssuer {
+		found.Issuer = ""
 	}
 	return &SignIn{
 		issuer: found.Issuer, revoke: found.Revocation, s256: slices.Contains(found.Challenges, "S256"), access: access,

@@ -35,7 +35,7 @@ func newDeployment(t *testing.T) *deployment {
 	d := &deployment{t: t, mux: http.NewServeMux()}
 	d.metadata = `{"issuer":"` + accessText + `","authorization_endpoint":"` + accessText + `/oauth2/authorize","token_endpoint":"` + accessText +
 		`/oauth2/token","device_authorization_endpoint":"` + accessText + `/oauth2/device","revocation_endpoint":"` + accessText +
-		`/oauth2/revoke","code_challenge_methods_supported":["S256"]}`
+		`/oauth2/revoke","code_challenge_methods_supported":["S256"],"authorization_response_iss_parameter_supported":true}`
 	d.mux.HandleFunc("GET /base/.well-known/oauth-authorization-server", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprint(w, d.metadata)
@@ -367,8 +367,9 @@ func TestBrowserFails(t *testing.T) {
 		answer string
 		want   error
 	}{
-		"denied":         {"&error=access_denied", ErrDenied},
-		"replayed":       {"&code=replayed", ErrCodeUsed},
+		"denied":         {"&error=access_denied&iss=", ErrDenied},
+		"replayed":       {"&code=replayed&iss=" + url.QueryEscape(accessText), ErrCodeUsed},
+		"no server":      {"&code=good", ErrForeignEndpoint},
 		"another server": {"&code=good&iss=https%3A%2F%2Fevil.example.com", ErrForeignEndpoint},
 		"no opener":      {"", broken},
 	} {
