@@ -22,6 +22,7 @@ func TestFailures(t *testing.T) {
 		t.Fatalf("the first user of all: %+v", first)
 	}
 	ok(t, "user", "create", "bob", "--data-dir", dir)
+	ok(t, "workspace", "create", "alice/made", "--data-dir", dir)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -58,9 +59,15 @@ func TestFailures(t *testing.T) {
 		{"empty part", "agent create alice//main", exitUsage, []string{"USER/WORKSPACE/AGENT"}},
 		{"bad name", "user create a--b", exitUsage, []string{`"a--b"`, "double hyphen"}},
 		{"me", "user create me", exitUsage, []string{`"me"`, "choose another name"}},
-		{"taken name", "user create ALICE", exitExists, []string{`"ALICE"`, "already exists"}},
-		{"no such user", "token create nobody", exitNotFound, []string{`"nobody"`, "not found"}},
-		{"no such workspace", "agent create alice/none/main", exitNotFound, []string{`"none"`, "not found"}},
+		{"taken name", "user create ALICE", exitExists, []string{`"ALICE"`, "already exists", "Choose another name"}},
+		{"no such user", "token create nobody", exitNotFound, []string{`"nobody"`, "not found", dir + " user list"}},
+		{"no such workspace", "agent create alice/none/main", exitNotFound, []string{`"none"`, "not found", dir + " workspace list alice"}},
+		{"no such agent", "agent token alice/made/none", exitNotFound, []string{`"none"`, "not found", dir + " agent list alice"}},
+		{"password of nobody", "user password nobody --stdin", exitNotFound, []string{`"nobody"`, dir + " user list"}},
+		{"code of nobody", "user code nobody", exitNotFound, []string{`"nobody"`, dir + " user list"}},
+		{"password without a terminal", "user password alice", exitUsage, []string{"no terminal", "--stdin"}},
+		{"no password", "user password alice --stdin", exitUsage, []string{"0 characters; use 12 or more"}},
+		{"user without the password", "user create carol --password-stdin", exitUsage, []string{"0 characters; use 12 or more"}},
 		{"no backup", "restore " + filepath.Join(dir, "none"), exitNotFound, []string{filepath.Join(dir, "none")}},
 		{"backup is none", "restore " + file, exitDatabase, []string{file, "damaged or not a causeway-server database"}},
 		{"backup of nothing", "backup " + file + ".new --data-dir " + file + ".none", exitNotFound, []string{file + ".none"}},

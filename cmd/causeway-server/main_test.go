@@ -282,6 +282,7 @@ func TestJSON(t *testing.T) {
 		{"user list", []string{"users"}},
 		{"token create alice --lifetime 1h --name ci", []string{"token", "id", "expires_at"}},
 		{"token list alice", []string{"tokens"}},
+		{"user code alice", []string{"user", "code", "expires_at"}},
 		{"workspace create alice/myws", []string{"workspace"}},
 		{"workspace list", []string{"workspaces"}},
 		{"workspace list alice", []string{"workspaces"}},
