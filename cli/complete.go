@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,10 +46,44 @@ func (a *app) completeQuery(cmd *cobra.Command, args []string, word string) ([]s
 	return a.completeNames(cmd, args, word)
 }
 
+// completeCopy offers names with the colon that scp wants, and files as well.
+func (a *app) completeCopy(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+	if strings.ContainsAny(word, "/:") {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	var names []string
+	for _, name := range a.known(cmd.Context(), agentNames) {
+		if strings.HasPrefix(name, word) {
+			names = append(names, name+":")
+		}
+	}
+	if len(names) == 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return names, cobra.ShellCompDirectiveNoSpace
+}
+
+// completeOpen offers names, and then what every workspace has.
+func (a *app) completeOpen(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 1 {
+		return []string{openWeb, openTerminal, openShell}, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.completeNames(cmd, args, word)
+}
+
+// completeWait offers what can be waited for.
+func completeWait(status *localv1.Status) []string {
+	words := agentNames(status)
+	for _, workspace := range workspaceNames(status) {
+		words = append(words, workspacePrefix+workspace)
+	}
+	return words
+}
+
 // completeFlag offers words of the status as the value of a flag.
-func (a *app) completeFlag(command *cobra.Command, flag string, words lister) {
+func (a *app) completeFlag(command *cobra.Command, flag string, words lister, always ...string) {
 	mustComplete(command.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		return a.known(cmd.Context(), words), cobra.ShellCompDirectiveNoFileComp
+		return append(always[:len(always):len(always)], a.known(cmd.Context(), words)...), cobra.ShellCompDirectiveNoFileComp
 	}))
 }
 

@@ -22,7 +22,8 @@ const exitCodes = `Exit codes:
   7  no such name
   8  degraded: the tunnel is not working as wanted
   9  this program and the daemon do not fit together
-  causeway ssh passes on the exit code of the remote command (255: ssh failed).
+  causeway ssh, scp and port-forward pass on the exit code of OpenSSH, which is
+  that of the remote command, or 255 if ssh itself failed.
 `
 
 // interrupted is what shells report for a program that Ctrl-C ended.

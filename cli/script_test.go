@@ -36,12 +36,7 @@ func TestMain(m *testing.M) {
 		},
 		"open-page": openPage,
 		// A stand-in for OpenSSH that shows what it was run with.
-		"ssh": func() {
-			fmt.Println(strings.Join(os.Args[1:], " "))
-			if slices.Contains(os.Args, "fail") {
-				os.Exit(7)
-			}
-		},
+		"ssh": openSSHStandIn, "scp": openSSHStandIn,
 	})
 }
 

@@ -137,6 +137,17 @@ func sshQuote(path string) string {
 // knownHosts is our own file of host keys: a workspace is rebuilt with a new
 // key more often than a machine, and the user's file should not fill with them.
 func (a *app) knownHosts() (string, error) {
+	path, err := a.knownHostsPath()
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", fmt.Errorf("make a place for the host keys: %w", err)
+	}
+	return path, nil
+}
+
+func (a *app) knownHostsPath() (string, error) {
 	dir, err := os.UserConfigDir()
 	if base := a.getenv("XDG_CONFIG_HOME"); filepath.IsAbs(base) {
 		dir, err = base, nil
@@ -146,11 +157,7 @@ func (a *app) knownHosts() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find a place for the host keys: %w", err)
 	}
-	dir = filepath.Join(dir, "causeway")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("make a place for the host keys: %w", err)
-	}
-	return filepath.Join(dir, "known_hosts"), nil
+	return filepath.Join(dir, "causeway", "known_hosts"), nil
 }
 
 // find is the agent that a name means: one of its full names, one of them

@@ -65,6 +65,7 @@ Exits with 6 when the time is over, and says what was in the way.`,
 	flags.StringVar(&w.what, "for", "connected", "what to wait for: connected, dns, workspace/NAME or NAME")
 	flags.DurationVar(&w.timeout, "timeout", defaultWait, "give up after this long (0: never)")
 	flags.BoolVar(&w.asJSON, "json", false, "print JSON at the end (cli/schema/wait.json)")
+	a.completeFlag(command, "for", completeWait, "connected", "dns")
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
 		if w.timeout < 0 || strings.TrimPrefix(w.what, workspacePrefix) == "" {
 			return &usageError{cause: "wait: the time must not be negative, nor the name empty", remedy: "see: causeway wait --help"}

@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/causewayhq/causeway/client/browser"
+	"github.com/causewayhq/causeway/localapi"
+	"github.com/causewayhq/causeway/proto/localv1"
+)
+
+// What is opened without being an app of the workspace.
+const (
+	openWeb, openTerminal, openShell = "web", "terminal", "ssh"
+)
+
+func (a *app) open() *cobra.Command {
+	var show bool
+	command := &cobra.Command{
+		Use: "open <name> [app]", Short: "Open a workspace, or an app of it, in the browser",
+		Long: `Open a page of the deployment in the browser:
+
+  web       the workspace's page (without an app)
+  terminal  a terminal in the browser
+  ssh       no page, but a shell in this terminal
+  APP       an app of the workspace, by the name that its template gives it
+
+The pages are those of a Coder deployment; a Causeway server has none.`,
+		Example: `  causeway open myws
+  causeway open main.web code-server
+  causeway open myws terminal --print`,
+		Args: args(1, 2, "the name of an agent and perhaps an app"), ValidArgsFunction: a.completeOpen,
+	}
+	command.Flags().BoolVar(&show, "print", false, "print the page's address instead")
+	command.RunE = func(cmd *cobra.Command, args []string) error {
+		what := openWeb
+		if len(args) == 2 {
+			what = args[1]
+		}
+		status, err := a.fetch(cmd.Context())
+		if err != nil {
+			return err
+		}
+		agent, err := find(status, args[0])
+		if err != nil {
+			return err
+		}
+		if what == openShell {
+			return a.shellAt(status, args[0])
+		}
+		page, err := pageOf(status, agent, what)
+		if err != nil {
+			return err
+		}
+		if show {
+			fmt.Fprintln(a.env.Stdout, page)
+			return nil
+		}
+		err = browser.Opener{LookupEnv: a.env.LookupEnv}.Open(page)
+		if errors.Is(err, browser.ErrNone) {
+			return &localapi.Error{Code: localapi.CodeGeneric, Cause: "open " + page + ": " + err.Error(), Remedy: "open the page yourself, or run: causeway open " + quote(args[0]) + " ssh"}
+		}
+		if err != nil {
+			return fmt.Errorf("open %s: %w", page, err)
+		}
+		fmt.Fprintf(a.env.Stdout, "opened %s\n", page)
+		return nil
+	}
+	return command
+}
+
+// shellAt becomes ssh.
+func (a *app) shellAt(status *localv1.Status, name string) error {
+	program, err := openSSH("ssh")
+	if err != nil {
+		return err
+	}
+	host, err := hostOf(status, name)
+	if err != nil {
+		return err
+	}
+	line, err := a.sshLine("", host, nil, nil)
+	if err != nil {
+		return err
+	}
+	return execute(program, line)
+}
+
+// pageOf is the address of a page, as Coder deployments have them.
+func pageOf(status *localv1.Status, agent *localv1.AgentStatus, what string) (string, error) {
+	base, err := url.Parse(status.GetUrl())
+	if err != nil || base.Host == "" {
+		return "", fmt.Errorf("open %s: the deployment's URL %q is none", agentName(agent), status.GetUrl())
+	}
+	if strings.ContainsAny(what, "/\\?#") || what == "" || what[0] == '.' {
+		return "", &usageError{cause: fmt.Sprintf("open %s: %q is no name of an app", agentName(agent), what), remedy: "see: causeway open --help"}
+	}
+	workspace, inAgent := "@"+status.GetUser()+"/"+agent.GetWorkspace(), "."+agent.GetName()
+	base.User = nil
+	switch what {
+	case openWeb:
+		return base.JoinPath(workspace).String(), nil
+	case openTerminal:
+		return base.JoinPath(workspace+inAgent, "terminal").String(), nil
+	}
+	return base.JoinPath(workspace+inAgent, "apps", what).String() + "/", nil
+}
