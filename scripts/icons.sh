@@ -38,10 +38,13 @@ for state in connected connecting degraded off error; do
 		esac
 		column=$((column + 1))
 	done
+	cp $state.svg "$work/mark-$state.svg"
 done
-for mark in mark-good mark-slow mark-lost mark-idle mark-stopped; do
-	draw $mark.svg 1 16 $mark.png
-	for size in 16 24 32; do draw $mark.svg 1 $size "$work/$size.png"; done
+cp mark-*.svg "$work"
+for mark in good slow lost idle stopped connected connecting degraded off error; do
+	mark=mark-$mark
+	draw "$work/$mark.svg" 1 16 $mark.png
+	for size in 16 24 32; do draw "$work/$mark.svg" 1 $size "$work/$size.png"; done
 	icotool --create --output $mark.ico "$work/16.png" "$work/24.png" "$work/32.png"
 done
 for size in 48 128; do rsvg-convert --width $size --height $size --output causeway-tray-$size.png causeway-tray.svg; done

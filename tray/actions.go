@@ -80,7 +80,7 @@ func (a *app) ask(ctx context.Context, busy string, what func(context.Context, l
 
 func (a *app) refuse(ctx context.Context, err error) {
 	a.in.refused = faultOf(err)
-	a.say(ctx, "click", note{title: "Causeway", text: sentence(a.in.refused)})
+	a.say(ctx, "click", note{title: "Causeway", text: sentence(a.in.refused), icon: iconError})
 }
 
 // call is one call of the daemon on a connection of its own.

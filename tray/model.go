@@ -19,7 +19,7 @@ const (
 	iconError      icon = "error"
 )
 
-// mark is the small picture beside a workspace.
+// mark is the small picture beside a line; that of the first is the state's.
 type mark string
 
 // The marks; each is a file in packaging/icons.
@@ -128,7 +128,7 @@ func build(in input) model {
 	}
 	out := model{icon: iconOf(in, status), items: []item{statusItem(in, status), detailItem(in, status)}}
 	out.items = append(out.items, problemItems(in, status)...)
-	out.items = append(out.items, toggleItem(in, status), line("sep.workspaces"))
+	out.items = append(out.items, line("sep.toggle"), toggleItem(in, status), line("sep.workspaces"))
 	out.items = append(out.items, workspaceItems(in, status)...)
 	out.items = append(out.items, line("sep.account"), profilesItem(in), signInItem(in, status), signOutItem(in, status),
 		line("sep.end"), settingsItem(in), aboutItem(in),
@@ -172,6 +172,9 @@ func headline(in input, status *localv1.Status) string {
 		return "Looking for the Causeway service…"
 	case present:
 	}
+	if status.GetView() == localv1.View_SUMMARY && status.GetState() == localv1.State_CONNECTED {
+		return "Connected by " + ownerName(status)
+	}
 	to := ""
 	if host := hostOf(status.GetUrl()); host != "" {
 		to = " to " + cut(host, maxName)
@@ -206,7 +209,7 @@ func tooltipOf(in input, status *localv1.Status) string {
 }
 
 func statusItem(in input, status *localv1.Status) item {
-	return item{key: "status", label: headline(in, status), do: action{verb: showStatus}}
+	return item{key: "status", label: headline(in, status), mark: mark("mark-" + string(iconOf(in, status))), do: action{verb: showStatus}}
 }
 
 // detailItem is what was measured.
@@ -219,9 +222,9 @@ func detailItem(in input, status *localv1.Status) item {
 			text = "The tunnel of this machine belongs to " + ownerName(status)
 		}
 	case status.GetInterface() != "":
-		text = "names do not answer"
+		text = "Names do not answer"
 		if status.GetCanaryOk() {
-			text = "names answer"
+			text = "Names answer"
 		}
 		if status.GetControlConnected() {
 			text += ", control plane connected"

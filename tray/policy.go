@@ -10,6 +10,7 @@ import (
 type note struct {
 	title, text string
 	urgent      bool
+	icon        icon // the state it is about
 }
 
 // The policy of notifications. Only what changes what the user can do is told;
@@ -46,6 +47,9 @@ func (p *policy) observe(now time.Time, in input) (notes []note, again time.Time
 	notes = append(notes, p.signIn(now, in)...)
 	more, again := p.connection(now, in)
 	notes = append(notes, more...)
+	for i := range notes {
+		notes[i].icon = iconOf(in, in.status)
+	}
 	p.before = in
 	return notes, again
 }
@@ -85,7 +89,7 @@ func (p *policy) connection(now time.Time, in input) ([]note, time.Time) {
 
 func lostNote(in input) note {
 	if in.daemon != present {
-		return note{title: "The Causeway service does not answer", text: sentence(in.away), urgent: true}
+		return note{title: "Causeway does not answer", text: sentence(in.away), urgent: true}
 	}
 	why := fault{cause: headline(in, in.status)}
 	if problems := in.status.GetProblems(); len(problems) > 0 {

@@ -28,7 +28,10 @@ func workspaceItems(in input, status *localv1.Status) []item {
 		items = append(items, workspaceItem(i, agents, status))
 	}
 	empty := "No workspaces"
-	if status.GetState() == localv1.State_DOWN || in.daemon != present {
+	switch {
+	case status.GetView() == localv1.View_SUMMARY:
+		empty = "The workspaces of another user are not shown"
+	case status.GetState() == localv1.State_DOWN, in.daemon != present:
 		empty = "Workspaces are shown while connected"
 	}
 	items = append(items, item{key: "ws.none", label: empty, disabled: true, hidden: len(agents) > 0})

@@ -43,7 +43,7 @@ func TestEveryItemIsObeyed(t *testing.T) {
 	s.start()
 	s.icon = NewIcon(t, s.address, s.watcher.Item(t))
 	s.icon.Want(t, "Connected to coder.example.com")
-	s.icon.Want(t, "names answer, control plane connected, relay Frankfurt 12 ms")
+	s.icon.Want(t, "Names answer, control plane connected, relay Frankfurt 12 ms")
 	cli := "causeway --socket " + s.daemon.Path
 
 	s.icon.Click(t, "Connected to")

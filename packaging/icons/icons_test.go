@@ -32,7 +32,7 @@ func TestEveryIconIsThere(t *testing.T) {
 		}
 		wantSize(t, state+"-template-36.png", 36)
 	}
-	for _, mark := range []string{"good", "slow", "lost", "idle", "stopped"} {
+	for _, mark := range append([]string{"good", "slow", "lost", "idle", "stopped"}, states...) {
 		wantSize(t, "mark-"+mark+".png", 16)
 		wantICO(t, "mark-"+mark+".ico", 16, 24, 32)
 	}
