@@ -93,6 +93,25 @@ func ownAddress() netip.Addr {
 	return best
 }
 
+// ParseProxies reads addresses and networks of proxies.
+func ParseProxies(texts []string) ([]netip.Prefix, error) {
+	var proxies []netip.Prefix
+	for _, text := range texts {
+		proxy, err := netip.ParsePrefix(text)
+		if addr, single := netip.ParseAddr(text); single == nil {
+			proxy, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+		}
+		switch {
+		case err != nil || !proxy.IsValid():
+			return nil, &SettingError{"trusted-proxies", fmt.Errorf("parse %q: want an address or a network, such as 127.0.0.1 or 10.0.0.0/8", text)}
+		case proxy.Bits() == 0:
+			return nil, &SettingError{"trusted-proxies", fmt.Errorf("%q is everybody: whoever asks could claim any address; name the proxies", text)}
+		}
+		proxies = append(proxies, proxy.Masked())
+	}
+	return proxies, nil
+}
+
 // newSetupCode has 128 bits: it is the one secret of a server without users.
 func newSetupCode() string { return rand.Text() }
 

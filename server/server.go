@@ -19,6 +19,7 @@ import (
 
 	"github.com/causewayhq/causeway/server/api"
 	"github.com/causewayhq/causeway/server/coordinator"
+	"github.com/causewayhq/causeway/server/limit"
 	"github.com/causewayhq/causeway/server/relay"
 	"github.com/causewayhq/causeway/server/signin"
 	"github.com/causewayhq/causeway/server/store"
@@ -75,6 +76,9 @@ type Config struct {
 	// Relays are told to clients instead of the one inside this server. They
 	// know nothing of who may talk to whom: that is theirs to restrict.
 	Relays []*url.URL
+	// TrustedProxies are the proxies in front of us whose X-Forwarded-For is
+	// believed: limits are by the address of the client then, and not by theirs.
+	TrustedProxies []netip.Prefix
 	// Version is told to clients.
 	Version string
 }
@@ -248,7 +252,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	})
 	pages := signin.New(signin.Config{Logger: s.config.Logger, Store: s.store, AccessURL: s.URL(), Changed: s.api.Changed})
 	s.http = &http.Server{
-		Handler: pages.Handler(s.api), ReadHeaderTimeout: headerLimit, ReadTimeout: bodyLimit, IdleTimeout: idleLimit, MaxHeaderBytes: headerSizeLimit,
+		Handler: limit.Behind(s.config.TrustedProxies, pages.Handler(s.api)), ReadHeaderTimeout: headerLimit, ReadTimeout: bodyLimit, IdleTimeout: idleLimit, MaxHeaderBytes: headerSizeLimit,
 		ErrorLog: slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelInfo),
 	}
 	return nil

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -50,7 +51,9 @@ func TestSignInOnTheWhole(t *testing.T) {
 		}
 		return response.StatusCode, string(body)
 	}
-	csrf := func(page string) string { return regexp.MustCompile(`name="csrf" value="([^"]+)"`).FindStringSubmatch(page)[1] }
+	csrf := func(page string) string {
+		return regexp.MustCompile(`name="csrf" value="([^"]+)"`).FindStringSubmatch(page)[1]
+	}
 	_, page := get(t, client, s.URL()+"/login?next=/cli-auth")
 	status, page := post("/login", url.Values{"username": {"alice"}, "password": {"correct horse battery staple"}, "next": {"/cli-auth"}, "csrf": {csrf(page)}})
 	if status != http.StatusOK || !strings.Contains(page, "Make a token") {
@@ -86,5 +89,57 @@ func TestSignInOnTheWhole(t *testing.T) {
 	}
 	if _, _, err := s.store.AuthenticateUser(t.Context(), token); err != store.ErrTokenRevoked {
 		t.Error(err)
+	}
+}
+
+// TestTrustedProxies: the address that a proxy of ours names is the one that
+// people see; from others the header counts for nothing.
+func TestTrustedProxies(t *testing.T) {
+	for text, want := range map[string]string{"127.0.0.1": "198.51.100.7", "10.0.0.0/8": "127.0.0.1"} {
+		proxies, err := ParseProxies([]string{text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, _ := start(t, Config{TrustedProxies: proxies})
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL()+"/oauth2/device", strings.NewReader("client_id=causeway"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		request.Header.Set("X-Forwarded-For", "198.51.100.7")
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var codes struct {
+			UserCode string `json:"user_code"`
+		}
+		if err := json.NewDecoder(response.Body).Decode(&codes); err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		user, err := s.store.CreateUser(t.Context(), "alice", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		session, err := s.store.CreateSession(t.Context(), user.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request, err = http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL()+"/device?user_code="+codes.UserCode, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.AddCookie(&http.Cookie{Name: "causeway_session", Value: session.Reveal()})
+		response, err = http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		http.DefaultClient.CloseIdleConnections()
+		if err != nil || !strings.Contains(string(page), "<dd>"+want+"</dd>") {
+			t.Errorf("proxies %s: the page does not name %s (%v)", text, want, err)
+		}
 	}
 }

@@ -78,6 +78,8 @@ func TestFailures(t *testing.T) {
 		{"access URL with a path", runArgs + "--access-url https://causeway.example.com/x", exitSetting, []string{"--access-url", "scheme, host and port only"}},
 		{"certificate alone", runArgs + "--tls-cert " + file, exitSetting, []string{"--tls-key"}},
 		{"certificate is none", runArgs + "--tls-cert " + file + " --tls-key " + file, exitSetting, []string{"--tls-cert", file}},
+		{"proxy of no address", runArgs + "--trusted-proxies nginx", exitSetting, []string{"--trusted-proxies", "127.0.0.1 or 10.0.0.0/8"}},
+		{"everybody a proxy", runArgs + "--trusted-proxies 0.0.0.0/0", exitSetting, []string{"--trusted-proxies", "everybody"}},
 		{"log level", runArgs + "--log-level loud", exitSetting, []string{"--log-level", "loud"}},
 		{"log format", runArgs + "--log-format xml", exitSetting, []string{"--log-format", "xml"}},
 		{"data directory is a file", runArgs + "--data-dir " + file, exitDatabase, []string{file, "not a directory"}},

@@ -20,7 +20,7 @@ import (
 type runFlags struct {
 	listen, accessURL, tlsCert, tlsKey, stunListen, logLevel, logFormat string
 
-	stunServers, relays []string
+	stunServers, relays, proxies []string
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -42,7 +42,7 @@ the packets are sealed end to end. Who may use it is for its owner to restrict.`
 		Example: `  causeway-server run
   causeway-server run --listen :7080 --access-url http://192.0.2.7:7080
   causeway-server run --listen :443 --tls-cert server.pem --tls-key server.key --access-url https://causeway.example.com
-  causeway-server run --access-url https://causeway.example.com --stun-servers 192.0.2.7:3478    # behind a proxy on this machine, whose address is 192.0.2.7`,
+  causeway-server run --access-url https://causeway.example.com --stun-servers 192.0.2.7:3478 --trusted-proxies 127.0.0.1    # behind a proxy on this machine, whose address is 192.0.2.7`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			return a.serve(command.Context(), flags, !command.Flags().Changed("stun-listen"))
@@ -57,6 +57,7 @@ the packets are sealed end to end. Who may use it is for its owner to restrict.`
 	set.StringSliceVar(&flags.stunServers, "stun-servers", nil, "more STUN servers, ADDRESS:PORT,... (needed when --access-url is a proxy: it carries no UDP)")
 	set.StringSliceVar(&flags.relays, "relays", nil, "DERP servers for clients to use instead of the relay inside this server, URL,... (see above)")
 	set.StringVar(&flags.logLevel, "log-level", "warn", "debug, info, warn or error")
+	set.StringSliceVar(&flags.proxies, "trusted-proxies", nil, "reverse proxies in front, ADDRESS or NETWORK,...: sign-in limits go by the address that their X-Forwarded-For names")
 	set.StringVar(&flags.logFormat, "log-format", "text", "text or json; logs go to stderr")
 	return command
 }
@@ -74,9 +75,13 @@ func (a *app) serve(ctx context.Context, flags runFlags, stunOptional bool) erro
 	if err != nil {
 		return err
 	}
+	proxies, err := server.ParseProxies(flags.proxies)
+	if err != nil {
+		return err
+	}
 	running, err := server.New(ctx, server.Config{
 		Logger: logger, DataDir: a.dataDir, Listen: flags.listen, AccessURL: flags.accessURL,
-		TLSCert: flags.tlsCert, TLSKey: flags.tlsKey, STUNListen: flags.stunListen, STUNOptional: stunOptional, STUNServers: stunServers, Relays: relays, Version: version,
+		TLSCert: flags.tlsCert, TLSKey: flags.tlsKey, STUNListen: flags.stunListen, STUNOptional: stunOptional, STUNServers: stunServers, Relays: relays, TrustedProxies: proxies, Version: version,
 	})
 	if err != nil {
 		return err

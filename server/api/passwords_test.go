@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
 )
 
 const password = "correct horse battery staple"
@@ -143,4 +142,3 @@ func TestFirstUserWithPassword(t *testing.T) {
 		t.Error(err)
 	}
 }
-

@@ -34,7 +34,7 @@ func TestLoginLimits(t *testing.T) {
 			t.Fatal("nobody is ever refused")
 			return 0, answer{}
 		}
-		for range 100 {
+		for range 2 * pairBurst {
 			if got := try("192.0.2.1", "alice", goodPassword); got.status != http.StatusSeeOther {
 				t.Fatalf("the right password: %d", got.status)
 			}
@@ -94,7 +94,7 @@ func TestGuessesAtOnce(t *testing.T) {
 	r.user("alice")
 	var checked atomic.Int32
 	var all sync.WaitGroup
-	for range 40 {
+	for range 3 * pairBurst {
 		all.Go(func() {
 			b := r.browser("192.0.2.66")
 			b.get("/login")
