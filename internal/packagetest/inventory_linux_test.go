@@ -32,7 +32,7 @@ var parts = map[string]string{
 // done: that is kept of any package.
 var noise = regexp.MustCompile(strings.Join([]string{
 	`^/var/lib/dpkg/`, `^/var/lib/apt/`, `^/var/cache/`, `^/var/log/`, `^/var/lib/systemd/`, `^/var/tmp/systemd-private`, `^/tmp/`,
-	`^/etc/ld\.so\.cache`, `  /etc/ld\.so\.cache`, `^/root/`, `^/home/alice/\.(ssh|cache)`,
+	`^/etc/ld\.so\.cache`, `  /etc/(ld\.so\.cache|passwd-|group-|shadow-|gshadow-)$`, `^/root/`, `^/home/alice/\.(ssh|cache)`,
 	`^/run/(lab-|user)`, `^(user|session|systemd-tmpfiles|apt-daily|dpkg-db|e2scrub|fstrim|logrotate|man-db|user-runtime-dir|run-user|run-credentials|run-lock)[^ ]*\.(slice|service|timer|mount) `,
 }, "|"))
 
@@ -117,7 +117,7 @@ var plants = []struct{ part, plant, remove string }{
 	{"unit files", "printf '[Service]\\nExecStart=/bin/true\\n' >/etc/systemd/system/causewayd.service; systemctl daemon-reload", "rm /etc/systemd/system/causewayd.service; systemctl daemon-reload"},
 	{"failed", "systemd-run -q --unit=causewayd --property=Type=oneshot /bin/false || :", "systemctl reset-failed causewayd"},
 	{"users", "useradd --system causeway-left", "userdel causeway-left"},
-	{"links", "ip link add causeway9 type dummy", "ip link del causeway9"},
+	{"links", "ip link add causeway9 type veth peer name left9", "ip link del causeway9"},
 	{"addresses", "ip addr add fd60:627a:a42b::9/128 dev lo", "ip addr del fd60:627a:a42b::9/128 dev lo"},
 	{"routes", "ip -6 route add unreachable fd60:627a:a42b::/48", "ip -6 route del unreachable fd60:627a:a42b::/48"},
 	{"routes", "ip -6 rule add to fd60:627a:a42b::/48 table 52", "ip -6 rule del to fd60:627a:a42b::/48 table 52"},

@@ -163,7 +163,7 @@ systemctl restart systemd-resolved`)
 // apt runs apt-get without network and without questions.
 func (h *host) apt(t *testing.T, env, what string) string {
 	t.Helper()
-	return h.sh(t, `cd /run/host; DEBIAN_FRONTEND=noninteractive `+env+` apt-get -qq -y --no-download `+what+` 2>&1`)
+	return h.sh(t, `cd /run/host; DEBIAN_FRONTEND=noninteractive `+env+` apt-get -qq -y `+what+` 2>&1`)
 }
 
 // file is a package as apt takes it.
@@ -224,7 +224,8 @@ func (h *host) startLoad(t *testing.T) {
 	}
 	if h.flavour != testnet.Resolved {
 		// Applications there go through libc, each by a process of its own.
-		order["rate"], order["nss_every"] = 20, 1
+		// The canary is in no hosts file, and there is nothing else here.
+		order["rate"], order["nss_every"], order["canary"] = 20, 1, map[string]string{}
 	}
 	text, err := json.Marshal(order)
 	must(t, err)

@@ -56,6 +56,10 @@ type System struct {
 	boot    []string // lab.sh's arguments
 }
 
+// Base is the root file system that all flavours have in common, once
+// BuildSystem has made it. It is never written to.
+func Base() string { return filepath.Join(labDir, "base") }
+
 func script() string {
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Join(filepath.Dir(file), "systemd", "lab.sh")

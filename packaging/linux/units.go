@@ -44,7 +44,7 @@ func Names() []string {
 // needs it.
 func Units(daemon, cli string) (map[string]string, error) {
 	for _, program := range []string{daemon, cli} {
-		if program != "" && (!path.IsAbs(program) || path.Clean(program) != program || strings.ContainsAny(program, " \t\n\"'\\%${}")) {
+		if (program != "" || program == daemon) && (!path.IsAbs(program) || path.Clean(program) != program || strings.ContainsAny(program, " \t\n\"'\\%${}")) {
 			return nil, fmt.Errorf("render units: %q is not a clean absolute path that a unit can hold", program)
 		}
 	}
