@@ -83,21 +83,21 @@ func telemetry(request *vpnv1.StartRequest, version Version) string {
 // started waits until a tunnel is worth to be called started: its control plane
 // answers, or cannot be reached while what an earlier process knew is there to
 // go on with. Anything else is an error.
-func started(ctx context.Context, core Core, ended <-chan error) error {
+func (r *run) started(ctx context.Context) error {
 	timer := time.NewTimer(startLimit)
 	defer timer.Stop()
 	for {
-		changed := core.Changed()
-		if done, err := outcome(core.Status()); done {
+		changed := r.core.Changed()
+		if done, err := outcome(r.core.Status()); done {
 			return err
 		}
 		select {
 		case <-changed:
-		case err := <-ended:
-			if err == nil {
-				err = errStopped
+		case <-r.ended:
+			if r.err == nil {
+				return errStopped
 			}
-			return err
+			return r.err
 		case <-ctx.Done():
 			return errStopped
 		case <-timer.C:

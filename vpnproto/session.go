@@ -134,6 +134,8 @@ type run struct {
 	core    Core
 	peers   *peers // nil until it is started
 	cancel  context.CancelFunc
+	ended   chan struct{}
+	err     error // of Run, once it has ended
 }
 
 // requests serves what the manager says until it is over.
@@ -252,11 +254,16 @@ func (s *session) isUp(r *run) bool {
 // life runs a tunnel to its end. After one that could not be started, or ended by
 // itself, another start is as good as the first.
 func (s *session) life(ctx context.Context, r *run, rpc *vpnv1.RPC) {
-	ended := make(chan error, 1)
-	s.begun.Go(func() { ended <- r.core.Run(ctx) })
-	if err := started(ctx, r.core, ended); err != nil {
+	r.ended = make(chan struct{})
+	s.begun.Go(func() {
+		defer close(r.ended)
+		r.err = r.core.Run(ctx)
+	})
+	if err := r.started(ctx); err != nil {
 		r.cancel()
-		err = errors.Join(err, s.over(r, ended))
+		if left := s.over(r); !errors.Is(err, left) {
+			err = errors.Join(err, left)
+		}
 		s.log.Warn("tunnel not started", slog.String("error", err.Error()))
 		s.startReply(rpc, err)
 		return
@@ -274,26 +281,25 @@ func (s *session) life(ctx context.Context, r *run, rpc *vpnv1.RPC) {
 		defer close(teaching)
 		p.teach(ctx)
 	}()
-	err := <-ended
+	<-r.ended
 	r.cancel()
 	<-teaching
-	ended <- err
-	if err := s.over(r, ended); err != nil {
+	if err := s.over(r); err != nil {
 		s.log.Error("tunnel ended with an error", slog.String("error", err.Error()))
 	}
 }
 
 // over waits for a tunnel's end and makes room for another. What could not be put
 // back on the host is kept for the answer to a stop.
-func (s *session) over(r *run, ended <-chan error) error {
-	err := <-ended
+func (s *session) over(r *run) error {
+	<-r.ended
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.run == r {
 		s.run = nil
 	}
-	s.stop = err
-	return err
+	s.stop = r.err
+	return r.err
 }
 
 func (s *session) startReply(rpc *vpnv1.RPC, err error) {

@@ -1,0 +1,18 @@
+package main
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/causewayhq/causeway/tun"
+)
+
+// openGiven makes a device of the manager's descriptor, which stays the manager's.
+func openGiven(number, mtu int) (tun.Device, error) {
+	ours, err := unix.FcntlInt(uintptr(number), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open the manager's interface (descriptor %d): %w", number, err)
+	}
+	return tun.Adopt(ours, mtu)
+}
