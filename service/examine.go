@@ -13,7 +13,7 @@ import (
 var proxyVariables = []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"}
 
 // Examine measures now what doctor wants to know.
-func (s *Service) Examine(ctx context.Context, _ *localv1.ExamineRequest) (*localv1.ExamineResponse, error) {
+func (s *Service) Examine(ctx context.Context, in *localv1.ExamineRequest) (*localv1.ExamineResponse, error) {
 	out := &localv1.ExamineResponse{Pid: int32(os.Getpid())}
 	s.mu.Lock()
 	tunnel := s.tunnel
@@ -22,6 +22,9 @@ func (s *Service) Examine(ctx context.Context, _ *localv1.ExamineRequest) (*loca
 		asked, err := tunnel.AskRelay(ctx)
 		if out.RelayAsked = asked; asked && err != nil {
 			out.RelayError = strings.ReplaceAll(err.Error(), "\n", ": ")
+		}
+		if in.GetNetwork() {
+			out.Network = tunnel.MeasureNetwork(ctx)
 		}
 	}
 	for _, name := range proxyVariables {

@@ -82,6 +82,10 @@ func (t *fakeTunnel) RepairNames(_ context.Context, flushOnly bool) (bool, error
 	return t.relay == nil, t.relay
 }
 
+func (t *fakeTunnel) MeasureNetwork(context.Context) *localv1.NetworkReport {
+	return &localv1.NetworkReport{Udp: true}
+}
+
 func (t *fakeTunnel) AskRelay(context.Context) (bool, error) { return true, t.relay }
 
 // fakeOS notes the cleanups.

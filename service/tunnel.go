@@ -33,6 +33,8 @@ type Tunnel interface {
 	// RepairNames empties the host's cache of names, unless told otherwise puts
 	// back what they need, and says whether they answer now and what failed.
 	RepairNames(ctx context.Context, flushOnly bool) (answers bool, err error)
+	// MeasureNetwork asks the STUN servers and relays; nil without a data plane.
+	MeasureNetwork(ctx context.Context) *localv1.NetworkReport
 	// AskRelay asks the home relay now; asked is false if there is none.
 	AskRelay(ctx context.Context) (asked bool, err error)
 }

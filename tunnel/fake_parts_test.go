@@ -65,6 +65,9 @@ func (e *engine) HomeRelay(context.Context, bool) (err error) {
 	e.do(func() { err = e.homeless })
 	return err
 }
+func (e *engine) MeasureNetwork(context.Context) tailnet.NetworkReport {
+	return tailnet.NetworkReport{UDP: true, Latency: map[int]time.Duration{999: time.Millisecond}}
+}
 func (e *engine) Identity() tailnet.Identity { id := e.kept.Identity; id.Port = 4242; return id }
 func (e *engine) Rebind()                    { e.do(func() { e.rebinds++ }) }
 func (e *engine) Close() error               { e.do(func() { e.closed = true }); return e.device.Close() }

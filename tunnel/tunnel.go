@@ -185,6 +185,8 @@ type Engine interface {
 	// HomeRelay is an error while the home relay is not there; with ask it is
 	// asked.
 	HomeRelay(ctx context.Context, ask bool) error
+	// MeasureNetwork asks the STUN servers and relays; it takes seconds.
+	MeasureNetwork(ctx context.Context) tailnet.NetworkReport
 	Identity() tailnet.Identity
 	Rebind()
 	Close() error

@@ -3188,6 +3188,7 @@ func (x *GetVersionResponse) GetApi() int32 {
 
 type ExamineRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Network       bool                   `protobuf:"varint,1,opt,name=network,proto3" json:"network,omitempty"` // measure the network as well, which takes up to 6 s
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3222,6 +3223,13 @@ func (*ExamineRequest) Descriptor() ([]byte, []int) {
 	return file_proto_localv1_local_proto_rawDescGZIP(), []int{52}
 }
 
+func (x *ExamineRequest) GetNetwork() bool {
+	if x != nil {
+		return x.Network
+	}
+	return false
+}
+
 type ExamineResponse struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Status     *Status                `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`                            // after the measuring
@@ -3229,8 +3237,9 @@ type ExamineResponse struct {
 	RelayError string                 `protobuf:"bytes,3,opt,name=relay_error,json=relayError,proto3" json:"relay_error,omitempty"`  // of the home relay when it was asked; "" when it answered
 	// The variables that lead the daemon's requests to a proxy, with user names
 	// and passwords left out.
-	ProxyVariables []*Variable `protobuf:"bytes,4,rep,name=proxy_variables,json=proxyVariables,proto3" json:"proxy_variables,omitempty"`
-	Pid            int32       `protobuf:"varint,5,opt,name=pid,proto3" json:"pid,omitempty"`
+	ProxyVariables []*Variable    `protobuf:"bytes,4,rep,name=proxy_variables,json=proxyVariables,proto3" json:"proxy_variables,omitempty"`
+	Pid            int32          `protobuf:"varint,5,opt,name=pid,proto3" json:"pid,omitempty"`
+	Network        *NetworkReport `protobuf:"bytes,6,opt,name=network,proto3" json:"network,omitempty"` // absent: not asked for, or no tunnel runs
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -3300,6 +3309,139 @@ func (x *ExamineResponse) GetPid() int32 {
 	return 0
 }
 
+func (x *ExamineResponse) GetNetwork() *NetworkReport {
+	if x != nil {
+		return x.Network
+	}
+	return nil
+}
+
+// NetworkReport is what the data plane found out about the network by asking
+// the STUN servers and relays of the deployment.
+type NetworkReport struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`      // absent: never measured
+	Udp           bool                   `protobuf:"varint,2,opt,name=udp,proto3" json:"udp,omitempty"`   // a STUN server answered
+	Ipv4          bool                   `protobuf:"varint,3,opt,name=ipv4,proto3" json:"ipv4,omitempty"` // over IPv4
+	Ipv6          bool                   `protobuf:"varint,4,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
+	PublicIpv4    string                 `protobuf:"bytes,5,opt,name=public_ipv4,json=publicIpv4,proto3" json:"public_ipv4,omitempty"` // our address and port as a STUN server sees it
+	PublicIpv6    string                 `protobuf:"bytes,6,opt,name=public_ipv6,json=publicIpv6,proto3" json:"public_ipv6,omitempty"`
+	MappingVaries *bool                  `protobuf:"varint,7,opt,name=mapping_varies,json=mappingVaries,proto3,oneof" json:"mapping_varies,omitempty"` // the NAT gives another port for each destination: hard to pass; absent: not known
+	PortMapping   *bool                  `protobuf:"varint,8,opt,name=port_mapping,json=portMapping,proto3,oneof" json:"port_mapping,omitempty"`       // the router maps ports (UPnP, NAT-PMP or PCP); absent: not known
+	CaptivePortal *bool                  `protobuf:"varint,9,opt,name=captive_portal,json=captivePortal,proto3,oneof" json:"captive_portal,omitempty"`
+	Relays        []*Relay               `protobuf:"bytes,10,rep,name=relays,proto3" json:"relays,omitempty"`       // by region
+	Endpoints     []string               `protobuf:"bytes,11,rep,name=endpoints,proto3" json:"endpoints,omitempty"` // where agents are told to reach us directly
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NetworkReport) Reset() {
+	*x = NetworkReport{}
+	mi := &file_proto_localv1_local_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NetworkReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NetworkReport) ProtoMessage() {}
+
+func (x *NetworkReport) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_localv1_local_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NetworkReport.ProtoReflect.Descriptor instead.
+func (*NetworkReport) Descriptor() ([]byte, []int) {
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *NetworkReport) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *NetworkReport) GetUdp() bool {
+	if x != nil {
+		return x.Udp
+	}
+	return false
+}
+
+func (x *NetworkReport) GetIpv4() bool {
+	if x != nil {
+		return x.Ipv4
+	}
+	return false
+}
+
+func (x *NetworkReport) GetIpv6() bool {
+	if x != nil {
+		return x.Ipv6
+	}
+	return false
+}
+
+func (x *NetworkReport) GetPublicIpv4() string {
+	if x != nil {
+		return x.PublicIpv4
+	}
+	return ""
+}
+
+func (x *NetworkReport) GetPublicIpv6() string {
+	if x != nil {
+		return x.PublicIpv6
+	}
+	return ""
+}
+
+func (x *NetworkReport) GetMappingVaries() bool {
+	if x != nil && x.MappingVaries != nil {
+		return *x.MappingVaries
+	}
+	return false
+}
+
+func (x *NetworkReport) GetPortMapping() bool {
+	if x != nil && x.PortMapping != nil {
+		return *x.PortMapping
+	}
+	return false
+}
+
+func (x *NetworkReport) GetCaptivePortal() bool {
+	if x != nil && x.CaptivePortal != nil {
+		return *x.CaptivePortal
+	}
+	return false
+}
+
+func (x *NetworkReport) GetRelays() []*Relay {
+	if x != nil {
+		return x.Relays
+	}
+	return nil
+}
+
+func (x *NetworkReport) GetEndpoints() []string {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
 type Variable struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -3310,7 +3452,7 @@ type Variable struct {
 
 func (x *Variable) Reset() {
 	*x = Variable{}
-	mi := &file_proto_localv1_local_proto_msgTypes[54]
+	mi := &file_proto_localv1_local_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3322,7 +3464,7 @@ func (x *Variable) String() string {
 func (*Variable) ProtoMessage() {}
 
 func (x *Variable) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_localv1_local_proto_msgTypes[54]
+	mi := &file_proto_localv1_local_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3335,7 +3477,7 @@ func (x *Variable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Variable.ProtoReflect.Descriptor instead.
 func (*Variable) Descriptor() ([]byte, []int) {
-	return file_proto_localv1_local_proto_rawDescGZIP(), []int{54}
+	return file_proto_localv1_local_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Variable) GetName() string {
@@ -3568,8 +3710,9 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\x11GetVersionRequest\"@\n" +
 	"\x12GetVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x10\n" +
-	"\x03api\x18\x02 \x01(\x05R\x03api\"\x10\n" +
-	"\x0eExamineRequest\"\xde\x01\n" +
+	"\x03api\x18\x02 \x01(\x05R\x03api\"*\n" +
+	"\x0eExamineRequest\x12\x18\n" +
+	"\anetwork\x18\x01 \x01(\bR\anetwork\"\x9a\x02\n" +
 	"\x0fExamineResponse\x121\n" +
 	"\x06status\x18\x01 \x01(\v2\x19.causeway.local.v1.StatusR\x06status\x12\x1f\n" +
 	"\vrelay_asked\x18\x02 \x01(\bR\n" +
@@ -3577,7 +3720,26 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\vrelay_error\x18\x03 \x01(\tR\n" +
 	"relayError\x12D\n" +
 	"\x0fproxy_variables\x18\x04 \x03(\v2\x1b.causeway.local.v1.VariableR\x0eproxyVariables\x12\x10\n" +
-	"\x03pid\x18\x05 \x01(\x05R\x03pid\"4\n" +
+	"\x03pid\x18\x05 \x01(\x05R\x03pid\x12:\n" +
+	"\anetwork\x18\x06 \x01(\v2 .causeway.local.v1.NetworkReportR\anetwork\"\xbe\x03\n" +
+	"\rNetworkReport\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x10\n" +
+	"\x03udp\x18\x02 \x01(\bR\x03udp\x12\x12\n" +
+	"\x04ipv4\x18\x03 \x01(\bR\x04ipv4\x12\x12\n" +
+	"\x04ipv6\x18\x04 \x01(\bR\x04ipv6\x12\x1f\n" +
+	"\vpublic_ipv4\x18\x05 \x01(\tR\n" +
+	"publicIpv4\x12\x1f\n" +
+	"\vpublic_ipv6\x18\x06 \x01(\tR\n" +
+	"publicIpv6\x12*\n" +
+	"\x0emapping_varies\x18\a \x01(\bH\x00R\rmappingVaries\x88\x01\x01\x12&\n" +
+	"\fport_mapping\x18\b \x01(\bH\x01R\vportMapping\x88\x01\x01\x12*\n" +
+	"\x0ecaptive_portal\x18\t \x01(\bH\x02R\rcaptivePortal\x88\x01\x01\x120\n" +
+	"\x06relays\x18\n" +
+	" \x03(\v2\x18.causeway.local.v1.RelayR\x06relays\x12\x1c\n" +
+	"\tendpoints\x18\v \x03(\tR\tendpointsB\x11\n" +
+	"\x0f_mapping_variesB\x0f\n" +
+	"\r_port_mappingB\x11\n" +
+	"\x0f_captive_portal\"4\n" +
 	"\bVariable\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value*o\n" +
@@ -3641,7 +3803,7 @@ func file_proto_localv1_local_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_localv1_local_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_proto_localv1_local_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
+var file_proto_localv1_local_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_proto_localv1_local_proto_goTypes = []any{
 	(State)(0),                    // 0: causeway.local.v1.State
 	(View)(0),                     // 1: causeway.local.v1.View
@@ -3701,101 +3863,105 @@ var file_proto_localv1_local_proto_goTypes = []any{
 	(*GetVersionResponse)(nil),    // 55: causeway.local.v1.GetVersionResponse
 	(*ExamineRequest)(nil),        // 56: causeway.local.v1.ExamineRequest
 	(*ExamineResponse)(nil),       // 57: causeway.local.v1.ExamineResponse
-	(*Variable)(nil),              // 58: causeway.local.v1.Variable
-	nil,                           // 59: causeway.local.v1.SetSettingsRequest.ValuesEntry
-	(*durationpb.Duration)(nil),   // 60: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 61: google.protobuf.Timestamp
+	(*NetworkReport)(nil),         // 58: causeway.local.v1.NetworkReport
+	(*Variable)(nil),              // 59: causeway.local.v1.Variable
+	nil,                           // 60: causeway.local.v1.SetSettingsRequest.ValuesEntry
+	(*durationpb.Duration)(nil),   // 61: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 62: google.protobuf.Timestamp
 }
 var file_proto_localv1_local_proto_depIdxs = []int32{
-	60, // 0: causeway.local.v1.Relay.latency:type_name -> google.protobuf.Duration
+	61, // 0: causeway.local.v1.Relay.latency:type_name -> google.protobuf.Duration
 	3,  // 1: causeway.local.v1.AgentStatus.path:type_name -> causeway.local.v1.AgentStatus.Path
 	5,  // 2: causeway.local.v1.AgentStatus.relay:type_name -> causeway.local.v1.Relay
-	60, // 3: causeway.local.v1.AgentStatus.latency:type_name -> google.protobuf.Duration
-	61, // 4: causeway.local.v1.AgentStatus.last_handshake:type_name -> google.protobuf.Timestamp
-	61, // 5: causeway.local.v1.AgentStatus.last_answer:type_name -> google.protobuf.Timestamp
-	61, // 6: causeway.local.v1.AgentStatus.measured_at:type_name -> google.protobuf.Timestamp
+	61, // 3: causeway.local.v1.AgentStatus.latency:type_name -> google.protobuf.Duration
+	62, // 4: causeway.local.v1.AgentStatus.last_handshake:type_name -> google.protobuf.Timestamp
+	62, // 5: causeway.local.v1.AgentStatus.last_answer:type_name -> google.protobuf.Timestamp
+	62, // 6: causeway.local.v1.AgentStatus.measured_at:type_name -> google.protobuf.Timestamp
 	0,  // 7: causeway.local.v1.Status.state:type_name -> causeway.local.v1.State
 	4,  // 8: causeway.local.v1.Status.problems:type_name -> causeway.local.v1.Problem
-	61, // 9: causeway.local.v1.Status.workspaces_as_of:type_name -> google.protobuf.Timestamp
+	62, // 9: causeway.local.v1.Status.workspaces_as_of:type_name -> google.protobuf.Timestamp
 	5,  // 10: causeway.local.v1.Status.home_relay:type_name -> causeway.local.v1.Relay
 	6,  // 11: causeway.local.v1.Status.agents:type_name -> causeway.local.v1.AgentStatus
-	61, // 12: causeway.local.v1.Status.control_since:type_name -> google.protobuf.Timestamp
-	61, // 13: causeway.local.v1.Status.control_next_retry:type_name -> google.protobuf.Timestamp
+	62, // 12: causeway.local.v1.Status.control_since:type_name -> google.protobuf.Timestamp
+	62, // 13: causeway.local.v1.Status.control_next_retry:type_name -> google.protobuf.Timestamp
 	1,  // 14: causeway.local.v1.Status.view:type_name -> causeway.local.v1.View
-	61, // 15: causeway.local.v1.Status.token_expires_at:type_name -> google.protobuf.Timestamp
+	62, // 15: causeway.local.v1.Status.token_expires_at:type_name -> google.protobuf.Timestamp
 	10, // 16: causeway.local.v1.LoginRequest.headers:type_name -> causeway.local.v1.Header
 	2,  // 17: causeway.local.v1.LoginRequest.connect_at:type_name -> causeway.local.v1.ConnectAt
 	2,  // 18: causeway.local.v1.Profile.connect_at:type_name -> causeway.local.v1.ConnectAt
-	61, // 19: causeway.local.v1.Profile.token_expires_at:type_name -> google.protobuf.Timestamp
+	62, // 19: causeway.local.v1.Profile.token_expires_at:type_name -> google.protobuf.Timestamp
 	18, // 20: causeway.local.v1.ListProfilesResponse.profiles:type_name -> causeway.local.v1.Profile
 	27, // 21: causeway.local.v1.ListOperatorsResponse.operators:type_name -> causeway.local.v1.Operator
 	27, // 22: causeway.local.v1.SetOperatorRequest.operator:type_name -> causeway.local.v1.Operator
 	32, // 23: causeway.local.v1.GetSettingsResponse.settings:type_name -> causeway.local.v1.Setting
-	59, // 24: causeway.local.v1.SetSettingsRequest.values:type_name -> causeway.local.v1.SetSettingsRequest.ValuesEntry
-	61, // 25: causeway.local.v1.WatchLogsRequest.since:type_name -> google.protobuf.Timestamp
-	61, // 26: causeway.local.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	58, // 27: causeway.local.v1.LogEntry.fields:type_name -> causeway.local.v1.Variable
-	60, // 28: causeway.local.v1.SetLogLevelRequest.for:type_name -> google.protobuf.Duration
-	61, // 29: causeway.local.v1.Change.at:type_name -> google.protobuf.Timestamp
+	60, // 24: causeway.local.v1.SetSettingsRequest.values:type_name -> causeway.local.v1.SetSettingsRequest.ValuesEntry
+	62, // 25: causeway.local.v1.WatchLogsRequest.since:type_name -> google.protobuf.Timestamp
+	62, // 26: causeway.local.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	59, // 27: causeway.local.v1.LogEntry.fields:type_name -> causeway.local.v1.Variable
+	61, // 28: causeway.local.v1.SetLogLevelRequest.for:type_name -> google.protobuf.Duration
+	62, // 29: causeway.local.v1.Change.at:type_name -> google.protobuf.Timestamp
 	45, // 30: causeway.local.v1.ListChangesResponse.changes:type_name -> causeway.local.v1.Change
-	60, // 31: causeway.local.v1.PingReply.latency:type_name -> google.protobuf.Duration
+	61, // 31: causeway.local.v1.PingReply.latency:type_name -> google.protobuf.Duration
 	3,  // 32: causeway.local.v1.PingReply.path:type_name -> causeway.local.v1.AgentStatus.Path
 	5,  // 33: causeway.local.v1.PingReply.relay:type_name -> causeway.local.v1.Relay
 	7,  // 34: causeway.local.v1.ExamineResponse.status:type_name -> causeway.local.v1.Status
-	58, // 35: causeway.local.v1.ExamineResponse.proxy_variables:type_name -> causeway.local.v1.Variable
-	8,  // 36: causeway.local.v1.Local.GetStatus:input_type -> causeway.local.v1.GetStatusRequest
-	8,  // 37: causeway.local.v1.Local.WatchStatus:input_type -> causeway.local.v1.GetStatusRequest
-	9,  // 38: causeway.local.v1.Local.Login:input_type -> causeway.local.v1.LoginRequest
-	12, // 39: causeway.local.v1.Local.Logout:input_type -> causeway.local.v1.LogoutRequest
-	14, // 40: causeway.local.v1.Local.Up:input_type -> causeway.local.v1.UpRequest
-	16, // 41: causeway.local.v1.Local.Down:input_type -> causeway.local.v1.DownRequest
-	50, // 42: causeway.local.v1.Local.Ping:input_type -> causeway.local.v1.PingRequest
-	52, // 43: causeway.local.v1.Local.QueryDNS:input_type -> causeway.local.v1.QueryDNSRequest
-	54, // 44: causeway.local.v1.Local.GetVersion:input_type -> causeway.local.v1.GetVersionRequest
-	56, // 45: causeway.local.v1.Local.Examine:input_type -> causeway.local.v1.ExamineRequest
-	19, // 46: causeway.local.v1.Local.ListProfiles:input_type -> causeway.local.v1.ListProfilesRequest
-	21, // 47: causeway.local.v1.Local.UseProfile:input_type -> causeway.local.v1.UseProfileRequest
-	23, // 48: causeway.local.v1.Local.RenameProfile:input_type -> causeway.local.v1.RenameProfileRequest
-	25, // 49: causeway.local.v1.Local.RemoveProfile:input_type -> causeway.local.v1.RemoveProfileRequest
-	28, // 50: causeway.local.v1.Local.ListOperators:input_type -> causeway.local.v1.ListOperatorsRequest
-	30, // 51: causeway.local.v1.Local.SetOperator:input_type -> causeway.local.v1.SetOperatorRequest
-	33, // 52: causeway.local.v1.Local.GetSettings:input_type -> causeway.local.v1.GetSettingsRequest
-	35, // 53: causeway.local.v1.Local.SetSettings:input_type -> causeway.local.v1.SetSettingsRequest
-	37, // 54: causeway.local.v1.Local.WatchLogs:input_type -> causeway.local.v1.WatchLogsRequest
-	39, // 55: causeway.local.v1.Local.SetLogLevel:input_type -> causeway.local.v1.SetLogLevelRequest
-	41, // 56: causeway.local.v1.Local.GetMetrics:input_type -> causeway.local.v1.GetMetricsRequest
-	43, // 57: causeway.local.v1.Local.CollectBundle:input_type -> causeway.local.v1.CollectBundleRequest
-	46, // 58: causeway.local.v1.Local.ListChanges:input_type -> causeway.local.v1.ListChangesRequest
-	48, // 59: causeway.local.v1.Local.RepairNames:input_type -> causeway.local.v1.RepairNamesRequest
-	7,  // 60: causeway.local.v1.Local.GetStatus:output_type -> causeway.local.v1.Status
-	7,  // 61: causeway.local.v1.Local.WatchStatus:output_type -> causeway.local.v1.Status
-	11, // 62: causeway.local.v1.Local.Login:output_type -> causeway.local.v1.LoginResponse
-	13, // 63: causeway.local.v1.Local.Logout:output_type -> causeway.local.v1.LogoutResponse
-	15, // 64: causeway.local.v1.Local.Up:output_type -> causeway.local.v1.UpResponse
-	17, // 65: causeway.local.v1.Local.Down:output_type -> causeway.local.v1.DownResponse
-	51, // 66: causeway.local.v1.Local.Ping:output_type -> causeway.local.v1.PingReply
-	53, // 67: causeway.local.v1.Local.QueryDNS:output_type -> causeway.local.v1.QueryDNSResponse
-	55, // 68: causeway.local.v1.Local.GetVersion:output_type -> causeway.local.v1.GetVersionResponse
-	57, // 69: causeway.local.v1.Local.Examine:output_type -> causeway.local.v1.ExamineResponse
-	20, // 70: causeway.local.v1.Local.ListProfiles:output_type -> causeway.local.v1.ListProfilesResponse
-	22, // 71: causeway.local.v1.Local.UseProfile:output_type -> causeway.local.v1.UseProfileResponse
-	24, // 72: causeway.local.v1.Local.RenameProfile:output_type -> causeway.local.v1.RenameProfileResponse
-	26, // 73: causeway.local.v1.Local.RemoveProfile:output_type -> causeway.local.v1.RemoveProfileResponse
-	29, // 74: causeway.local.v1.Local.ListOperators:output_type -> causeway.local.v1.ListOperatorsResponse
-	31, // 75: causeway.local.v1.Local.SetOperator:output_type -> causeway.local.v1.SetOperatorResponse
-	34, // 76: causeway.local.v1.Local.GetSettings:output_type -> causeway.local.v1.GetSettingsResponse
-	36, // 77: causeway.local.v1.Local.SetSettings:output_type -> causeway.local.v1.SetSettingsResponse
-	38, // 78: causeway.local.v1.Local.WatchLogs:output_type -> causeway.local.v1.LogEntry
-	40, // 79: causeway.local.v1.Local.SetLogLevel:output_type -> causeway.local.v1.SetLogLevelResponse
-	42, // 80: causeway.local.v1.Local.GetMetrics:output_type -> causeway.local.v1.GetMetricsResponse
-	44, // 81: causeway.local.v1.Local.CollectBundle:output_type -> causeway.local.v1.BundleFile
-	47, // 82: causeway.local.v1.Local.ListChanges:output_type -> causeway.local.v1.ListChangesResponse
-	49, // 83: causeway.local.v1.Local.RepairNames:output_type -> causeway.local.v1.RepairNamesResponse
-	60, // [60:84] is the sub-list for method output_type
-	36, // [36:60] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	59, // 35: causeway.local.v1.ExamineResponse.proxy_variables:type_name -> causeway.local.v1.Variable
+	58, // 36: causeway.local.v1.ExamineResponse.network:type_name -> causeway.local.v1.NetworkReport
+	62, // 37: causeway.local.v1.NetworkReport.at:type_name -> google.protobuf.Timestamp
+	5,  // 38: causeway.local.v1.NetworkReport.relays:type_name -> causeway.local.v1.Relay
+	8,  // 39: causeway.local.v1.Local.GetStatus:input_type -> causeway.local.v1.GetStatusRequest
+	8,  // 40: causeway.local.v1.Local.WatchStatus:input_type -> causeway.local.v1.GetStatusRequest
+	9,  // 41: causeway.local.v1.Local.Login:input_type -> causeway.local.v1.LoginRequest
+	12, // 42: causeway.local.v1.Local.Logout:input_type -> causeway.local.v1.LogoutRequest
+	14, // 43: causeway.local.v1.Local.Up:input_type -> causeway.local.v1.UpRequest
+	16, // 44: causeway.local.v1.Local.Down:input_type -> causeway.local.v1.DownRequest
+	50, // 45: causeway.local.v1.Local.Ping:input_type -> causeway.local.v1.PingRequest
+	52, // 46: causeway.local.v1.Local.QueryDNS:input_type -> causeway.local.v1.QueryDNSRequest
+	54, // 47: causeway.local.v1.Local.GetVersion:input_type -> causeway.local.v1.GetVersionRequest
+	56, // 48: causeway.local.v1.Local.Examine:input_type -> causeway.local.v1.ExamineRequest
+	19, // 49: causeway.local.v1.Local.ListProfiles:input_type -> causeway.local.v1.ListProfilesRequest
+	21, // 50: causeway.local.v1.Local.UseProfile:input_type -> causeway.local.v1.UseProfileRequest
+	23, // 51: causeway.local.v1.Local.RenameProfile:input_type -> causeway.local.v1.RenameProfileRequest
+	25, // 52: causeway.local.v1.Local.RemoveProfile:input_type -> causeway.local.v1.RemoveProfileRequest
+	28, // 53: causeway.local.v1.Local.ListOperators:input_type -> causeway.local.v1.ListOperatorsRequest
+	30, // 54: causeway.local.v1.Local.SetOperator:input_type -> causeway.local.v1.SetOperatorRequest
+	33, // 55: causeway.local.v1.Local.GetSettings:input_type -> causeway.local.v1.GetSettingsRequest
+	35, // 56: causeway.local.v1.Local.SetSettings:input_type -> causeway.local.v1.SetSettingsRequest
+	37, // 57: causeway.local.v1.Local.WatchLogs:input_type -> causeway.local.v1.WatchLogsRequest
+	39, // 58: causeway.local.v1.Local.SetLogLevel:input_type -> causeway.local.v1.SetLogLevelRequest
+	41, // 59: causeway.local.v1.Local.GetMetrics:input_type -> causeway.local.v1.GetMetricsRequest
+	43, // 60: causeway.local.v1.Local.CollectBundle:input_type -> causeway.local.v1.CollectBundleRequest
+	46, // 61: causeway.local.v1.Local.ListChanges:input_type -> causeway.local.v1.ListChangesRequest
+	48, // 62: causeway.local.v1.Local.RepairNames:input_type -> causeway.local.v1.RepairNamesRequest
+	7,  // 63: causeway.local.v1.Local.GetStatus:output_type -> causeway.local.v1.Status
+	7,  // 64: causeway.local.v1.Local.WatchStatus:output_type -> causeway.local.v1.Status
+	11, // 65: causeway.local.v1.Local.Login:output_type -> causeway.local.v1.LoginResponse
+	13, // 66: causeway.local.v1.Local.Logout:output_type -> causeway.local.v1.LogoutResponse
+	15, // 67: causeway.local.v1.Local.Up:output_type -> causeway.local.v1.UpResponse
+	17, // 68: causeway.local.v1.Local.Down:output_type -> causeway.local.v1.DownResponse
+	51, // 69: causeway.local.v1.Local.Ping:output_type -> causeway.local.v1.PingReply
+	53, // 70: causeway.local.v1.Local.QueryDNS:output_type -> causeway.local.v1.QueryDNSResponse
+	55, // 71: causeway.local.v1.Local.GetVersion:output_type -> causeway.local.v1.GetVersionResponse
+	57, // 72: causeway.local.v1.Local.Examine:output_type -> causeway.local.v1.ExamineResponse
+	20, // 73: causeway.local.v1.Local.ListProfiles:output_type -> causeway.local.v1.ListProfilesResponse
+	22, // 74: causeway.local.v1.Local.UseProfile:output_type -> causeway.local.v1.UseProfileResponse
+	24, // 75: causeway.local.v1.Local.RenameProfile:output_type -> causeway.local.v1.RenameProfileResponse
+	26, // 76: causeway.local.v1.Local.RemoveProfile:output_type -> causeway.local.v1.RemoveProfileResponse
+	29, // 77: causeway.local.v1.Local.ListOperators:output_type -> causeway.local.v1.ListOperatorsResponse
+	31, // 78: causeway.local.v1.Local.SetOperator:output_type -> causeway.local.v1.SetOperatorResponse
+	34, // 79: causeway.local.v1.Local.GetSettings:output_type -> causeway.local.v1.GetSettingsResponse
+	36, // 80: causeway.local.v1.Local.SetSettings:output_type -> causeway.local.v1.SetSettingsResponse
+	38, // 81: causeway.local.v1.Local.WatchLogs:output_type -> causeway.local.v1.LogEntry
+	40, // 82: causeway.local.v1.Local.SetLogLevel:output_type -> causeway.local.v1.SetLogLevelResponse
+	42, // 83: causeway.local.v1.Local.GetMetrics:output_type -> causeway.local.v1.GetMetricsResponse
+	44, // 84: causeway.local.v1.Local.CollectBundle:output_type -> causeway.local.v1.BundleFile
+	47, // 85: causeway.local.v1.Local.ListChanges:output_type -> causeway.local.v1.ListChangesResponse
+	49, // 86: causeway.local.v1.Local.RepairNames:output_type -> causeway.local.v1.RepairNamesResponse
+	63, // [63:87] is the sub-list for method output_type
+	39, // [39:63] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_proto_localv1_local_proto_init() }
@@ -3807,13 +3973,14 @@ func file_proto_localv1_local_proto_init() {
 	file_proto_localv1_local_proto_msgTypes[5].OneofWrappers = []any{}
 	file_proto_localv1_local_proto_msgTypes[14].OneofWrappers = []any{}
 	file_proto_localv1_local_proto_msgTypes[23].OneofWrappers = []any{}
+	file_proto_localv1_local_proto_msgTypes[54].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_localv1_local_proto_rawDesc), len(file_proto_localv1_local_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   56,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
