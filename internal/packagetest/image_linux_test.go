@@ -31,6 +31,7 @@ inside apt-get -qq -y remove $3
 echo "kept: $(tail -1 $root/all/etc/causeway/$5)"
 inside apt-get -qq -y install /packages/v` + first + `/$3_` + first + `_amd64.deb
 echo "enabled again: $(readlink $root/all/etc/systemd/system/multi-user.target.wants/$4)"
+mkdir -p $root/all/var/lib/$3; echo secret >$root/all/var/lib/$3/kept
 inside apt-get -qq -y purge $3
 list >$root/after
 diff $root/before $root/after || :
