@@ -17,6 +17,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -66,6 +68,9 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	environment := wineEnvironment(prefix)
+	if environment, err = buildDaemon(ctx, dir, environment, args); err != nil {
+		return err
+	}
 	stop, err := keep(ctx, environment)
 	if err != nil {
 		return err
@@ -78,6 +83,23 @@ func run(ctx context.Context, args []string) (err error) {
 	test.Cancel = func() error { return test.Process.Signal(os.Interrupt) }
 	test.WaitDelay = 10 * time.Second
 	return test.Run()
+}
+
+// needsDaemon is the package whose tests install the real program as a service.
+const needsDaemon = "./service/system"
+
+// buildDaemon builds causewayd.exe for tests that want it, and tells them where
+// it is.
+func buildDaemon(ctx context.Context, dir string, environment, args []string) ([]string, error) {
+	if !slices.Contains(args, needsDaemon) {
+		return environment, nil
+	}
+	program := filepath.Join(dir, "causewayd.exe")
+	building := append(os.Environ(), "GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=0")
+	if err := command(ctx, building, "go", "build", "-o", program, "./cmd/causewayd"); err != nil {
+		return nil, fmt.Errorf("build causewayd.exe: %w", err)
+	}
+	return append(environment, "CAUSEWAY_WINE_DAEMON=Z:"+strings.ReplaceAll(program, "/", `\`)), nil
 }
 
 // keep starts a Windows program that does nothing until stop, or until we are

@@ -22,14 +22,14 @@ func usable(connection *mgr.Mgr, name string) bool {
 		return false
 	}
 	defer func() { _ = windows.CloseServiceHandle(opened) }()
-	config, err := query(opened)
-	return err == nil && config.start != windows.SERVICE_DISABLED
+	found, err := query(opened)
+	return err == nil && found.start != windows.SERVICE_DISABLED
 }
 
-// config is what QueryServiceConfig tells, as far as it matters here. The
+// basics are what QueryServiceConfig tells, as far as they matter here. The
 // library's own reading fails as a whole where one of the later levels is
 // missing, as under Wine.
-type config struct {
+type basics struct {
 	start        uint32
 	command      string
 	displayName  string
@@ -39,14 +39,14 @@ type config struct {
 // maxConfig bounds the answer: 8 KiB (winsvc.h).
 const maxConfig = 8 << 10
 
-func query(opened windows.Handle) (config, error) {
+func query(opened windows.Handle) (basics, error) {
 	buffer := make([]byte, maxConfig)
 	raw := (*windows.QUERY_SERVICE_CONFIG)(unsafe.Pointer(&buffer[0]))
 	var needed uint32
 	if err := windows.QueryServiceConfig(opened, raw, maxConfig, &needed); err != nil {
-		return config{}, fmt.Errorf("read service: %w", err)
+		return basics{}, fmt.Errorf("read service: %w", err)
 	}
-	found := config{
+	found := basics{
 		start: raw.StartType, command: windows.UTF16PtrToString(raw.BinaryPathName), displayName: windows.UTF16PtrToString(raw.DisplayName),
 	}
 	for at := raw.Dependencies; at != nil && *at != 0; {
