@@ -17,8 +17,9 @@ const (
 	firstRetry = 250 * time.Millisecond
 	maxRetry   = 5 * time.Second
 	// patience is how long the daemon may be gone before the icon says so: a
-	// restart takes about a second.
-	patience = 3 * time.Second
+	// restart takes about a second, an upgrade three, and the daemon is looked for
+	// 3.75 seconds after it was lost.
+	patience = 4 * time.Second
 	// answerLimit is for what the daemon knows already.
 	answerLimit = 5 * time.Second
 	// workLimit is past what it gives itself for a login or a connection.

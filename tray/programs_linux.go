@@ -130,4 +130,3 @@ func start(ctx context.Context, program string, args []string) error {
 	}
 	return nil
 }
-
