@@ -223,8 +223,20 @@ func (f *fakeDaemon) GetVersion(context.Context, *localv1.GetVersionRequest) (*l
 	return &localv1.GetVersionResponse{Version: "v1.2.2", Api: 1}, nil
 }
 
-func (f *fakeDaemon) Examine(context.Context, *localv1.ExamineRequest) (*localv1.ExamineResponse, error) {
-	return &localv1.ExamineResponse{Status: f.get(), RelayAsked: true}, nil
+func (f *fakeDaemon) Examine(_ context.Context, in *localv1.ExamineRequest) (*localv1.ExamineResponse, error) {
+	out := &localv1.ExamineResponse{Status: f.get(), RelayAsked: true}
+	if in.GetNetwork() {
+		out.Network = fakeNetwork()
+	}
+	return out, nil
+}
+
+func fakeNetwork() *localv1.NetworkReport {
+	return &localv1.NetworkReport{
+		At: timestamppb.New(time.Unix(1700000000, 0)), Udp: true, Ipv4: true, PublicIpv4: "198.51.100.7:1024",
+		MappingVaries: proto.Bool(false), CaptivePortal: proto.Bool(false), Endpoints: []string{"198.51.100.7:1024", "192.168.1.5:41641"},
+		Relays: []*localv1.Relay{{RegionId: 999, Code: "home", Name: "Home", Latency: durationpb.New(12340 * time.Microsecond)}, {RegionId: 1, Code: "far", Name: "Far"}},
+	}
 }
 
 func (f *fakeDaemon) ListProfiles(context.Context, *localv1.ListProfilesRequest) (*localv1.ListProfilesResponse, error) {

@@ -72,6 +72,7 @@ func (a *app) root() *cobra.Command {
 	add("connect", a.up(), a.down(), a.wait())
 	add("look", a.status(), a.list(), a.dns(), a.doctor(), a.version())
 	add("use", a.ssh(), a.ping())
+	add("look", a.netcheck())
 	add("use", a.scp(), a.portForward(), a.open(), a.configSSH())
 	root.InitDefaultCompletionCmd()
 	for _, child := range root.Commands() {
