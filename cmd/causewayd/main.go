@@ -77,7 +77,7 @@ func rootCommand() *cobra.Command {
 		Example:      "  sudo causewayd install --now   # as a service of this machine\n  sudo causewayd run             # in the foreground\n  sudo causewayd cleanup         # after a crash, with no daemon running",
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(runCommand(), cleanupCommand(), versionCommand(),
+	root.AddCommand(runCommand(), tunnelCommand("tunnel"), vpnDaemonCommand(), cleanupCommand(), operatorCommand(), versionCommand(),
 		installCommand(), uninstallCommand(), startCommand(), stopCommand(), restartCommand(), statusCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root

@@ -16,6 +16,8 @@ const (
 	readEnv, writeEnv   = "CODER_VPN_DAEMON_RPC_READ_HANDLE", "CODER_VPN_DAEMON_RPC_WRITE_HANDLE"
 )
 
+var peekNamedPipe = windows.NewLazySystemDLL("kernel32.dll").NewProc("PeekNamedPipe")
+
 // openPipes takes over both handles.
 func openPipes(read, write int) (io.ReadCloser, io.WriteCloser, error) {
 	for flag, number := range map[string]int{readFlag: read, writeFlag: write} {
@@ -27,8 +29,8 @@ func openPipes(read, write int) (io.ReadCloser, io.WriteCloser, error) {
 			return nil, nil, fmt.Errorf("take over --%s %d: it is no pipe", flag, number)
 		}
 	}
-	var waiting uint32
-	if err := windows.PeekNamedPipe(windows.Handle(read), nil, nil, &waiting, nil); err != nil && !errors.Is(err, windows.ERROR_BROKEN_PIPE) {
+	// To look needs the right to read, and so does nothing else here.
+	if looked, _, err := peekNamedPipe.Call(uintptr(read), 0, 0, 0, 0, 0); looked == 0 && !errors.Is(err, windows.ERROR_BROKEN_PIPE) {
 		return nil, nil, fmt.Errorf("take over --%s %d: it is not open for reading: %w", readFlag, read, err)
 	}
 	return os.NewFile(uintptr(read), "manager's pipe"), os.NewFile(uintptr(write), "manager's pipe"), nil

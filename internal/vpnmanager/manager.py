@@ -174,10 +174,16 @@ class Tunnel:
         os.close(read_end)
         os.close(write_end)
         self.number, self.logs, self.updates = 0, [], []
-        self.write(hello if hello is not None else b"codervpn manager %s\n" % version.encode())
+        try:
+            self.write(hello if hello is not None else b"codervpn manager %s\n" % version.encode())
+        except BrokenPipeError:
+            pass  # it has ended already
         self.header = b""
         while not self.header.endswith(b"\n"):
-            self.header += self.read(1)
+            try:
+                self.header += self.read(1)
+            except Ended:
+                return  # it refused before it said anything
 
     def write(self, data):
         view = memoryview(data)
@@ -376,6 +382,11 @@ def handshakes(program, url, token, name, version):
         tell("refused", case=case, **tunnel.end())
 
 
+def refused(program, url, token, name, version):
+    tunnel = Tunnel(program, version)
+    tell("refused", header=tunnel.header.decode(), **tunnel.end())
+
+
 def hangup(program, url, token, name, version):
     tunnel = Tunnel(program, version)
     tell("start", case="good", **tunnel.start(url, token))
@@ -409,7 +420,7 @@ def main():
     version = sys.argv[6] if len(sys.argv) > 6 else "1.3"
     {
         "session": session, "versions": versions, "oversize": oversize, "handshakes": handshakes,
-        "hangup": hangup, "killed": killed, "deaf": deaf,
+        "hangup": hangup, "refused": refused, "killed": killed, "deaf": deaf,
     }[scenario](program, url, token, name, version)
 
 

@@ -21,6 +21,12 @@ import (
 	"github.com/causewayhq/causeway/internal/testnet"
 )
 
+// The exit codes of causewayd, as JSON has numbers.
+const (
+	stateUsed     = 11.0
+	managerFailed = 23.0
+)
+
 // bin holds the programs, built once for all tests.
 var bin string
 
@@ -342,7 +348,7 @@ func TestBrokenManagers(t *testing.T) {
 	t.Run("handshakes", func(t *testing.T) {
 		s := h.run(within(t, 30*time.Second), "handshakes")
 		for _, want := range []string{`role "tunnel", want "manager"`, "no version in common", "malformed header: 2 parts", "over 256 bytes", "malformed header: it begins with"} {
-			line := s.expect("refused", told{"exit": 20.0, "after": []any{}})
+			line := s.expect("refused", told{"exit": managerFailed, "after": []any{}})
 			if text := fmt.Sprint(line["stderr"]); !strings.Contains(text, "handshake failed") || !strings.Contains(text, want) && !strings.Contains(text, "4 parts") {
 				t.Errorf("%s: %s, want %q", line["case"], text, want)
 			}
@@ -352,7 +358,7 @@ func TestBrokenManagers(t *testing.T) {
 	t.Run("oversize", func(t *testing.T) {
 		s := h.run(within(t, 30*time.Second), "oversize")
 		s.started("good", "")
-		line := s.expect("ended", told{"exit": 20.0})
+		line := s.expect("ended", told{"exit": managerFailed})
 		if !strings.Contains(fmt.Sprint(line["stderr"]), "16777217 bytes, the limit is 16777216") {
 			t.Errorf("%v", line)
 		}
@@ -363,7 +369,7 @@ func TestBrokenManagers(t *testing.T) {
 		s := h.run(within(t, 30*time.Second), "hangup")
 		s.started("good", "")
 		s.addressed()
-		line := s.expect("ended", told{"exit": 20.0})
+		line := s.expect("ended", told{"exit": managerFailed})
 		if !strings.Contains(fmt.Sprint(line["stderr"]), "manager hung up: unexpected EOF") {
 			t.Errorf("%v", line)
 		}
@@ -405,14 +411,16 @@ func TestDeafManager(t *testing.T) {
 	h.expectSame("after the signal")
 }
 
-// TestOneTunnelOnly: the service and a managed tunnel exclude each other.
+// TestOneTunnelOnly: the service and a managed tunnel exclude each other, also
+// while the service has nothing to do.
 func TestOneTunnelOnly(t *testing.T) {
 	needRig(t, false)
 	h := newHost(t)
 	must(t, h.stack.StartDaemon(within(t, 30*time.Second)))
-	s := h.run(within(t, 30*time.Second), "handshakes")
-	if s.lines.Scan() {
-		t.Errorf("a tunnel beside the service: %s", s.lines.Text())
+	s := h.run(within(t, 30*time.Second), "refused")
+	line := s.expect("refused", told{"header": "", "exit": stateUsed, "after": []any{}})
+	if text := fmt.Sprint(line["stderr"]); !strings.Contains(text, "another daemon uses it") || !strings.Contains(text, "remedy: stop the other daemon") {
+		t.Errorf("%s", text)
 	}
-	_ = s.cmd.Wait()
+	s.done("")
 }
