@@ -124,3 +124,30 @@ func TestLeftByAFailedTunnelStays(t *testing.T) {
 		t.Error("the end says nothing of it")
 	}
 }
+
+// A start that fails while a tunnel is wanted leaves the host as it is for the
+// next try: names that somebody uses do not go dark. Where none is wanted,
+// nothing may stay.
+func TestFailedStartLeavesWantedNames(t *testing.T) {
+	for name, test := range map[string]struct {
+		state state
+		want  int
+	}{
+		"wanted":     {wantingState(), 0},
+		"down":       {func() state { s := wantingState(); s.up = false; return s }(), 1},
+		"signed out": {func() state { s := wantingState(); s.profiles[0].Token = ""; return s }(), 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, released := keeping(t)
+			r.config.Preflight = func() error { return fail(FailureTUN, "modprobe tun", "no driver") }
+			mkdir(t, r.config.StateDir, 0o700)
+			if err := saveState(r.config.StateDir, test.state); err != nil {
+				t.Fatal(err)
+			}
+			wantFailure(t, New(r.config).Run(t.Context()), FailureTUN)
+			if got := r.os.count(); got != test.want || int(released.Load()) != test.want {
+				t.Errorf("%d cleanups, let go %d times, want %d", got, released.Load(), test.want)
+			}
+		})
+	}
+}

@@ -45,7 +45,7 @@ func headerCommand(ctx context.Context, line string, access *url.URL) (Headers, 
 	case err != nil:
 		return nil, fmt.Errorf("run header-command %s: %w", program, err)
 	}
-	headers, err := parseHeaders(output.String())
+	headers, err := parseHeaders(output.taken.String())
 	if err != nil {
 		return nil, fmt.Errorf("run header-command %s: %w", program, err)
 	}
@@ -53,15 +53,16 @@ func headerCommand(ctx context.Context, line string, access *url.URL) (Headers, 
 }
 
 // limited takes at most maxHeaderBytes twice over; more is an error.
-type limited struct{ bytes.Buffer }
+// It has nothing of the buffer's but Write, for io.Copy prefers ReadFrom.
+type limited struct{ taken bytes.Buffer }
 
 var errTooMuch = errors.New("it prints too much")
 
 func (l *limited) Write(data []byte) (int, error) {
-	if l.Len()+len(data) > 2*maxHeaderBytes {
+	if l.taken.Len()+len(data) > 2*maxHeaderBytes {
 		return 0, errTooMuch
 	}
-	return l.Buffer.Write(data)
+	return l.taken.Write(data)
 }
 
 // parseHeaders takes the lines of the command. Its errors quote none.

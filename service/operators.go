@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -67,4 +68,41 @@ func (s *state) setOperator(user localapi.User, allowed bool) error {
 	}
 	s.forbid(user)
 	return nil
+}
+
+// StoreOperator lets a user sign in, or no more, while no daemon runs; one that
+// runs is told by the local API, and keeps us off its state until it ends.
+func StoreOperator(stateDir string, user localapi.User, allowed bool) error {
+	return withStored(stateDir, func(kept state) error {
+		if err := kept.setOperator(user, allowed); err != nil {
+			return fail(FailureState, "", "%w", err)
+		}
+		if err := saveState(stateDir, kept); err != nil {
+			return fail(FailureState, "make room on the disk of the state directory", "%w", err)
+		}
+		return nil
+	})
+}
+
+// StoredOperators are the users who may sign in, while no daemon runs.
+func StoredOperators(stateDir string) ([]localapi.User, error) {
+	var users []localapi.User
+	err := withStored(stateDir, func(kept state) error { users = kept.operators; return nil })
+	return users, err
+}
+
+func withStored(stateDir string, use func(state) error) error {
+	dir, err := OpenStateDir(stateDir)
+	if errors.Is(err, errLocked) {
+		return fail(FailureState, "run: sudo causeway operator ... (causewayd operator is for while the daemon does not run)", "use operators: the daemon runs")
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	kept, err := loadState(dir.Path)
+	if err != nil {
+		return err
+	}
+	return use(kept)
 }

@@ -14,4 +14,5 @@ var (
 		"make a network interface and set routes and name servers",
 	}
 	toCleanUp = purpose{"cleanup", "", "undo network configuration", "remove routes, addresses and name servers"}
+	toOperate = purpose{"operator", "", "use operators", "read and change the state directory"}
 )
