@@ -106,7 +106,7 @@ func (h *host) security(t *testing.T, unit string) {
 // asAlice runs the command line as the user who has installed it, who is not root.
 func (h *host) asAlice(t *testing.T, stdin string, args ...string) {
 	t.Helper()
-	cmd := h.system.Command(within(t, time.Minute), "setpriv", append([]string{"--reuid", "0", "env", "HOME=/home/" + alice, "causeway"}, args...)...)
+	cmd := h.system.Command(within(t, time.Minute), "setpriv", append([]string{"--reuid", aliceID, "--regid", aliceID, "--clear-groups", "env", "HOME=/home/" + alice, "causeway"}, args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	if output, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("as %s: causeway %s: %v: %s", alice, strings.Join(args, " "), err, output)
