@@ -42,6 +42,8 @@ func headerCommand(ctx context.Context, line string, access *url.URL) (Headers, 
 	switch {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("run header-command %s: not done after %s", program, headerLimit)
+	case output.over:
+		return nil, fmt.Errorf("run header-command %s: %w", program, errTooMuch) // and not the signal that ended it
 	case err != nil:
 		return nil, fmt.Errorf("run header-command %s: %w", program, err)
 	}
@@ -54,12 +56,16 @@ func headerCommand(ctx context.Context, line string, access *url.URL) (Headers, 
 
 // limited takes at most maxHeaderBytes twice over; more is an error.
 // It has nothing of the buffer's but Write, for io.Copy prefers ReadFrom.
-type limited struct{ taken bytes.Buffer }
+type limited struct {
+	taken bytes.Buffer
+	over  bool
+}
 
 var errTooMuch = errors.New("it prints too much")
 
 func (l *limited) Write(data []byte) (int, error) {
 	if l.taken.Len()+len(data) > 2*maxHeaderBytes {
+		l.over = true
 		return 0, errTooMuch
 	}
 	return l.taken.Write(data)
