@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -92,9 +93,9 @@ func exitCodes() string {
 	return text.String()
 }
 
-// settings gives a command the flags of the schema.
-func settings(command *cobra.Command) func() (config.Daemon, error) {
-	load := settingValues(command)
+// settings gives a command the flags of the schema, or only those named.
+func settings(command *cobra.Command, only ...string) func() (config.Daemon, error) {
+	load := settingValues(command, only...)
 	return func() (config.Daemon, error) {
 		values, err := load()
 		if err != nil {
@@ -105,11 +106,11 @@ func settings(command *cobra.Command) func() (config.Daemon, error) {
 }
 
 // settingValues is settings that also tells where each value comes from.
-func settingValues(command *cobra.Command) func() (config.Values, error) {
+func settingValues(command *cobra.Command, only ...string) func() (config.Values, error) {
 	flags := command.Flags()
 	flags.String(config.FileFlag, "", "settings file (default "+config.DefaultFile+")")
 	for _, setting := range config.Schema() {
-		if !setting.FileOnly {
+		if !setting.FileOnly && (len(only) == 0 || slices.Contains(only, setting.Name)) {
 			flags.String(setting.Name, "", setting.Doc+" (default "+setting.Default+")")
 		}
 	}

@@ -46,7 +46,8 @@ func manager(cmd *cobra.Command, options config.Daemon, dry bool) (*system.Manag
 // managing makes a command that has the service manager do something.
 func managing(command *cobra.Command, does string, act func(*cobra.Command, *system.Manager) error) *cobra.Command {
 	command.Args = cobra.NoArgs
-	load := settings(command)
+	// What the service itself is to use belongs into the settings file.
+	load := settings(command, "state-dir", "socket")
 	dry := command.Flags().Bool("dry-run", false, "change nothing, and say what would be changed")
 	command.RunE = ran(func(cmd *cobra.Command) error {
 		options, err := load()
@@ -169,7 +170,7 @@ tunnel does is shown by: causeway status.
 Exits with %d where the service is not installed, and with %d where it does not run.`, service.FailureNotInstalled, service.FailureNotRunning),
 		Example: "  causewayd status\n  causewayd status --json",
 	}
-	load := settings(command)
+	load := settings(command, "socket")
 	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	command.RunE = ran(func(cmd *cobra.Command) error {
 		options, err := load()
