@@ -45,6 +45,12 @@ func TestLifeOfAProfile(t *testing.T) {
 	if string(tunnel.profile.Token) != goodToken || tunnel.profile.User != "alice" {
 		t.Errorf("tunnel of the profile %+v", tunnel.profile)
 	}
+	// The service takes the tunnel up a moment after it was made.
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		if _, err := call.Ping(t.Context(), &localv1.PingRequest{Name: "ws"}); err == nil {
+			break
+		}
+	}
 	if _, err := call.Up(t.Context(), &localv1.UpRequest{}); err != nil || tunnel.kicks.Load() != 1 {
 		t.Errorf("up while up: %v, %d kicks", err, tunnel.kicks.Load())
 	}
