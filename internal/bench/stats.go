@@ -82,9 +82,13 @@ type row struct {
 	note         string
 }
 
+// ratios leaves out the pairs in which the peer cost nothing that can be measured.
 func (r row) ratios() []float64 {
 	var ratios []float64
 	for i := range min(len(r.ours), len(r.peer)) {
+		if r.peer[i] == 0 {
+			continue
+		}
 		ratios = append(ratios, r.ours[i]/r.peer[i])
 	}
 	return ratios
@@ -96,7 +100,9 @@ func (r row) cells() []string {
 	peerText, ratioText := "–", "–"
 	if len(r.peer) > 0 {
 		peerText = number(spreadOf(r.peer).median) + " " + r.unit
-		ratioText = fmt.Sprintf("%.2f (%.2f–%.2f)", ratio.median, ratio.q1, ratio.q3)
+		if len(r.ratios()) > 0 {
+			ratioText = fmt.Sprintf("%.2f (%.2f–%.2f)", ratio.median, ratio.q1, ratio.q3)
+		}
 	} else if len(r.ours) > 1 {
 		ratioText = fmt.Sprintf("(ours %s–%s)", number(ours.q1), number(ours.q3))
 	}
