@@ -64,4 +64,8 @@ func TestCells(t *testing.T) {
 	if got := amount.cells(); !slices.Equal(got, want) {
 		t.Errorf("amount: %q, want %q", got, want)
 	}
+	free := row{metric: "m", unit: "s", ours: []float64{1}, peer: []float64{0}}
+	if got := free.cells(); got[3] != "–" {
+		t.Errorf("the ratio to nothing is %q", got[3])
+	}
 }
