@@ -46,6 +46,7 @@ type link struct {
 	closing atomic.Bool               // nothing more is accepted
 
 	ended   chan struct{} // the writer has ended
+	over    chan struct{} // nothing is written any more
 	mu      sync.Mutex
 	why     error
 	number  uint64
@@ -57,7 +58,7 @@ func newLink(in io.ReadCloser, out io.WriteCloser) *link {
 		in: in, out: out,
 		replies: make(chan *vpnv1.TunnelMessage, repliesWaiting), updates: make(chan *vpnv1.TunnelMessage),
 		logs: make(chan *vpnv1.TunnelMessage, logsWaiting), last: make(chan *vpnv1.TunnelMessage, 1),
-		ended: make(chan struct{}), waiters: map[uint64]chan *vpnv1.ManagerMessage{},
+		ended: make(chan struct{}), over: make(chan struct{}), waiters: map[uint64]chan *vpnv1.ManagerMessage{},
 	}
 }
 
@@ -88,6 +89,8 @@ func (l *link) write() error {
 		case message = <-l.logs:
 		case message = <-l.last:
 			return l.flush(message)
+		case <-l.over:
+			return errEnded
 		}
 		if err := l.put(message); err != nil {
 			return err
@@ -147,6 +150,7 @@ func (l *link) end(why error) {
 	l.mu.Lock()
 	if l.why == nil {
 		l.why = why
+		close(l.over)
 	}
 	for id, waiter := range l.waiters {
 		close(waiter)
@@ -185,7 +189,7 @@ func (l *link) hand(ctx context.Context, to chan<- *vpnv1.TunnelMessage, message
 	select {
 	case to <- message:
 		return nil
-	case <-l.ended:
+	case <-l.over:
 		return l.reason()
 	case <-ctx.Done():
 		return ctx.Err()

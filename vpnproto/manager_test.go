@@ -128,6 +128,22 @@ func (c *core) isRunning() bool {
 	return c.running
 }
 
+// waitRunning waits for Run to be called: an answer may come first.
+func (c *core) waitRunning() bool {
+	for range 1000 {
+		changed := c.Changed()
+		if c.isRunning() {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-time.After(10 * time.Second):
+			return false
+		}
+	}
+	return false
+}
+
 // has replaces what exists; as a snapshot, or as a difference.
 func (c *core) has(snapshot bool, agents ...tunnel.AgentStatus) {
 	c.set(func() {

@@ -52,7 +52,7 @@ func TestStartFailures(t *testing.T) {
 			t.Errorf("%v: %v, want the failure %q", step.request, got, step.failure)
 		}
 	}
-	if got := m.start(); !got.GetSuccess() || !works.isRunning() {
+	if got := m.start(); !got.GetSuccess() || !works.waitRunning() {
 		t.Errorf("started at last: %v", got)
 	}
 	for _, c := range []*core{refused, away, kept, noDevice} {
@@ -135,7 +135,7 @@ func TestStartAgain(t *testing.T) {
 	if got := m.read().GetLog(); got.GetMessage() != "tunnel ended with an error" || got.GetFields()[0].GetValue() != `"it broke"` {
 		t.Errorf("%v", got)
 	}
-	if got := m.start(); !got.GetSuccess() || !second.isRunning() {
+	if got := m.start(); !got.GetSuccess() || !second.waitRunning() {
 		t.Errorf("%v", got)
 	}
 	m.stop()
