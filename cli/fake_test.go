@@ -62,6 +62,9 @@ func fakeStatus(name string) *localv1.Status {
 		agent("main", "myws", localv1.AgentStatus_DIRECT),
 		agent("gpu", "web", localv1.AgentStatus_PATH_UNSPECIFIED),
 	}
+	if name == "stopped" { // one of the workspaces
+		status.Agents[1].WorkspaceStatus = "stopped"
+	}
 	if name == "revoked" {
 		status.State, status.ControlConnected = localv1.State_DEGRADED, false
 		status.Problems = []*localv1.Problem{{Code: "signed-out", Cause: "dial https://coder.example.com: HTTP 401: Unauthorized", Remedy: "sign in again: causeway login"}}

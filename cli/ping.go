@@ -67,6 +67,9 @@ path is being looked for: for 5 seconds the next ping then follows after 250 ms,
 and --interval holds again afterwards.
 
 Exits with 6 if nothing came back, with 8 if --until-direct was not reached.`,
+		Example: `  causeway ping myws
+  causeway ping main.web --until-direct
+  causeway ping myws -c 10 --json | jq .replies[].latency_ms`,
 		ValidArgsFunction: a.completeNames,
 	}
 	command.Flags().IntVarP(&p.count, "count", "c", 4, "number of pings; with --until-direct the most, 30 by default (0: no limit)")

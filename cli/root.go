@@ -74,6 +74,7 @@ func (a *app) root() *cobra.Command {
 	add("use", a.ssh(), a.ping())
 	add("look", a.netcheck())
 	add("use", a.scp(), a.portForward(), a.open(), a.configSSH())
+	root.SetOut(a.env.Stdout) // which the next line takes down
 	root.InitDefaultCompletionCmd()
 	for _, child := range root.Commands() {
 		if child.Name() == "completion" {

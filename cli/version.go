@@ -26,6 +26,8 @@ func (a *app) version() *cobra.Command {
 	var asJSON, daemon bool
 	command := &cobra.Command{
 		Use: "version", Short: "Show the version of this program and of the daemon", Args: args(0, 0, ""),
+		Example: `  causeway version
+  causeway version --daemon --json`,
 	}
 	command.Flags().BoolVar(&asJSON, "json", false, "print JSON (cli/schema/version.json)")
 	command.Flags().BoolVar(&daemon, "daemon", false, "ask the daemon for its version too")
