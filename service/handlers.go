@@ -112,7 +112,7 @@ func (s *Service) Down(ctx context.Context, in *localv1.DownRequest) (*localv1.D
 		if holder, held := next.holder(); held && holder != who.user && !who.admin {
 			return &localapi.Error{
 				Code: localapi.CodePermission, Cause: fmt.Sprintf("take the tunnel down: it belongs to %s", s.names.of(holder)),
-				Remedy: "ask them, or run: sudo causeway down",
+				Remedy: "ask them, or " + runAsAdmin + "causeway down",
 			}
 		}
 		next.up = false
@@ -196,7 +196,7 @@ func (s *Service) signedInLocked() bool {
 func (s *Service) notSignedIn(now state, who asking) error {
 	failed := *errSignedOut
 	if len(now.of(who.user)) == 0 && !who.admin && !now.operator(who.user) {
-		failed.Remedy = "run: sudo causeway login <url>"
+		failed.Remedy = runAsAdmin + "causeway login <url>"
 	}
 	return &failed
 }

@@ -94,7 +94,7 @@ func StoredOperators(stateDir string) ([]localapi.User, error) {
 func withStored(stateDir string, use func(state) error) error {
 	dir, err := OpenStateDir(stateDir)
 	if errors.Is(err, errLocked) {
-		return fail(FailureState, "run: sudo causeway operator ... (causewayd operator is for while the daemon does not run)", "use operators: the daemon runs")
+		return fail(FailureState, runAsAdmin+"causeway operator ... (causewayd operator is for while the daemon does not run)", "use operators: the daemon runs")
 	}
 	if err != nil {
 		return err

@@ -146,7 +146,7 @@ func listen(path string) (net.Listener, error) {
 	listener, err := localapi.Listen(path)
 	switch {
 	case errors.Is(err, localapi.ErrServed):
-		return nil, fail(FailureSocket, "stop the other daemon (Ctrl-C where it runs, or systemctl stop causewayd where it is installed as a service), or choose another socket with --socket", "%w", err)
+		return nil, fail(FailureSocket, "stop the other daemon (Ctrl-C where it runs, or "+stopService+" where it is installed as a service), or choose another socket with --socket", "%w", err)
 	case err != nil:
 		return nil, fail(FailureSocket, "choose another socket with --socket, or move away what is in its place", "%w", err)
 	}

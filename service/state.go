@@ -143,7 +143,7 @@ func loadState(dir string) (state, error) {
 	case errors.As(err, &newer):
 		return state{}, fail(FailureState, "upgrade causewayd, or move the file away and sign in again", "read state %s: %w", path, err)
 	case err != nil:
-		remedy := fmt.Sprintf("move it away and sign in again: mv %s %s.bad && sudo causewayd run", path, path)
+		remedy := fmt.Sprintf(moveState, path, path)
 		return state{}, fail(FailureState, remedy, "read state %s: corrupt: %w", path, err)
 	}
 	return loaded, nil

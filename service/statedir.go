@@ -47,7 +47,7 @@ func OpenStateDir(path string) (*StateDir, error) {
 	if err := lockSoon(file); err != nil {
 		file.Close()
 		if errors.Is(err, errLocked) {
-			return nil, fail(FailureState, "stop the other daemon (Ctrl-C where it runs, or systemctl stop causewayd where it is installed as a service), or give this one its own --state-dir and --socket",
+			return nil, fail(FailureState, "stop the other daemon (Ctrl-C where it runs, or "+stopService+" where it is installed as a service), or give this one its own --state-dir and --socket",
 				"lock state directory %s: %w", path, err)
 		}
 		return nil, fail(FailureState, "", "lock state directory %s: %w", path, err)

@@ -179,7 +179,7 @@ func (s *Service) leftBehind(err error) {
 	s.residue = &localv1.Problem{
 		Code:   "host-not-restored",
 		Cause:  "take tunnel down: " + inOneLine(err),
-		Remedy: "stop causewayd, then run: sudo causewayd cleanup",
+		Remedy: "stop causewayd, then " + runAsAdmin + "causewayd cleanup",
 	}
 }
 
@@ -192,7 +192,7 @@ func problemOf(err error) *localv1.Problem {
 	return &localv1.Problem{
 		Code:   "tunnel-failed",
 		Cause:  inOneLine(err),
-		Remedy: "it is tried again by itself; if it stays, look at the daemon's log (journalctl -u causewayd)",
+		Remedy: "it is tried again by itself; if it stays, look at the daemon's log (" + daemonLog + ")",
 	}
 }
 

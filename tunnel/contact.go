@@ -159,7 +159,7 @@ func controlProblem(err error) Problem {
 		return Problem{CodeRejected, err.Error(), "ask the administrator of the deployment"}
 	case isProxy(err):
 		return Problem{CodeUnreachable, err.Error(), "the daemon's environment sets a proxy (HTTP_PROXY, HTTPS_PROXY) that takes no connections: " +
-			"mend the proxy, or correct or unset the variable where causewayd gets it (systemctl edit causewayd, or the shell that runs it) and restart causewayd"}
+			"mend the proxy, or correct or unset the variable where causewayd gets it (" + environmentPlace + ") and restart causewayd"}
 	case isLookup(err):
 		return Problem{CodeUnreachable, err.Error(), "check the network and the host name in the URL; it is tried again by itself"}
 	}

@@ -91,7 +91,7 @@ func unserved(ctx context.Context, socket string) error {
 	}
 	client.Close()
 	return &service.Error{
-		Failure: service.FailureSocket, Remedy: "stop it (Ctrl-C where it runs, or systemctl stop causewayd), and run it again",
+		Failure: service.FailureSocket, Remedy: "stop it (Ctrl-C where it runs, or " + sudo + "causewayd stop), and run it again",
 		Err: fmt.Errorf("undo network configuration: a daemon serves %s", socket),
 	}
 }

@@ -81,6 +81,7 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(runCommand(), tunnelCommand("tunnel"), vpnDaemonCommand(), cleanupCommand(), operatorCommand(), versionCommand(),
 		installCommand(), uninstallCommand(), startCommand(), stopCommand(), restartCommand(), statusCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
+	inWordsOfThisSystem(root)
 	return root
 }
 
