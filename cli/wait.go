@@ -144,29 +144,16 @@ func (w *waiting) try(ctx context.Context) error {
 	}
 }
 
-// forAgents asks the agents themselves, so that also those answer that nobody
-// has used yet.
+// forAgents asks the agents themselves once, so that also those answer that
+// nobody has used yet.
 func (w *waiting) forAgents(ctx context.Context, client *localapi.Client) error {
-	for {
-		status, err := w.app.askStatus(ctx, client)
-		if err != nil {
-			return err
-		}
-		if status.GetView() == localv1.View_SUMMARY {
-			return notYours(status, "wait for "+w.what)
-		}
-		err = w.answer(ctx, client, status)
-		if err == nil || !passing(err) || ctx.Err() != nil {
-			return err
-		}
-		w.inTheWay(err)
-		if !pause(ctx, waitRetry) {
-			return ctx.Err()
-		}
+	status, err := w.app.askStatus(ctx, client)
+	if err != nil {
+		return err
 	}
-}
-
-func (w *waiting) answer(ctx context.Context, client *localapi.Client, status *localv1.Status) error {
+	if status.GetView() == localv1.View_SUMMARY {
+		return notYours(status, "wait for "+w.what)
+	}
 	agents, err := w.agents(status)
 	if err != nil {
 		if len(status.GetAgents()) == 0 {

@@ -92,8 +92,8 @@ func TestWaitAsksEachAgent(t *testing.T) {
 		t.Errorf("exit code %d after %d pings: %s", got, daemon.asked.Load(), stderr.String())
 	}
 	daemon.asked.Store(-1000)
-	_, stderr, code = command(t, path, "wait --timeout 700ms --for gpu.web")
-	if got := <-code; got != int(localapi.CodeTimeout) || !strings.Contains(stderr.String(), "not within 700ms: ping gpu.web: no answer") {
+	_, stderr, code = command(t, path, "wait --timeout 2s --for gpu.web")
+	if got := <-code; got != int(localapi.CodeTimeout) || !strings.Contains(stderr.String(), "not within 2s: ping gpu.web: no answer") {
 		t.Errorf("exit code %d: %s", got, stderr.String())
 	}
 }
