@@ -202,7 +202,7 @@ func TestDevice(t *testing.T) {
 				if !errors.Is(err, c.want) {
 					t.Errorf("Device() = %v, want %v", err, c.want)
 				}
-				if c.want == nil && (string(grant.Token) != secretToken || grant.Expires.Sub(time.Now()) != time.Hour) {
+				if c.want == nil && (string(grant.Token) != secretToken || time.Until(grant.Expires) != time.Hour) {
 					t.Errorf("grant %q until %v", string(grant.Token), grant.Expires)
 				}
 				if shown.UserCode != "ABCD-EFGH" || shown.URL != accessText+"/device" || shown.FullURL != accessText+"/device?code=ABCD-EFGH" || shown.Expires.Sub(start) != 10*time.Minute {
@@ -377,7 +377,7 @@ func TestBrowserFails(t *testing.T) {
 			d, challenge := newDeployment(t), ""
 			d.exchange(&challenge)
 			_, err := d.discover(d.options()).Browser(t.Context(), func(target string) error {
-				if c.want == broken {
+				if errors.Is(c.want, broken) {
 					return broken
 				}
 				query := mustURL(target).Query()
