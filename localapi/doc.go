@@ -8,5 +8,5 @@
 //
 // The server takes nothing on trust: a call has to arrive whole within seconds
 // and within a size, an answer has to be taken off within seconds, and nobody
-// but root can use up the connections of others.
+// can use up the connections of those who may read.
 package localapi

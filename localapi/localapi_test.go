@@ -193,17 +193,17 @@ func TestRequestTooLarge(t *testing.T) {
 func TestConnectionLimits(t *testing.T) {
 	s := &server{held: map[User]int{}}
 	for i := range userConnections {
-		if !s.take(User{UID: 1000}) {
+		if !s.take(User{UID: 1000}, false) {
 			t.Fatalf("connection %d refused", i)
 		}
 	}
-	if s.take(User{UID: 1000}) {
+	if s.take(User{UID: 1000}, false) {
 		t.Error("one user holds more than the limit")
 	}
-	if !s.take(User{UID: 1001}) {
+	if !s.take(User{UID: 1001}, false) {
 		t.Error("another user is kept out")
 	}
-	for user := (User{UID: 2000}); s.take(user); {
+	for user := (User{UID: 2000}); s.take(user, false); {
 		if s.held[user] == userConnections {
 			user.UID++
 		}
@@ -211,12 +211,17 @@ func TestConnectionLimits(t *testing.T) {
 	if s.sum > allConnections {
 		t.Errorf("%d connections held, limit %d", s.sum, allConnections)
 	}
-	if !s.take(User{UID: 0}) {
-		t.Error("root is kept out by the others")
+	if s.take(User{UID: 999}, false) {
+		t.Error("there is a place beyond the limit")
+	}
+	if trusted := (User{UID: 1002}); !s.take(trusted, true) {
+		t.Error("who may read is kept out by the others")
+	} else {
+		s.give(trusted, true)
 	}
 	for uid, n := range s.held {
 		for range n {
-			s.give(uid)
+			s.give(uid, false)
 		}
 	}
 	if s.sum != 0 || len(s.held) != 0 {

@@ -33,7 +33,8 @@ const (
 	// userConnections is how many connections one user may hold at a time:
 	// well over a tray, an editor and a few shells, and little memory.
 	userConnections = 64
-	// allConnections bounds what all users but root hold together.
+	// allConnections bounds what all users hold together who may not even read;
+	// those who may are not kept out by others.
 	allConnections = 512
 )
 
@@ -101,7 +102,7 @@ type server struct {
 
 	mu   sync.Mutex
 	held map[User]int // connections by user
-	sum  int          // of all users but root
+	sum  int          // of all who are not trusted
 }
 
 // serve carries one connection, which is one call.
@@ -113,36 +114,39 @@ func (s *server) serve(ctx context.Context, conn net.Conn) {
 		return
 	}
 	user := caller.User()
-	if !s.take(user) {
+	trusted := s.authorize(caller, Read) == nil
+	if !s.take(user, trusted) {
 		s.logger.Debug("local API connection refused: too many", slog.String("user", user.String()))
 		return
 	}
-	defer s.give(user)
+	defer s.give(user, trusted)
 	if err := s.call(WithCaller(ctx, caller), conn, caller); err != nil {
 		s.logger.Debug("local API call failed", slog.String("user", user.String()), slog.Any("error", err))
 	}
 }
 
-func (s *server) take(user User) bool {
+// take is a place for a connection, which give gives back; trusted are those who
+// may read.
+func (s *server) take(user User, trusted bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held[user] >= userConnections || !user.superuser() && s.sum >= allConnections {
+	if s.held[user] >= userConnections || !trusted && s.sum >= allConnections {
 		return false
 	}
 	s.held[user]++
-	if !user.superuser() {
+	if !trusted {
 		s.sum++
 	}
 	return true
 }
 
-func (s *server) give(user User) {
+func (s *server) give(user User, trusted bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.held[user]--; s.held[user] == 0 {
 		delete(s.held, user)
 	}
-	if !user.superuser() {
+	if !trusted {
 		s.sum--
 	}
 }

@@ -88,7 +88,7 @@ func (s *Service) pickAny(now state, name string) (*Profile, error) {
 	}
 	var found []*Profile
 	for i, p := range now.profiles {
-		if p.Name == plain && (!qualified || owner == s.names.of(p.Owner) || owner == strconv.FormatUint(uint64(p.Owner.UID), 10) && p.Owner.SID == "" || owner == p.Owner.SID) {
+		if p.Name == plain && (!qualified || owner == s.names.of(p.Owner) || owner == number(p.Owner)) {
 			found = append(found, &now.profiles[i])
 		}
 	}
@@ -100,7 +100,7 @@ func (s *Service) pickAny(now state, name string) (*Profile, error) {
 	}
 	return nil, &localapi.Error{
 		Code: localapi.CodeUsage, Cause: fmt.Sprintf("find profile %q: %d users have one of that name", plain, len(found)),
-		Remedy: fmt.Sprintf("name its owner too: %s/%s", s.names.of(found[0].Owner), plain),
+		Remedy: fmt.Sprintf("name its owner too: %s/%s", s.names.handle(found[0].Owner), plain),
 	}
 }
 
@@ -118,7 +118,7 @@ func (s *Service) mayTake(now state, who asking, wanted Profile, takeOver bool) 
 	if takeOver && !who.admin {
 		return &localapi.Error{
 			Code: localapi.CodePermission, Cause: "take the tunnel over: only an administrator may",
-			Remedy: fmt.Sprintf("run: sudo causeway up --take-over --profile %s/%s", s.names.of(wanted.Owner), wanted.Name),
+			Remedy: fmt.Sprintf(runAsAdmin+"causeway up --take-over --profile %s/%s", s.names.handle(wanted.Owner), wanted.Name),
 		}
 	}
 	holder, up := now.heldUp()
@@ -130,7 +130,7 @@ func (s *Service) mayTake(now state, who asking, wanted Profile, takeOver bool) 
 		Code:  localapi.CodePermission,
 		Cause: fmt.Sprintf("use profile %q: %s has this machine's tunnel, and it is up", wanted.Name, name),
 		Remedy: fmt.Sprintf("ask %s to run: causeway down; or as administrator: sudo causeway up --take-over --profile %s/%s",
-			name, s.names.of(wanted.Owner), wanted.Name),
+			name, s.names.handle(wanted.Owner), wanted.Name),
 	}
 }
 
@@ -185,6 +185,22 @@ func (n *userNames) of(user localapi.User) string {
 	return user.String()
 }
 
+// handle is what an administrator names the user by on a command line.
+func (n *userNames) handle(user localapi.User) string {
+	if name := n.of(user); name != user.String() {
+		return name
+	}
+	return number(user)
+}
+
+// number is the user's UID or SID alone.
+func number(user localapi.User) string {
+	if user.SID != "" {
+		return user.SID
+	}
+	return strconv.FormatUint(uint64(user.UID), 10)
+}
+
 // learn asks for names that are not known, and waits a moment for the answers;
 // what comes later is there later.
 func (n *userNames) learn(users ...localapi.User) {
@@ -232,11 +248,7 @@ func plainName(name string) string { return quoteForeign(name) }
 
 // lookupUser asks the system.
 func lookupUser(who localapi.User) (string, error) {
-	id := who.SID
-	if id == "" {
-		id = strconv.FormatUint(uint64(who.UID), 10)
-	}
-	found, err := user.LookupId(id)
+	found, err := user.LookupId(number(who))
 	if err != nil {
 		return "", fmt.Errorf("look up user %s: %w", who, err)
 	}

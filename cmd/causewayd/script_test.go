@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -16,7 +17,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	commands := map[string]func(){
 		"causewayd": main,
 		"causeway": func() {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -27,8 +28,13 @@ func TestMain(m *testing.M) {
 			stop()
 			os.Exit(code)
 		},
-	})
+	}
+	maps.Copy(commands, helpers)
+	testscript.Main(m, commands)
 }
+
+// helpers are programs that tests run as other users, or in other namespaces.
+var helpers = map[string]func(){}
 
 // TestScripts runs the daemon as a process. What needs root is skipped without.
 func TestScripts(t *testing.T) {
