@@ -78,8 +78,12 @@ func (p *peers) teach(ctx context.Context) {
 			if !p.tell(ctx, list) {
 				return
 			}
+			if len(list.Agents) == 0 {
+				continue
+			}
+			update := p.status(list) // of what was known before
 			pings.Go(func() { p.ping(ctx, list.Agents) })
-			if !p.status(ctx, list) {
+			if p.send(ctx, update) != nil {
 				return
 			}
 		}
@@ -96,7 +100,7 @@ func (p *peers) tell(ctx context.Context, list tunnel.Inventory) bool {
 	snapshot := list.Snapshots != p.snapshots
 	workspaces, agents := make(map[uuid.UUID]*vpnv1.Workspace, len(list.Workspaces)), make(map[uuid.UUID]*vpnv1.Agent, len(list.Agents))
 	for _, workspace := range list.Workspaces {
-		message := &vpnv1.Workspace{Id: workspace.ID[:], Name: workspace.Name, Status: vpnv1.Workspace_Status(workspace.Status)}
+		message := workspaceMessage(workspace.ID, workspace.Name, vpnv1.Workspace_Status(workspace.Status))
 		workspaces[workspace.ID] = message
 		if snapshot || !proto.Equal(p.workspaces[workspace.ID], message) {
 			update.UpsertedWorkspaces = append(update.UpsertedWorkspaces, message)
@@ -145,30 +149,29 @@ func (p *peers) missing(update *vpnv1.PeerUpdate, workspaces map[uuid.UUID]*vpnv
 	slices.SortFunc(update.DeletedAgents, func(a, b *vpnv1.Agent) int { return bytes.Compare(a.Id, b.Id) })
 }
 
-// status sends all agents with what is known of the way to them.
-func (p *peers) status(ctx context.Context, list tunnel.Inventory) bool {
-	if len(list.Agents) == 0 {
-		return true
-	}
+// status is all agents with what is known of the way to them.
+func (p *peers) status(list tunnel.Inventory) *vpnv1.PeerUpdate {
 	update := &vpnv1.PeerUpdate{UpsertedAgents: make([]*vpnv1.Agent, 0, len(list.Agents))}
 	for _, agent := range list.Agents {
 		update.UpsertedAgents = append(update.UpsertedAgents, p.measured(agent, agentMessage(agent)))
 	}
-	return p.send(ctx, update) == nil
+	return update
 }
 
 // everything is the full state, for who asks.
 func (p *peers) everything() *vpnv1.PeerUpdate {
 	list := p.core.Inventory()
-	update := &vpnv1.PeerUpdate{}
+	update := p.status(list)
 	for _, workspace := range list.Workspaces {
-		update.UpsertedWorkspaces = append(update.UpsertedWorkspaces,
-			&vpnv1.Workspace{Id: workspace.ID[:], Name: workspace.Name, Status: vpnv1.Workspace_Status(workspace.Status)})
-	}
-	for _, agent := range list.Agents {
-		update.UpsertedAgents = append(update.UpsertedAgents, p.measured(agent, agentMessage(agent)))
+		update.UpsertedWorkspaces = append(update.UpsertedWorkspaces, workspaceMessage(workspace.ID, workspace.Name, vpnv1.Workspace_Status(workspace.Status)))
 	}
 	return update
+}
+
+// workspaceMessage has the status as the control plane numbers it: both protocols
+// have the same eleven.
+func workspaceMessage(id uuid.UUID, name string, status vpnv1.Workspace_Status) *vpnv1.Workspace {
+	return &vpnv1.Workspace{Id: id[:], Name: name, Status: status}
 }
 
 // agentMessage is an agent without what is measured of it.
