@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -87,7 +88,7 @@ func TestSignInOnTheWhole(t *testing.T) {
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("the tunnel ended after %s", took)
 	}
-	if _, _, err := s.store.AuthenticateUser(t.Context(), token); err != store.ErrTokenRevoked {
+	if _, _, err := s.store.AuthenticateUser(t.Context(), token); !errors.Is(err, store.ErrTokenRevoked) {
 		t.Error(err)
 	}
 }

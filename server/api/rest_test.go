@@ -172,7 +172,7 @@ func TestIsolation(t *testing.T) {
 		"GET " + agent, "DELETE " + agent, "POST " + agent + "/tokens", "GET " + agent + "/connection", "GET " + agent + "/coordinate?version=2.0",
 		"GET /api/v2/users/alice/workspace/myws", "POST /api/v2/users/alice/workspaces", "GET /api/v2/users/alice/keys/tokens",
 		"POST /api/v2/users/alice/keys/tokens", "DELETE /api/v2/users/me/keys/" + alice.tokenID,
-		"GET /api/v2/users/me/keys/" + alice.tokenID, "PUT /api/v2/users/me/password",
+		"GET /api/v2/users/me/keys/" + alice.tokenID, "GET /api/v2/users/alice/keys/" + alice.tokenID,
 	} {
 		method, path, _ := strings.Cut(route, " ")
 		status, body := r.raw(method, path, admin.token, `{"name":"intruder"}`)

@@ -2,6 +2,7 @@ package signin
 
 import (
 	"database/sql"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -168,7 +169,7 @@ func TestReplay(t *testing.T) {
 	if got := thief.exchange(code, "code_verifier", strings.Repeat("x", 43)); got.oauth(t) != "invalid_grant" {
 		t.Errorf("%+v", got)
 	}
-	if _, _, err := r.store.AuthenticateUser(t.Context(), secret); err != store.ErrTokenRevoked {
+	if _, _, err := r.store.AuthenticateUser(t.Context(), secret); !errors.Is(err, store.ErrTokenRevoked) {
 		t.Errorf("the token after a replay: %v", err)
 	}
 	if r.changed.Load() != 1 {
@@ -324,7 +325,7 @@ func TestRevocation(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	}
-	if _, _, err := r.store.AuthenticateUser(t.Context(), secret); err != store.ErrTokenRevoked || r.changed.Load() != 1 {
+	if _, _, err := r.store.AuthenticateUser(t.Context(), secret); !errors.Is(err, store.ErrTokenRevoked) || r.changed.Load() != 1 {
 		t.Errorf("after its revocation: %v, %d", err, r.changed.Load())
 	}
 	if _, _, err := r.store.AuthenticateAgent(t.Context(), agentToken.Reveal()); err != nil {

@@ -49,7 +49,7 @@ func (s *Server) login(v *visit) {
 		return
 	}
 	if err != nil {
-		s.trouble(v.r.Context(), err)
+		s.logTrouble(v.r.Context(), err)
 		v.fail(http.StatusServiceUnavailable, "The server is busy", "You are not signed in. Try again in a moment; the server's log has the cause.")
 		return
 	}
@@ -94,7 +94,7 @@ func (s *Server) authenticate(ctx context.Context, address netip.Prefix, name, s
 func (s *Server) logout(v *visit) {
 	if v.session != "" {
 		if err := s.config.Store.EndSession(v.r.Context(), v.session); err != nil {
-			s.trouble(v.r.Context(), err)
+			s.logTrouble(v.r.Context(), err)
 			v.fail(http.StatusServiceUnavailable, "You are still signed in", "The server could not write its database. Try again in a moment.")
 			return
 		}
@@ -113,7 +113,7 @@ func (s *Server) showCLIAuth(v *visit) {
 func (s *Server) createCLIToken(v *visit) {
 	_, secret, err := s.config.Store.CreateUserToken(v.r.Context(), v.user.ID, "copied from /cli-auth", tokenLife)
 	if err != nil {
-		s.trouble(v.r.Context(), err)
+		s.logTrouble(v.r.Context(), err)
 		v.fail(http.StatusServiceUnavailable, "There is no token", "The server could not write its database. Try again in a moment.")
 		return
 	}

@@ -128,7 +128,9 @@ func (s *Server) exchangeCode(ctx context.Context, form url.Values) (any, *oauth
 	switch {
 	case grant.token != "":
 		// Somebody has the code who should not: one of the two (RFC 6749, 4.1.2).
-		s.revoke(ctx, grant.token, "a sign-in code was used twice")
+		if problem := s.revoke(ctx, grant.token, "a sign-in code was used twice"); problem != nil {
+			return nil, problem
+		}
 		grant.token, grant.dead = "", true
 		return nil, errAuthCode
 	case grant.dead || time.Since(grant.issued) >= codeLife:
@@ -148,16 +150,15 @@ func (s *Server) exchangeCode(ctx context.Context, form url.Values) (any, *oauth
 
 // provesChallenge holds a verifier to its challenge (RFC 7636, 4.6).
 func provesChallenge(verifier, challenge string) bool {
-	if len(verifier) < 43 || len(verifier) > 128 || strings.ContainsFunc(verifier, notUnreserved) {
+	if len(verifier) < 43 || len(verifier) > 128 || strings.Trim(verifier, unreserved) != "" {
 		return false
 	}
 	sum := sha256.Sum256([]byte(verifier))
 	return subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(sum[:])), []byte(challenge)) == 1
 }
 
-func notUnreserved(char rune) bool {
-	return !(char >= 'a' && char <= 'z' || char >= 'A' && char <= 'Z' || char >= '0' && char <= '9' || strings.ContainsRune("-._~", char))
-}
+// unreserved are the characters of a verifier (RFC 7636, 4.1).
+const unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 
 // issue makes a user's token. A password that was changed since the user said
 // yes takes that back: whoever said it may have been the reason for the change.
@@ -188,10 +189,14 @@ func (s *Server) issue(ctx context.Context, owner uuid.UUID, name string, since 
 
 // trouble logs what is wrong with the database, and tells nobody else.
 func (s *Server) trouble(ctx context.Context, err error) *oauthError {
+	s.logTrouble(ctx, err)
+	return errStore
+}
+
+func (s *Server) logTrouble(ctx context.Context, err error) {
 	if ctx.Err() == nil {
 		s.config.Logger.Error("sign-in failed", slog.Any("error", err))
 	}
-	return errStore
 }
 
 func (s *Server) revoke(ctx context.Context, id, why string) *oauthError {

@@ -77,7 +77,7 @@ func (s *Server) page(handler func(*visit)) http.HandlerFunc {
 		v := &visit{s: s, w: w, r: r}
 		v.secureHeaders()
 		if err := v.findSession(); err != nil {
-			s.trouble(r.Context(), err)
+			s.logTrouble(r.Context(), err)
 			v.fail(http.StatusServiceUnavailable, "The server is in trouble", "It could not read its database. Try again in a moment; its log has the cause.")
 			return
 		}
