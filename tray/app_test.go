@@ -21,18 +21,17 @@ import (
 type world struct {
 	localv1.DRPCLocalClient
 
-	mu       sync.Mutex
-	down     error // what dialling gives
-	stuck    bool  // whether it answers nothing
-	status   *localv1.Status
-	changed  chan struct{}
-	dials    []time.Time
-	calls    []string
-	notes    []string
-	icons    []icon
-	labels   map[string]string
-	applied  int
-	shownNow shown
+	mu      sync.Mutex
+	down    error // what dialling gives
+	stuck   bool  // whether it answers nothing
+	status  *localv1.Status
+	changed chan struct{}
+	dials   []time.Time
+	calls   []string
+	notes   []string
+	icons   []icon
+	labels  map[string]string
+	applied int
 }
 
 func newWorld(status *localv1.Status) *world {
@@ -159,6 +158,36 @@ func (w *world) icon() icon {
 	return w.icons[len(w.icons)-1]
 }
 
+func (w *world) label(key string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.labels[key]
+}
+
+func (w *world) applications() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.applied
+}
+
+func (w *world) allIcons() []icon {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.icons)
+}
+
+func (w *world) allCalls() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.calls)
+}
+
+func (w *world) allDials() []time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.dials)
+}
+
 func (w *world) titles() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -174,8 +203,8 @@ func TestFirstIconIsWhatWasHeard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(works.status)
 		startApp(t, w)
-		if !slices.Equal(w.icons, []icon{iconConnected}) {
-			t.Errorf("icons %v", w.icons)
+		if !slices.Equal(w.allIcons(), []icon{iconConnected}) {
+			t.Errorf("icons %v", w.allIcons())
 		}
 	})
 }
@@ -192,13 +221,13 @@ func TestShortAbsenceIsNoError(t *testing.T) {
 		}
 		w.set(func() { w.down = nil })
 		after(maxRetry)
-		if w.icon() != iconConnected || slices.Contains(w.icons, iconError) {
-			t.Errorf("icons %v", w.icons)
+		if w.icon() != iconConnected || slices.Contains(w.allIcons(), iconError) {
+			t.Errorf("icons %v", w.allIcons())
 		}
 		w.set(func() { w.down = errors.New("gone") })
 		after(patience)
-		if w.icon() != iconError || w.labels["problem.0"] != "⚠ gone" {
-			t.Errorf("icon %s, labels %q", w.icon(), w.labels["problem.0"])
+		if w.icon() != iconError || w.label("problem.0") != "⚠ gone" {
+			t.Errorf("icon %s, labels %q", w.icon(), w.label("problem.0"))
 		}
 		after(lostAfter - patience)
 		if got := w.titles(); !slices.Equal(got, []string{"Causeway does not answer"}) {
@@ -217,7 +246,7 @@ func TestLooksForTheDaemonForEver(t *testing.T) {
 		after(24 * time.Hour)
 		var gaps []time.Duration
 		at := begin
-		for _, dial := range w.dials[:8] {
+		for _, dial := range w.allDials()[:8] {
 			gaps = append(gaps, dial.Sub(at))
 			at = dial
 		}
@@ -225,7 +254,7 @@ func TestLooksForTheDaemonForEver(t *testing.T) {
 		if want := []time.Duration{0, 250 * ms, 500 * ms, 1000 * ms, 2000 * ms, 4000 * ms, 5000 * ms, 5000 * ms}; !slices.Equal(gaps, want) {
 			t.Errorf("dialled after %v, want %v", gaps, want)
 		}
-		if n := len(w.dials); n < 24*60*60/5 {
+		if n := len(w.allDials()); n < 24*60*60/5 {
 			t.Errorf("dialled %d times in a day", n)
 		}
 		w.mu.Lock()
@@ -244,8 +273,8 @@ func TestStuckDaemon(t *testing.T) {
 		w.stuck = true
 		startApp(t, w)
 		after(answerLimit + patience)
-		if w.icon() != iconError || w.labels["problem.0"] != "⚠ call the daemon: it does not answer within 5s" || w.labels["problem.0.remedy"] != "    → run: causeway doctor" {
-			t.Errorf("icon %s, labels %q %q", w.icon(), w.labels["problem.0"], w.labels["problem.0.remedy"])
+		if w.icon() != iconError || w.label("problem.0") != "⚠ call the daemon: it does not answer within 5s" || w.label("problem.0.remedy") != "    → run: causeway doctor" {
+			t.Errorf("icon %s, labels %q %q", w.icon(), w.label("problem.0"), w.label("problem.0.remedy"))
 		}
 	})
 }
@@ -257,7 +286,7 @@ func TestChangesAreGathered(t *testing.T) {
 		agent := &localv1.AgentStatus{Names: []string{"a.b"}, Reachable: true, Path: localv1.AgentStatus_DIRECT}
 		w := newWorld(&localv1.Status{State: localv1.State_CONNECTED, WantedUp: true, Agents: []*localv1.AgentStatus{agent}})
 		startApp(t, w)
-		before := w.applied
+		before := w.applications()
 		for i := range 100 {
 			w.set(func() {
 				next := &localv1.AgentStatus{Names: agent.GetNames(), Reachable: true, Path: agent.GetPath(), Latency: durationpb.New(time.Duration(i%19+1) * time.Millisecond)}
@@ -266,10 +295,10 @@ func TestChangesAreGathered(t *testing.T) {
 			after(time.Millisecond)
 		}
 		after(gather)
-		if got := w.applied - before; got > 2 || got == 0 {
+		if got := w.applications() - before; got > 2 || got == 0 {
 			t.Errorf("the menu changed %d times", got)
 		}
-		if got := w.labels["ws.0"]; got != "a.b — direct, 5 ms" {
+		if got := w.label("ws.0"); got != "a.b — direct, 5 ms" {
 			t.Errorf("label %q", got)
 		}
 	})
@@ -283,12 +312,12 @@ func TestOneClickAtATime(t *testing.T) {
 		for range 5 {
 			click("toggle")
 		}
-		if w.labels["toggle"] != "Connecting…" {
-			t.Errorf("toggle %q", w.labels["toggle"])
+		if w.label("toggle") != "Connecting…" {
+			t.Errorf("toggle %q", w.label("toggle"))
 		}
 		after(2 * time.Second)
-		if !slices.Equal(w.calls, []string{"Up"}) || w.labels["toggle"] != "Connect" {
-			t.Errorf("calls %q, toggle %q", w.calls, w.labels["toggle"])
+		if !slices.Equal(w.allCalls(), []string{"Up"}) || w.label("toggle") != "Connect" {
+			t.Errorf("calls %q, toggle %q", w.allCalls(), w.label("toggle"))
 		}
 	})
 }
@@ -298,13 +327,13 @@ func TestRefusedClickIsToldAndForgotten(t *testing.T) {
 		w := newWorld(works.status)
 		_, click, _ := startApp(t, w)
 		click("toggle")
-		if w.labels["problem.0"] != "⚠ no" || w.labels["problem.0.remedy"] != "    → ask" || !slices.Equal(w.titles(), []string{"Causeway"}) {
-			t.Errorf("labels %q %q, notifications %q", w.labels["problem.0"], w.labels["problem.0.remedy"], w.titles())
+		if w.label("problem.0") != "⚠ no" || w.label("problem.0.remedy") != "    → ask" || !slices.Equal(w.titles(), []string{"Causeway"}) {
+			t.Errorf("labels %q %q, notifications %q", w.label("problem.0"), w.label("problem.0.remedy"), w.titles())
 		}
 		w.set(func() { w.status = off.status })
 		after(gather)
-		if w.labels["problem.0"] != "" {
-			t.Errorf("still there: %q", w.labels["problem.0"])
+		if w.label("problem.0") != "" {
+			t.Errorf("still there: %q", w.label("problem.0"))
 		}
 	})
 }

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -84,7 +86,7 @@ func TestRealDaemonObeys(t *testing.T) {
 	needRig(t)
 	stack, socket := realDaemon(t)
 	d := StartDesktop(t, false)
-	s := &session{t: t, home: d.Home, output: &output{}, env: append(d.Env, "CAUSEWAY_SOCKET="+socket)}
+	s := &session{t: t, home: d.Home, output: &output{}, env: append(d.Env, "CAUSEWAY_SOCKET="+socket, "TERMINAL=xterm", "PATH="+filepath.Dir(stack.Path("causeway"))+":"+os.Getenv("PATH"))}
 	s.start()
 	s.icon = d.Icon()
 	s.icon.Want(t, "Disconnected")
@@ -98,6 +100,18 @@ func TestRealDaemonObeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.icon.Want(t, strings.Split(rig.Name, ".")[1])
+	d.Click(s.icon, "Connected to")
+	// Its end by the user is no failure, so that the window closes.
+	if err := syscall.Kill(wantProgram(t, "causeway", "--socket", socket, "status", "--watch"), syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	Eventually(t, "the end of the terminal", func() error {
+		now, err := d.windows()
+		if err == nil && len(now) > 0 {
+			err = fmt.Errorf("windows: %v", now)
+		}
+		return err
+	})
 	d.Click(s.icon, "Disconnect")
 	wantState(t, socket, false, localv1.State_DOWN)
 	s.icon.Want(t, "Disconnected")
@@ -134,4 +148,28 @@ func TestRealDaemonObeys(t *testing.T) {
 	if code := s.tray.Wait(t); code != 0 {
 		t.Errorf("Quit ended with code %d", code)
 	}
+}
+
+// wantProgram waits for a process with this command line, in a terminal window.
+func wantProgram(t *testing.T, words ...string) (pid int) {
+	t.Helper()
+	want := strings.Join(words, "\x00") + "\x00"
+	Eventually(t, fmt.Sprintf("the program %q", words), func() error {
+		found, err := filepath.Glob("/proc/[0-9]*/cmdline")
+		if err != nil {
+			return err
+		}
+		for _, path := range found {
+			if line, err := os.ReadFile(path); err == nil && string(line) == want {
+				terminal, err := os.Readlink(filepath.Join(filepath.Dir(path), "fd/1"))
+				if err != nil || !strings.HasPrefix(terminal, "/dev/pts/") {
+					return fmt.Errorf("it writes to %s: %w", terminal, err)
+				}
+				pid, err = strconv.Atoi(filepath.Base(filepath.Dir(path)))
+				return err
+			}
+		}
+		return errors.New("no such process")
+	})
+	return pid
 }
