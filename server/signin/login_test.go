@@ -276,6 +276,13 @@ func TestCLIAuth(t *testing.T) {
 	if got := r.browser("192.0.2.1").get("/cli-auth"); got.location() != "/login?next=%2Fcli-auth" {
 		t.Errorf("not signed in: %d %s", got.status, got.location())
 	}
+	stranger := r.browser("192.0.2.66")
+	stranger.get("/login")
+	for _, path := range []string{"/cli-auth", "/device"} {
+		if got := stranger.post(path, "action", "approve"); got.status != http.StatusSeeOther || !strings.HasPrefix(got.location(), "/login?") {
+			t.Errorf("a form of %s without a session: %d %s", path, got.status, got.body)
+		}
+	}
 	b := r.signIn("alice", "192.0.2.1")
 	for range 3 {
 		if got := b.get("/cli-auth"); strings.Contains(got.body, "cwu_") {
