@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -110,6 +112,7 @@ func (a *app) runLogin(ctx context.Context, f *signInFlags, given string, fresh 
 	if err != nil {
 		return err
 	}
+	profiles = ownedBy(request.OwnerUid, profiles)
 	if fresh && named(profiles, f.profile) != nil {
 		return &usageError{
 			cause:  fmt.Sprintf("add profile %q: there is one of that name already", f.profile),
@@ -196,6 +199,14 @@ func (f *signInFlags) oneWay() error {
 	return nil
 }
 
+// ownedBy leaves that user's profiles; an administrator sees everybody's.
+func ownedBy(owner *uint32, profiles []*localv1.Profile) []*localv1.Profile {
+	if owner == nil {
+		return profiles
+	}
+	return slices.DeleteFunc(profiles, func(one *localv1.Profile) bool { return one.OwnerUid == nil || one.GetOwnerUid() != *owner })
+}
+
 // whichURL is the URL that was given, or that of a profile; known is the
 // profile of that URL, if there is one.
 func whichURL(given, profile string, profiles []*localv1.Profile) (access *url.URL, known *localv1.Profile, err error) {
@@ -252,8 +263,11 @@ func (a *app) sayNext(ctx context.Context, client *localapi.Client, profile stri
 	}
 	next := "the tunnel connects with the new token; causeway status shows how it goes"
 	switch state := status.GetState(); {
-	case status.GetView() == localv1.View_SUMMARY, status.GetProfile() != profile && status.GetWantedUp():
-		next = "this machine's tunnel is another profile's now; next: causeway up --wait --profile " + quote(profile)
+	case status.GetView() == localv1.View_SUMMARY:
+		next = fmt.Sprintf("this machine's tunnel is %s's now; when they have run causeway down: causeway up --wait --profile %s",
+			cmp.Or(status.GetOwner(), "another user"), quote(profile))
+	case status.GetProfile() != profile && status.GetWantedUp():
+		next = "the tunnel is another profile's now; next: causeway up --wait --profile " + quote(profile)
 	case !status.GetWantedUp():
 		next = "next: causeway up --wait"
 	case state == localv1.State_CONNECTED, state == localv1.State_DEGRADED:

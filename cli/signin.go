@@ -45,7 +45,6 @@ func (a *app) obtain(ctx context.Context, f *signInFlags, access *url.URL, way c
 	if err != nil {
 		host = ""
 	}
-	way.HTTP.Timeout = 0 // each request of a flow has one of its own
 	defer way.HTTP.CloseIdleConnections()
 	options := client.SignInOptions{Options: way, DeviceName: host, Trouble: s.trouble}
 	found, err := client.Discover(ctx, access, options)

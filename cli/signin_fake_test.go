@@ -37,6 +37,8 @@ func newProfileDaemon(state, record string) *profileDaemon {
 	switch state {
 	case "empty":
 		d.set(fakeStatus("signed-out"))
+	case "taken":
+		d.set(&localv1.Status{State: localv1.State_CONNECTED, WantedUp: true, View: localv1.View_SUMMARY, Owner: "bob", OwnerUid: proto.Uint32(1001)})
 	case "two":
 		d.profiles = []*localv1.Profile{
 			{
