@@ -29,8 +29,10 @@ func (r Role) counterpart() Role {
 		return RoleManager
 	case RoleClient:
 		return RoleService
+	case RoleService:
+		return RoleClient
 	}
-	return RoleClient
+	return "" // nobody
 }
 
 const (

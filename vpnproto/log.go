@@ -146,8 +146,7 @@ func anyText(value any) string {
 	for kind.Kind() == reflect.Pointer {
 		kind = kind.Elem()
 	}
-	switch kind.Kind() {
-	case reflect.Struct, reflect.Map:
+	if kind.Kind() == reflect.Struct || kind.Kind() == reflect.Map {
 		text, err := json.Marshal(value)
 		if err != nil {
 			return quoted(err.Error())

@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -355,15 +354,6 @@ func peersMessage() *vpnv1.ManagerMessage {
 // unreachable is the status of a tunnel that cannot reach its control plane.
 func unreachable(state tunnel.State) tunnel.Status {
 	return tunnel.Status{State: state, Problems: []tunnel.Problem{{Code: tunnel.CodeUnreachable, Cause: "connection refused"}}}
-}
-
-func mustParse(t *testing.T, text string) *url.URL {
-	t.Helper()
-	parsed, err := url.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return parsed
 }
 
 func idsOf(agents []*vpnv1.Agent) string {

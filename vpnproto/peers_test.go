@@ -145,7 +145,12 @@ func TestRounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := up()
 		answers := map[byte]func(context.Context) (tunnel.PingReply, error){}
-		c.ping = func(ctx context.Context, id uuid.UUID) (tunnel.PingReply, error) { return answers[id[0]](ctx) }
+		c.ping = func(ctx context.Context, id uuid.UUID) (tunnel.PingReply, error) {
+			c.mu.Lock()
+			answer := answers[id[0]]
+			c.mu.Unlock()
+			return answer(ctx)
+		}
 		answer := func(latency time.Duration) func(context.Context) (tunnel.PingReply, error) {
 			return func(context.Context) (tunnel.PingReply, error) { return tunnel.PingReply{Latency: latency}, nil }
 		}
@@ -182,7 +187,7 @@ func TestRounds(t *testing.T) {
 		round(fmt.Sprintf(both, "", ""))
 		round(fmt.Sprintf(both, " 1ms", ""))
 		synctest.Wait() // this round's pings have begun
-		answers[1], answers[2] = slow, answer(2*time.Millisecond)
+		c.set(func() { answers[1], answers[2] = slow, answer(2*time.Millisecond) })
 		round(fmt.Sprintf(both, " 1ms", ""))
 		synctest.Wait()
 		round(fmt.Sprintf(both, " 1ms", " 2ms"))

@@ -331,7 +331,7 @@ func TestHangUp(t *testing.T) {
 			m := begin(t, Version{1, 3}, silent, c)
 			m.start()
 			m.raw(test.bytes)
-			if test.is == ErrHungUp {
+			if errors.Is(test.is, ErrHungUp) {
 				m.out.Close()
 			}
 			rest, err := io.ReadAll(m.in)
@@ -339,7 +339,7 @@ func TestHangUp(t *testing.T) {
 			if len(rest) != 0 || err != nil || ended == nil || test.is != nil && !errors.Is(ended, test.is) || c.isRunning() {
 				t.Errorf("%x %v, ended with %v, running %v", rest, err, ended, c.isRunning())
 			}
-			if test.is == ErrHungUp && !errors.Is(ended, io.ErrUnexpectedEOF) {
+			if errors.Is(test.is, ErrHungUp) && !errors.Is(ended, io.ErrUnexpectedEOF) {
 				t.Errorf("ended with %v, want an unexpected EOF", ended)
 			}
 		})
