@@ -73,6 +73,7 @@ func fakeStatus(name string) *localv1.Status {
 		status.State, status.ControlConnected = localv1.State_DEGRADED, false
 		status.Problems = []*localv1.Problem{{Code: "control-unreachable", Cause: "dial https://coder.example.com: connection refused", Remedy: "check the network"}}
 		status.ControlSince, status.ControlAttempts = timestamppb.New(time.Now().Add(-90*time.Minute)), 7
+		status.Agents[0].Tried = true
 		status.Agents[0].Reachable, status.Agents[0].LastAnswer = false, timestamppb.New(time.Now().Add(-10*time.Minute))
 		status.Agents[0].MeasuredAt = status.Agents[0].LastAnswer
 	}

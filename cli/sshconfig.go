@@ -94,6 +94,9 @@ func (a *app) sshConfigFile(path string) (string, error) {
 		if err != nil {
 			return path, nil
 		}
+		if err := trustLink(path); err != nil {
+			return "", fmt.Errorf("configure ssh: %w", err)
+		}
 		if !filepath.IsAbs(target) {
 			target = filepath.Join(filepath.Dir(path), target)
 		}
@@ -145,7 +148,8 @@ func replaceFile(path string, before, after []byte) error {
 		return err
 	}
 	mode := fs.FileMode(0o600)
-	if info, err := os.Stat(path); err == nil {
+	info, err := os.Stat(path)
+	if err == nil {
 		mode = info.Mode().Perm()
 	}
 	next, err := os.CreateTemp(dir, ".causeway-config-*")
@@ -154,6 +158,9 @@ func replaceFile(path string, before, after []byte) error {
 	}
 	defer os.Remove(next.Name()) // a rename leaves nothing
 	_, err = next.Write(after)
+	if info != nil {
+		err = errors.Join(err, keepOwner(next, info))
+	}
 	if err = errors.Join(err, next.Chmod(mode), next.Sync(), next.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", next.Name(), err)
 	}
