@@ -68,6 +68,7 @@ func FuzzForms(f *testing.F) {
 	for _, seed := range []string{
 		request().Encode(), "/device?user_code=WDJB-MJHT", "//evil.example.com", "/\\evil.example.com", "/device/../../evil", "https://evil.example.com/device",
 		"/oauth2/authorize?redirect_uri=http%3A%2F%2Fevil", "a=1&a=2", "%zz", "/device?%0d%0aSet-Cookie:x=1", "/login?next=//evil", "/device?\x00", "\xff",
+		"/device?" + strings.Repeat("\xb2", fieldLimit/2),
 	} {
 		f.Add(seed)
 	}

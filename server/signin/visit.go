@@ -171,13 +171,14 @@ func safeNext(next string) string {
 		return "/"
 	}
 	fields, err := parseFields(query)
-	if err != nil || len(next) > fieldLimit {
+	if err != nil || len(fields) == 0 {
 		return path
 	}
-	if len(fields) == 0 {
+	target := path + "?" + fields.Encode()
+	if len(target) > fieldLimit { // of the form that carries it
 		return path
 	}
-	return path + "?" + fields.Encode()
+	return target
 }
 
 // signIn gives the browser a session of its own: whatever it had ends, so that
