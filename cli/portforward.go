@@ -156,10 +156,11 @@ func plainHost(host string) bool {
 	if address, err := netip.ParseAddr(host); err == nil && address.Zone() == "" {
 		return true
 	}
-	return host != "" && host[0] != '-' && strings.IndexFunc(host, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.' || r == '_')
-	}) < 0
+	return host != "" && host[0] != '-' && strings.Trim(host, hostLetters) == ""
 }
+
+// hostLetters are what names consist of.
+const hostLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._"
 
 // bracketed is a host as it stands before a port.
 func bracketed(host string) string {

@@ -29,13 +29,13 @@ type section struct {
 func findSection(file []byte) (section, error) {
 	begin, end, joined, offset := -1, -1, false, 0
 	for line := range bytes.Lines(file) {
-		switch text := string(bytes.TrimSuffix(line, []byte("\n"))); {
-		case text == sectionBegin || text == sectionJoined:
+		switch text := string(bytes.TrimSuffix(line, []byte("\n"))); text {
+		case sectionBegin, sectionJoined:
 			if begin >= 0 {
 				return section{}, errDamaged
 			}
 			begin, joined = offset, text == sectionJoined
-		case text == sectionEnd:
+		case sectionEnd:
 			if begin < 0 || end >= 0 {
 				return section{}, errDamaged
 			}

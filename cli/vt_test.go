@@ -60,12 +60,12 @@ func (v *vt) Write(data []byte) (int, error) {
 
 // step takes one character or sequence; 0: it is not complete.
 func (v *vt) step(data []byte) int {
-	switch {
-	case data[0] == '\r':
+	switch data[0] {
+	case '\r':
 		v.x = 0
-	case data[0] == '\n':
+	case '\n':
 		v.y = min(v.y+1, v.height-1)
-	case data[0] == '\x1b':
+	case '\x1b':
 		return v.sequence(data)
 	default:
 		if !utf8.FullRune(data) {
