@@ -88,6 +88,7 @@ type Service struct {
 	// levelEnds forgets a log level that is not the setting's; nil: it is.
 	levelEnds func()
 	presence  presence
+	heldSince time.Time // when the tunnel last changed hands in this process; zero: never
 	asked     uint64           // counts what the user asked for
 	tunnel    Tunnel           // nil: none runs
 	settled   uint64           // the value of asked that the supervisor has dealt with
@@ -276,6 +277,10 @@ func (s *Service) change(edit func(*state) error) (uint64, error) {
 	}
 	if err := saveState(s.config.StateDir, next); err != nil {
 		return 0, notKept(err)
+	}
+	before, held := s.state.holder()
+	if now, holds := next.holder(); now != before || held != holds {
+		s.heldSince = time.Now()
 	}
 	s.state = next
 	s.asked++

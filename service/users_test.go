@@ -278,3 +278,24 @@ func TestNamesDoNotBlock(t *testing.T) {
 		t.Errorf("owner %q", got)
 	}
 }
+
+// TestOldNotesAreNotForTheNextOwner: what was noted while the tunnel was
+// another's stays out of the next one's sight.
+func TestOldNotesAreNotForTheNextOwner(t *testing.T) {
+	r := newRig(t)
+	s, _, _ := r.start(t)
+	signIn(t, s, aliceUID, "corp.example")
+	first := s.readsSince(as(t, aliceUID))
+	signIn(t, s, aliceUID, "lab.example") // still alice's
+	if got := s.readsSince(as(t, aliceUID)); first.IsZero() || !got.Equal(first) {
+		t.Errorf("alice reads since %v, then since %v", first, got)
+	}
+	handed := time.Now()
+	signIn(t, s, bobUID, "lab.example")
+	if got := s.readsSince(as(t, bobUID)); got.Before(handed) {
+		t.Errorf("bob reads since %v, the tunnel is his since %v", got, handed)
+	}
+	if got := s.readsSince(as(t, 0)); !got.IsZero() {
+		t.Errorf("root reads since %v", got)
+	}
+}

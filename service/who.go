@@ -134,6 +134,18 @@ func (s *Service) mayTake(now state, who asking, wanted Profile, takeOver bool) 
 	}
 }
 
+// readsSince is from when on the caller may see what the daemon has noted, such
+// as its log: an administrator all, who has the tunnel only what was noted since
+// it is theirs. Whether the caller may read at all is decided before.
+func (s *Service) readsSince(ctx context.Context) time.Time {
+	if caller, known := localapi.CallerFrom(ctx); known && s.rule().Privileged(caller) {
+		return time.Time{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.heldSince
+}
+
 // statusFor is the status as one caller may see it: what it says and who may
 // see it are of the same moment.
 func (s *Service) statusFor(ctx context.Context) *localv1.Status {
