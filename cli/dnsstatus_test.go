@@ -49,3 +49,19 @@ func TestDNSStatus(t *testing.T) {
 		})
 	}
 }
+
+// TestFlushIsLessThanRepair: only a repair has settings put back.
+func TestFlushIsLessThanRepair(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	daemon := &fakeDaemon{status: fakeStatus("connected")}
+	serve(t, path, daemon)
+	for _, want := range []struct {
+		line             string
+		repairs, flushes int
+	}{{"dns flush", 1, 1}, {"dns repair", 2, 1}} {
+		_, stderr, code := command(t, path, want.line)
+		if got := <-code; got != 0 || daemon.repairs != want.repairs || daemon.flushes != want.flushes {
+			t.Errorf("%s: exit code %d, asked for %d, of these %d of the cache alone: %s", want.line, got, daemon.repairs, daemon.flushes, stderr.String())
+		}
+	}
+}

@@ -28,6 +28,13 @@ func TestForeignLink(t *testing.T) {
 	if path, err := a.sshConfigFile(link); err != nil || path != file {
 		t.Errorf("an own link: %q, %v", path, err)
 	}
+	second := filepath.Join(dir, "second")
+	if err := os.Symlink(link, second); err != nil {
+		t.Fatal(err)
+	}
+	if path, err := a.sshConfigFile(second); err != nil || path != file {
+		t.Errorf("a link to a link: %q, %v", path, err)
+	}
 	if err := os.Lchown(link, 12345, 12345); err != nil {
 		t.Fatal(err)
 	}
