@@ -25,7 +25,7 @@ func fill(message protoreflect.Message) {
 }
 
 func scalarOf(field protoreflect.FieldDescriptor) protoreflect.Value {
-	switch field.Kind() {
+	switch field.Kind() { //nolint:exhaustive // the others are not in use
 	case protoreflect.BoolKind:
 		return protoreflect.ValueOfBool(true)
 	case protoreflect.StringKind:

@@ -88,7 +88,7 @@ type Service struct {
 	// levelEnds forgets a log level that is not the setting's; nil: it is.
 	levelEnds func()
 	presence  presence
-	heldSince time.Time // when the tunnel last changed hands in this process; zero: never
+	heldSince time.Time        // when the tunnel last changed hands in this process; zero: never
 	asked     uint64           // counts what the user asked for
 	tunnel    Tunnel           // nil: none runs
 	settled   uint64           // the value of asked that the supervisor has dealt with

@@ -142,6 +142,7 @@ func shown(value config.Value) string {
 		if program, arguments, _ := strings.Cut(value.Text, " "); arguments != "" {
 			return program + " " + hidden
 		}
+	case config.Path, config.InterfaceName, config.Choice, config.OptionalPath:
 	}
 	return value.Text
 }
