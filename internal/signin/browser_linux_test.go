@@ -56,6 +56,9 @@ func (w *world) inNetwork(do func() error) error {
 }
 
 func (w *world) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if address == tlsName {
+		address = tlsAddr
+	}
 	var conn net.Conn
 	err := w.inNetwork(func() (err error) {
 		conn, err = (&net.Dialer{}).DialContext(ctx, network, address)

@@ -21,12 +21,12 @@ func TestSignIn(t *testing.T) {
 		{"browser", browserFlow},
 		{"browser denied", browserDenied},
 		{"device", deviceFlow},
-		{"another user approves", anotherUserApproves},
 		{"server away meanwhile", serverAway},
 		{"server forgets the code", serverForgets},
 		{"cli-auth and paste", pasteFlow},
 		{"token file and standard input", tokenFlows},
 		{"front that wants a header", frontFlow},
+		{"authority and proxy", networkFlow},
 		{"another user of the machine", anotherLocalUser},
 		{"interrupted", interrupted},
 		{"revoked", revoked},
@@ -97,7 +97,10 @@ func (b *browser) device(user, target, code, button string) page {
 	return b.submit(at, button, nil)
 }
 
+// deviceFlow has three of them at once. Whoever approves gives an access of their
+// own, and the user is told whose.
 func deviceFlow(w *world) {
+	other := w.causeway(nil, "login", serverURL, "--device", "--profile", "other")
 	denied := w.causeway(nil, "login", serverURL, "--device", "--profile", "denied")
 	r := w.causeway(nil, "login", serverURL, "--device", "--qr", "always")
 	code := r.shows(`enter the code  ([A-Z0-9]{4}-[A-Z0-9]{4})`)
@@ -106,19 +109,15 @@ func deviceFlow(w *world) {
 	}
 	typed := r.shows(`(http://\S+/device)\n`)
 	w.newBrowser().device("alice", typed, strings.ToLower(code), "approve")
+	w.newBrowser().device("bob", typed, other.shows(`enter the code  (\S+)`), "approve")
 	w.newBrowser().device("alice", typed+"?user_code="+denied.shows(`enter the code  (\S+)`), "", "deny")
 	r.ends(0).says("signed in to " + serverURL + " as alice")
 	denied.ends(4).says("the sign-in was denied")
-	w.causeway(nil, "profile", "list").ends(0)
+	other.ends(0).says("signed in to "+serverURL+" as bob", "profile other")
+	w.causeway(nil, "logout", "--profile", "other", "--revoke").ends(0)
+	w.causeway(nil, "profile", "remove", "other").ends(0)
+	w.causeway(nil, "profile", "use", "127.0.0.1").ends(0)
 	w.causeway(nil, "logout", "--revoke").ends(0).says("the deployment has ended the token")
-}
-
-// Whoever approves gives an access of their own, and the user is told whose.
-func anotherUserApproves(w *world) {
-	r := w.causeway(nil, "login", serverURL, "--device")
-	w.newBrowser().device("bob", r.shows(`(http://\S+/device)\n`), r.shows(`enter the code  (\S+)`), "approve")
-	r.ends(0).says("signed in to " + serverURL + " as bob")
-	w.causeway(nil, "logout", "--revoke").ends(0)
 }
 
 func serverAway(w *world) {
