@@ -278,15 +278,17 @@ func TestDeviceCancelled(t *testing.T) {
 
 // The library sends the first request without a context.
 func TestDeviceCancelledAtFirst(t *testing.T) {
-	d := newDeployment(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	d.mux.HandleFunc("POST /base/oauth2/device", func(_ http.ResponseWriter, r *http.Request) {
-		cancel()
-		<-r.Context().Done()
+	synctest.Test(t, func(t *testing.T) {
+		d, start := newDeployment(t), time.Now()
+		ctx, cancel := context.WithCancel(t.Context())
+		d.mux.HandleFunc("POST /base/oauth2/device", func(_ http.ResponseWriter, r *http.Request) {
+			cancel()
+			<-r.Context().Done()
+		})
+		if _, err := d.discover(d.options()).Device(ctx, nil); !errors.Is(err, context.Canceled) || time.Since(start) != 0 {
+			t.Errorf("Device() = %v after %s, want %v at once", err, time.Since(start), context.Canceled)
+		}
 	})
-	if _, err := d.discover(d.options()).Device(ctx, nil); !errors.Is(err, context.Canceled) {
-		t.Errorf("Device() = %v, want %v", err, context.Canceled)
-	}
 }
 
 // The browser of these tests.
