@@ -104,6 +104,13 @@ func (w *world) Up(context.Context, *localv1.UpRequest) (*localv1.UpResponse, er
 	return &localv1.UpResponse{}, nil
 }
 
+func (w *world) Logout(context.Context, *localv1.LogoutRequest) (*localv1.LogoutResponse, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.calls = append(w.calls, "Logout")
+	return &localv1.LogoutResponse{}, nil
+}
+
 func (w *world) Down(context.Context, *localv1.DownRequest) (*localv1.DownResponse, error) {
 	return nil, &localapi.Error{Code: localapi.CodePermission, Cause: "no", Remedy: "ask"}
 }
@@ -311,6 +318,7 @@ func TestOneClickAtATime(t *testing.T) {
 		_, click, _ := startApp(t, w)
 		for range 5 {
 			click("toggle")
+			click("signout")
 		}
 		if w.label("toggle") != "Connecting…" {
 			t.Errorf("toggle %q", w.label("toggle"))

@@ -171,8 +171,24 @@ func TestDiffOnlyAppends(t *testing.T) {
 	if got := s.action("ws.39.copy"); got.arg != "w039.x" {
 		t.Errorf("a click copies %q", got.arg)
 	}
-	if got := s.action("ws.60"); got != (action{}) {
+	if got := s.action("ws.60.copy"); got != (action{}) {
 		t.Errorf("a hidden line does %+v", got)
+	}
+}
+
+// TestLinesStayInPlace: in whatever order the daemon tells of workspaces, and
+// however they do.
+func TestLinesStayInPlace(t *testing.T) {
+	b := &localv1.AgentStatus{Workspace: "b", Name: "main", Names: []string{"b.x"}}
+	a2 := &localv1.AgentStatus{Workspace: "a", Name: "two", Names: []string{"two.a.x"}, Reachable: true}
+	a1 := &localv1.AgentStatus{Workspace: "a", Name: "one", Names: []string{"one.a.x"}, Tried: true}
+	for _, agents := range [][]*localv1.AgentStatus{{b, a2, a1}, {a1, b, a2}} {
+		items := build(input{daemon: present, status: &localv1.Status{State: localv1.State_CONNECTED, Agents: agents}}).items
+		for i, want := range []string{"one.a.x — ", "two.a.x — ", "b.x — "} {
+			if got := lookup(items, fmt.Sprintf("ws.%d", i)).label; !strings.HasPrefix(got, want) {
+				t.Errorf("line %d is %q, want %q", i, got, want)
+			}
+		}
 	}
 }
 

@@ -175,6 +175,10 @@ func TestFirstIconIsTheState(t *testing.T) {
 	if err != nil || !bytes.Equal(got, pixels(t, "connected-auto-44.png")) {
 		t.Errorf("the first icon is not that of the state (%v)", err)
 	}
+	var id string
+	if err := s.icon.property("Id", &id); err != nil || id != "Causeway" {
+		t.Errorf("the id is %q, %v", id, err)
+	}
 	if tip, err := s.icon.Tooltip(); tip != "Causeway: Connected to coder.example.com" || err != nil {
 		t.Errorf("the first tooltip is %q, %v", tip, err)
 	}
@@ -389,4 +393,28 @@ func TestHostileNames(t *testing.T) {
 	}
 	s.icon.Click(t, "my__ws", "Copy the name")
 	s.wantTool("xclip -selection clipboard my_ws")
+}
+
+// TestMemory prints what an idle tray takes, and bounds it.
+func TestMemory(t *testing.T) {
+	t.Parallel()
+	s := startSession(t, Connected())
+	s.icon.Want(t, "web.coder")
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.tray.Pid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kilobytes int
+	for line := range strings.Lines(string(data)) {
+		if rest, found := strings.CutPrefix(line, "VmRSS:"); found {
+			if _, err := fmt.Sscan(rest, &kilobytes); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	t.Logf("figure: %d kB resident", kilobytes)
+	// 10.5 MB when this was written.
+	if kilobytes == 0 || kilobytes > 40<<10 {
+		t.Errorf("%d kB resident, allowed are 40 MB", kilobytes)
+	}
 }
