@@ -17,7 +17,7 @@ import (
 type Run func(ctx context.Context, program string, args ...string) (string, error)
 
 // Refusal is a program that ended with an exit code other than 0.
-type Refusal struct {
+type Refusal struct { //nolint:errname // it is what the program did
 	Command string
 	Code    int
 	Said    string

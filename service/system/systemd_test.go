@@ -79,7 +79,7 @@ func TestSystemdInstallsOwnUnits(t *testing.T) {
 	if !strings.Contains(string(text), "\nExecStart=/opt/c/causewayd run\n") || !strings.Contains(string(text), "\nExecStopPost=-+/opt/c/causewayd cleanup --after-stop=%n\n") {
 		t.Errorf("the unit runs something else:\n%s", text)
 	}
-	if len(h.registered) != 1 || !strings.Contains(h.said.String(), "write "+h.file(unitName)) {
+	if len(h.registered) != 1 || !strings.Contains(h.String(), "write "+h.file(unitName)) {
 		t.Errorf("registered %v, said %v", h.registered, h.said)
 	}
 	h.expect(t) // the registration enables it
