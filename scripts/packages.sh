@@ -1,7 +1,7 @@
 #!/bin/bash
-# packages.sh [DIR]: what `make packages` runs: every package, for amd64 and arm64, with checksums, licences and lists of what is in it. VERSION is that of git unless set;
-# FORMATS (deb rpm apk) and ARCHES (amd64 arm64) and
-# NAMES (causeway ...) make fewer. Needs Go; the packagers of other systems (packaging/windows, packaging/darwin) say what they need.
+# packages.sh [DIR]: what `make packages` runs: every package, for amd64 and arm64, with checksums, licences and lists of what is in it. VERSION is that of
+# git unless set; FORMATS (deb rpm apk), ARCHES (amd64 arm64) and NAMES (causeway ...) make fewer. Needs Go; the packagers of other systems
+# (packaging/windows, packaging/darwin) say what they need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=$(realpath -m "${1:-dist}")
@@ -37,7 +37,7 @@ package() {
       programs+=("$bin/$program")
       [ ! -d "$work/docs/$program" ] || cp -r "$work/docs/$program/." "$stage/"
     done
-    cp packaging/linux/causewayd*.service packaging/linux/causeway*online* "$stage/units/" 2>/dev/null || true
+    cp packaging/linux/causewayd*.service packaging/linux/causeway-*online* "$stage/units/"
     sed "s/\${PACKAGE}/$name/" packaging/linux/lintian-overrides > "$stage/lintian-overrides"
     printf '%s (%s) unstable; urgency=medium\n\n  * See https://github.com/causewayhq/causeway/blob/main/CHANGELOG.md\n\n -- %s  %s\n' "$name" "$NUMBER" \
       "$(sed -n 's/^maintainer: //p' "packaging/linux/nfpm-$name.yaml")" "$(date -uR -d "@$SOURCE_DATE_EPOCH")" | gzip -9n > "$stage/changelog.gz"

@@ -26,7 +26,7 @@ func main() {
 
 func run(output, names string, programs []string) error {
 	if output == "" || len(programs) == 0 {
-		return errors.New("usage: licenses -o FILE [-json FILE] PROGRAM...")
+		return errors.New("want: licenses -o FILE [-json FILE] and programs")
 	}
 	var paths []string
 	for _, program := range programs {
