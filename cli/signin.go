@@ -262,7 +262,7 @@ func (s *signingIn) explain(err error) error {
 		failed.Remedy = "check the URL, the network, the firewall and the proxy (--proxy), and try again"
 	case errors.As(err, &refused) && refused.Status == http.StatusTooManyRequests:
 		failed.Remedy = "wait a minute, and " + again
-	case errors.As(err, &rejected) && (rejected.Status == http.StatusUnauthorized || rejected.Status == http.StatusForbidden):
+	case errors.As(err, &rejected) && turnedAway(rejected.Status), errors.As(err, &refused) && refused.Code == "" && turnedAway(refused.Status):
 		failed.Remedy = "something before the deployment refuses requests: give the headers that it wants with --header-file, or ask who runs it"
 	case errors.As(err, &refused), errors.As(err, &rejected):
 		failed.Remedy = "check the URL; if it is right, ask who runs the deployment"
@@ -270,4 +270,9 @@ func (s *signingIn) explain(err error) error {
 		failed.Remedy = "check the URL and that the deployment runs: open it in a browser on this machine"
 	}
 	return failed
+}
+
+// turnedAway is what something before the deployment answers to strangers.
+func turnedAway(status int) bool {
+	return status == http.StatusUnauthorized || status == http.StatusForbidden
 }
