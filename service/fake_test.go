@@ -236,6 +236,11 @@ func (r *rig) start(t *testing.T) (s *Service, call *localapi.Client, stop func(
 		client, err := localapi.Dial(t.Context(), r.config.Socket)
 		if err == nil {
 			t.Cleanup(func() { client.Close() })
+			// What is read of its answer comes after all that Run has set up, also
+			// for tests that call the handlers themselves.
+			if _, err := client.GetVersion(t.Context(), &localv1.GetVersionRequest{}); err != nil {
+				t.Fatal(err)
+			}
 			return s, client, stop
 		}
 		if time.Now().After(deadline) {
