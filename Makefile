@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 GO       ?= go
 BIN      := bin
-COMMANDS := causewayd causeway causeway-agent causeway-server
+COMMANDS := causewayd causeway causeway-tray causeway-agent causeway-server
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X github.com/causewayhq/causeway/internal/version.Version=$(VERSION)
 LINT     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
@@ -21,7 +21,7 @@ export GOLANGCI_LINT_CACHE ?= $(CURDIR)/.cache/golangci-lint
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
 
-build: ## the four programs, static, into bin/
+build: ## the five programs, static, into bin/
 	@mkdir -p $(BIN)
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ $(addprefix ./cmd/,$(COMMANDS))
 
