@@ -52,6 +52,9 @@ package() {
   done
 }
 
+# nfpm writes into an apk when its scripts were last changed here.
+touch -d "@$SOURCE_DATE_EPOCH" packaging/linux/apk/*
+
 for arch in ${ARCHES:-amd64 arm64}; do
   step "programs for linux/$arch"
   scripts/packages-build.sh linux "$arch" "$BINARIES/linux-$arch"
