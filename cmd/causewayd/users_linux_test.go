@@ -207,7 +207,9 @@ func (m *machine) environment() []string {
 // run runs the daemon to its end, for starts that are refused.
 func (m *machine) run(t *testing.T, args ...string) (code int, output string) {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), filepath.Join(m.bin, "causewayd"), append([]string{"run"}, args...)...)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	command := exec.CommandContext(ctx, filepath.Join(m.bin, "causewayd"), append([]string{"run"}, args...)...)
 	command.Env = m.environment()
 	text, err := command.CombinedOutput()
 	var exit *exec.ExitError
