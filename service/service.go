@@ -61,6 +61,8 @@ type Config struct {
 	Sessions Sessions
 	// LookupUser says what a local user is called; nil: the system is asked.
 	LookupUser func(localapi.User) (string, error)
+	// Logs is what is kept of the log; nil: nothing.
+	Logs *Logs
 }
 
 // Service is the daemon. It serves the local API while Run runs.

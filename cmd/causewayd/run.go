@@ -42,7 +42,8 @@ SIGUSR1 makes it write the stacks of all goroutines to standard error.`,
 func newService(values config.Values, options config.Daemon, mode serviceMode) *service.Service {
 	level := new(slog.LevelVar)
 	level.Set(options.LogLevel)
-	logger := leveledLogger(options, level)
+	logs := service.NewLogs()
+	logger := slog.New(logs.Tee(leveledLogger(options, level).Handler()))
 	devices := newDevices(logger)
 	opened := make(chan struct{})
 	var once sync.Once
@@ -75,6 +76,7 @@ func newService(values config.Values, options config.Daemon, mode serviceMode) *
 		Sessions:  service.SystemSessions,
 		Settings:  values,
 		LogLevel:  level,
+		Logs:      logs,
 		LookupEnv: os.LookupEnv,
 	})
 }
