@@ -184,3 +184,10 @@ func cutLog(text string) string {
 	}
 	return text[:maxLogText] + "..."
 }
+
+// total is how many entries there have been.
+func (l *Logs) total() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.next
+}

@@ -254,7 +254,7 @@ func TestLogsOfAnother(t *testing.T) {
 	read := func(ctx context.Context) string {
 		stream := &slowStream{ctx: ctx, gate: make(chan struct{}), sent: make(chan *localv1.LogEntry, maxLogEntries)}
 		close(stream.gate)
-		if err := s.sendLogs(stream, slog.LevelInfo, s.mayReadSince(ctx), false); err != nil {
+		if err := s.sendLogs(stream, slog.LevelInfo, s.readsSince(ctx), false); err != nil {
 			return err.Error()
 		}
 		close(stream.sent)

@@ -32,22 +32,11 @@ func (s *Service) WatchLogs(in *localv1.WatchLogsRequest, stream localv1.DRPCLoc
 	if s.config.Logs == nil {
 		return &localapi.Error{Code: localapi.CodeGeneric, Cause: "show log: this daemon keeps none", Remedy: "look at " + daemonLog}
 	}
-	since := s.mayReadSince(stream.Context())
+	since := s.readsSince(stream.Context())
 	if asked := in.GetSince(); asked != nil && asked.AsTime().After(since) {
 		since = asked.AsTime()
 	}
 	return s.sendLogs(stream, least, since, in.GetFollow())
-}
-
-// mayReadSince is from when on the log is the caller's to read: what was logged
-// while somebody else had the tunnel is not, but for an administrator.
-func (s *Service) mayReadSince(ctx context.Context) time.Time {
-	if caller, known := localapi.CallerFrom(ctx); !known || s.rule().Privileged(caller) {
-		return time.Time{}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.heldSince
 }
 
 // mayStillRead says that nobody else has got the tunnel meanwhile.

@@ -90,6 +90,7 @@ type Service struct {
 	// levelEnds forgets a log level that is not the setting's; nil: it is.
 	levelEnds func()
 	presence  presence
+	counts    counts
 	heldSince time.Time        // when the tunnel last changed hands in this process; zero: never
 	asked     uint64           // counts what the user asked for
 	tunnel    Tunnel           // nil: none runs
@@ -235,6 +236,7 @@ func (s *Service) serve(ctx context.Context, listener net.Listener) error {
 	telling.Go(func() { s.keepWatchdog(ctx) })
 	telling.Go(func() { s.keepPresence(ctx) })
 	telling.Go(func() { s.keepExpiry(ctx) })
+	telling.Go(func() { s.keepCounts(ctx) })
 	s.config.Logger.Info("daemon started", slog.String("socket", s.config.Socket), slog.String("version", s.config.Version))
 	// Said at once, while the tunnel is still being taken down, and said for
 	// certain: the function may not have begun when the supervisor is done.
