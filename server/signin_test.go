@@ -123,7 +123,7 @@ func TestTrustedProxies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		session, err := s.store.CreateSession(t.Context(), user.ID)
+		session, err := s.store.CreateSession(t.Context(), store.Proof{User: user})
 		if err != nil {
 			t.Fatal(err)
 		}

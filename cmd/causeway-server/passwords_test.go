@@ -53,11 +53,11 @@ func TestUserPassword(t *testing.T) {
 	if !works(goodPassword) {
 		t.Error("the first password does not work")
 	}
-	user, err := s.UserByName(t.Context(), "alice")
+	proof, err := s.AuthenticatePassword(t.Context(), "alice", goodPassword)
 	if err != nil {
 		t.Fatal(err)
 	}
-	session, err := s.CreateSession(t.Context(), user.ID)
+	session, err := s.CreateSession(t.Context(), proof)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestUserCode(t *testing.T) {
 		t.Fatalf("%s", out)
 	}
 	s := opened(t, dir)
-	if user, err := s.UseOneTimeCode(t.Context(), "alice", code[1]); err != nil || user.Name != "alice" {
+	if proof, err := s.UseOneTimeCode(t.Context(), "alice", code[1]); err != nil || proof.User.Name != "alice" {
 		t.Error(err)
 	}
 	if _, err := s.UseOneTimeCode(t.Context(), "alice", code[1]); !errors.Is(err, store.ErrWrongPassword) {

@@ -72,7 +72,11 @@ func TestSetPassword(t *testing.T) {
 		{"unknown field", "alice", admin.token, `{"password":"` + password + `","x":1}`, http.StatusBadRequest},
 	}
 	for _, test := range tests {
-		session, err := r.store.CreateSession(t.Context(), alice.ID)
+		proof, err := r.store.UseOneTimeCode(t.Context(), "alice", code())
+		if err != nil {
+			t.Fatal(err)
+		}
+		session, err := r.store.CreateSession(t.Context(), proof)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -137,7 +137,7 @@ func (s *Server) answerConsent(v *visit) {
 		return
 	}
 	code, problem := s.grants.addCode(&codeGrant{
-		owner: v.user.ID, name: request.name, redirect: request.redirect, challenge: request.challenge, issued: time.Now(),
+		owner: v.proof, name: request.name, redirect: request.redirect, challenge: request.challenge, issued: time.Now(),
 	})
 	if problem != nil {
 		v.sendProblem(request, problem)

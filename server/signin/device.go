@@ -76,7 +76,7 @@ func (s *Server) answerDevice(v *visit) {
 		v.fail(http.StatusBadRequest, "The form cannot be read", "Nothing was done. Open the page again.")
 		return
 	}
-	grant, known := s.tryCode(v, typed, func() (deviceGrant, bool) { return s.grants.decide(typed, what, v.user.ID, time.Now()) })
+	grant, known := s.tryCode(v, typed, func() (deviceGrant, bool) { return s.grants.decide(typed, what, v.proof, time.Now()) })
 	if !known {
 		return
 	}

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/causewayhq/causeway/server/store"
 )
 
@@ -79,13 +77,12 @@ type deviceGrant struct {
 	polled   time.Time
 
 	decision decision
-	decided  time.Time
-	owner    uuid.UUID // who has approved
+	owner    store.Proof // who has approved
 }
 
 // codeGrant is an authorization code, on its way through the browser.
 type codeGrant struct {
-	owner     uuid.UUID
+	owner     store.Proof
 	name      string
 	redirect  string
 	challenge string
@@ -183,14 +180,14 @@ func (g *grants) undecided(typed string, now time.Time) *deviceGrant {
 }
 
 // decide answers a device. Its user code is worth nothing afterwards.
-func (g *grants) decide(typed string, what decision, owner uuid.UUID, now time.Time) (deviceGrant, bool) {
+func (g *grants) decide(typed string, what decision, owner store.Proof, now time.Time) (deviceGrant, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	grant := g.undecided(typed, now)
 	if grant == nil {
 		return deviceGrant{}, false
 	}
-	grant.decision, grant.decided, grant.owner = what, now, owner
+	grant.decision, grant.owner = what, owner
 	delete(g.asking, grant.user)
 	return *grant, true
 }
@@ -238,7 +235,7 @@ func (g *grants) addCode(grant *codeGrant) (string, *oauthError) {
 	g.sweep(grant.issued)
 	own := 0
 	for _, other := range g.codes {
-		if other.owner == grant.owner && grant.issued.Sub(other.issued) < codeLife {
+		if other.owner.User.ID == grant.owner.User.ID && grant.issued.Sub(other.issued) < codeLife {
 			own++
 		}
 	}

@@ -32,63 +32,70 @@ func (s *Server) login(v *visit) {
 	name, next := strings.TrimSpace(v.form.Get("username")), safeNext(v.form.Get("next"))
 	ctx, cancel := context.WithTimeout(v.r.Context(), workLimit)
 	defer cancel()
-	user, wait, err := s.authenticate(ctx, limit.Address(v.r), name, v.form.Get("password"))
+	proof, wait, err := s.authenticate(ctx, limit.Address(v.r), name, v.form.Get("password"))
+	if err == nil && wait == 0 {
+		err = v.signIn(proof)
+	}
 	switch {
 	case wait > 0:
 		v.tooMany(wait)
-	case errors.Is(err, store.ErrWrongPassword):
-		v.logger().Info("sign-in refused", slog.String("name", cleanName(name)))
+	case errors.Is(err, store.ErrWrongPassword), errors.Is(err, store.ErrProofEnded):
+		s.logRefusal(v, name)
 		v.render(http.StatusUnauthorized, "login.html", view{
 			Title: "Sign in", Own: loginPage{Username: name, Next: next},
 			Error: "The user name, the password or the one-time code is wrong. Check them, or ask an administrator for a one-time code: causeway-server user code NAME",
 		})
-	case err == nil:
-		err = v.signIn(user)
-	}
-	if wait > 0 || errors.Is(err, store.ErrWrongPassword) {
-		return
-	}
-	if err != nil {
+	case err != nil:
 		s.logTrouble(v.r.Context(), err)
 		v.fail(http.StatusServiceUnavailable, "The server is busy", "You are not signed in. Try again in a moment; the server's log has the cause.")
-		return
+	default:
+		v.logger().Info("signed in", slog.String("user", proof.User.Name))
+		v.redirect(next)
 	}
-	v.logger().Info("signed in", slog.String("user", user.Name))
-	v.redirect(next)
+}
+
+// logRefusal names the user only if there is one: people type passwords into the
+// wrong field.
+func (s *Server) logRefusal(v *visit, typed string) {
+	name := "(unknown)"
+	if user, err := s.config.Store.UserByName(v.r.Context(), typed); err == nil {
+		name = user.Name
+	}
+	v.logger().Info("sign-in refused", slog.String("user", name))
 }
 
 // authenticate checks a password or a one-time code, as often as the limits
 // allow. An attempt is counted before it is made, and given back when it was
 // right: of many at the same time no more are made than the limit says.
-func (s *Server) authenticate(ctx context.Context, address netip.Prefix, name, secret string) (store.User, time.Duration, error) {
+func (s *Server) authenticate(ctx context.Context, address netip.Prefix, name, secret string) (store.Proof, time.Duration, error) {
 	at := time.Now()
 	account := digestOf(strings.ToLower(name))
 	both := pair{account, address}
 	if wait := s.addresses.Take(address, at); wait > 0 {
-		return store.User{}, wait, nil
+		return store.Proof{}, wait, nil
 	}
-	user, err := s.config.Store.UseOneTimeCode(ctx, name, secret)
+	proof, err := s.config.Store.UseOneTimeCode(ctx, name, secret)
 	if err == nil {
 		s.addresses.Return(address)
-		return user, 0, nil
+		return proof, 0, nil
 	}
 	if !errors.Is(err, store.ErrWrongPassword) {
-		return store.User{}, 0, err
+		return store.Proof{}, 0, err
 	}
 	if wait := s.pairs.Take(both, at); wait > 0 {
-		return store.User{}, wait, nil
+		return store.Proof{}, wait, nil
 	}
 	if wait := s.accounts.Take(account, at); wait > 0 {
 		s.pairs.Return(both)
-		return store.User{}, wait, nil
+		return store.Proof{}, wait, nil
 	}
-	user, err = s.config.Store.AuthenticatePassword(ctx, name, secret)
+	proof, err = s.config.Store.AuthenticatePassword(ctx, name, secret)
 	if err == nil {
 		s.addresses.Return(address)
 		s.pairs.Return(both)
 		s.accounts.Return(account)
 	}
-	return user, 0, err
+	return proof, 0, err
 }
 
 func (s *Server) logout(v *visit) {
@@ -111,7 +118,11 @@ func (s *Server) showCLIAuth(v *visit) {
 // createCLIToken makes a token on a click, and not when a page is merely opened:
 // any site can make a browser open a page.
 func (s *Server) createCLIToken(v *visit) {
-	_, secret, err := s.config.Store.CreateUserToken(v.r.Context(), v.user.ID, "copied from /cli-auth", tokenLife)
+	_, secret, err := s.config.Store.CreateProvenToken(v.r.Context(), v.proof, "copied from /cli-auth", tokenLife)
+	if errors.Is(err, store.ErrProofEnded) {
+		v.fail(http.StatusForbidden, "You are signed out", "There is no token: the password was changed. Sign in again at "+s.config.AccessURL+"/login")
+		return
+	}
 	if err != nil {
 		s.logTrouble(v.r.Context(), err)
 		v.fail(http.StatusServiceUnavailable, "There is no token", "The server could not write its database. Try again in a moment.")

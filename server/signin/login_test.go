@@ -225,11 +225,11 @@ func TestSessionFixation(t *testing.T) {
 			t.Fatalf("%s: %d %s", name, got.status, got.body)
 		}
 		session := victim.cookieValue(sessionCookie)
-		if user, err := r.store.SessionUser(t.Context(), session); session == value || err != nil || user.Name != "alice" {
+		if proof, err := r.store.SessionUser(t.Context(), session); session == value || err != nil || proof.User.Name != "alice" {
 			t.Errorf("%s: %v", name, err)
 		}
-		if user, err := r.store.SessionUser(t.Context(), value); err == nil {
-			t.Errorf("%s is a session of %s", name, user.Name)
+		if proof, err := r.store.SessionUser(t.Context(), value); err == nil {
+			t.Errorf("%s is a session of %s", name, proof.User.Name)
 		}
 	}
 	a := r.signIn("alice", "192.0.2.1")

@@ -14,8 +14,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/google/uuid"
-
 	"github.com/causewayhq/causeway/server/limit"
 	"github.com/causewayhq/causeway/server/store"
 )
@@ -111,7 +109,7 @@ func (s *Server) exchangeDevice(ctx context.Context, form url.Values) (any, *oau
 	if problem != nil {
 		return nil, problem
 	}
-	_, answer, problem := s.issue(ctx, grant.owner, grant.name, grant.decided)
+	_, answer, problem := s.issue(ctx, grant.owner, grant.name)
 	if problem == errStore {
 		s.grants.putBack(grant)
 	}
@@ -143,7 +141,7 @@ func (s *Server) exchangeCode(ctx context.Context, form url.Values) (any, *oauth
 	if name == "" {
 		name = cleanName(form.Get("device_name"))
 	}
-	id, answer, problem := s.issue(ctx, grant.owner, name, grant.issued)
+	id, answer, problem := s.issue(ctx, grant.owner, name)
 	grant.token = id
 	return answer, problem
 }
@@ -161,29 +159,19 @@ func provesChallenge(verifier, challenge string) bool {
 const unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 
 // issue makes a user's token. A password that was changed since the user said
-// yes takes that back: whoever said it may have been the reason for the change.
-func (s *Server) issue(ctx context.Context, owner uuid.UUID, name string, since time.Time) (string, any, *oauthError) {
-	changed, err := s.config.Store.PasswordChanged(ctx, owner)
-	if err == nil && changed.After(since) {
-		return "", nil, errUserGone
-	}
-	if err == nil {
-		_, err = s.config.Store.User(ctx, owner)
-	}
-	if errors.Is(err, store.ErrNotFound) {
-		return "", nil, errUserGone
-	}
-	if err != nil {
-		return "", nil, s.trouble(ctx, err)
-	}
+// yes takes that back.
+func (s *Server) issue(ctx context.Context, owner store.Proof, name string) (string, any, *oauthError) {
 	if name == "" {
 		name = "unnamed device"
 	}
-	token, secret, err := s.config.Store.CreateUserToken(ctx, owner, name, tokenLife)
-	if err != nil {
+	token, secret, err := s.config.Store.CreateProvenToken(ctx, owner, name, tokenLife)
+	switch {
+	case errors.Is(err, store.ErrProofEnded):
+		return "", nil, errUserGone
+	case err != nil:
 		return "", nil, s.trouble(ctx, err)
 	}
-	s.config.Logger.Info("token issued by sign-in", slog.String("user", owner.String()), slog.String("token", token.ID), slog.String("name", name))
+	s.config.Logger.Info("token issued by sign-in", slog.String("user", owner.User.Name), slog.String("token", token.ID), slog.String("name", name))
 	return token.ID, tokenAnswer{secret.Reveal(), "Bearer", int(tokenLife / time.Second)}, nil
 }
 

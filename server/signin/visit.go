@@ -22,6 +22,7 @@ type visit struct {
 	r *http.Request
 
 	user    *store.User // nil: not signed in
+	proof   store.Proof // of that user
 	session string      // the cookie of a session that is good
 	csrf    string      // what the page's forms carry
 	form    url.Values  // of a POST
@@ -92,9 +93,10 @@ func (s *Server) page(handler func(*visit)) http.HandlerFunc {
 // its forms, which never becomes a session.
 func (v *visit) findSession() error {
 	if secret := v.cookie(sessionCookie); len(secret) == store.SessionLength {
-		user, err := v.s.config.Store.SessionUser(v.r.Context(), secret)
+		proof, err := v.s.config.Store.SessionUser(v.r.Context(), secret)
 		if err == nil {
-			v.user, v.session, v.csrf = &user, secret, formToken(secret)
+			v.proof, v.session, v.csrf = proof, secret, formToken(secret)
+			v.user = &v.proof.User
 			return nil
 		}
 		if !errors.Is(err, store.ErrNotFound) {
@@ -183,14 +185,14 @@ func safeNext(next string) string {
 
 // signIn gives the browser a session of its own: whatever it had ends, so that
 // nobody can have chosen it.
-func (v *visit) signIn(user store.User) error {
+func (v *visit) signIn(proof store.Proof) error {
 	ctx := v.r.Context()
 	if v.session != "" {
 		if err := v.s.config.Store.EndSession(ctx, v.session); err != nil {
 			return err
 		}
 	}
-	secret, err := v.s.config.Store.CreateSession(ctx, user.ID)
+	secret, err := v.s.config.Store.CreateSession(ctx, proof)
 	if err != nil {
 		return err
 	}

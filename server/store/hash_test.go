@@ -46,7 +46,7 @@ func TestUnknownUserCostsTheSame(t *testing.T) {
 func TestHashIsRenewed(t *testing.T) {
 	s := open(t, t.TempDir())
 	alice := withPassword(t, s, "alice")
-	session, err := s.CreateSession(t.Context(), alice.ID)
+	session, err := s.CreateSession(t.Context(), proofOf(t, s, alice))
 	if err != nil {
 		t.Fatal(err)
 	}

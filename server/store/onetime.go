@@ -78,21 +78,25 @@ func (s *Store) CreateOneTimeCode(ctx context.Context, user User) (Secret, time.
 
 // UseOneTimeCode finds the user that a code belongs to, and spends it: of two
 // callers at the same time one fails. It fails with ErrWrongPassword.
-func (s *Store) UseOneTimeCode(ctx context.Context, name, typed string) (User, error) {
+func (s *Store) UseOneTimeCode(ctx context.Context, name, typed string) (Proof, error) {
 	code := NormalizeCode(typed, oneTimeLength)
 	if code == "" {
-		return User{}, ErrWrongPassword
+		return Proof{}, ErrWrongPassword
 	}
 	user, err := s.UserByName(ctx, name)
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		return User{}, err
+		return Proof{}, err
+	}
+	changed, err := s.passwordTime(ctx, user.ID)
+	if err != nil && !errors.Is(err, ErrProofEnded) {
+		return Proof{}, err
 	}
 	result, err := s.db.ExecContext(ctx, "DELETE FROM one_time_codes WHERE user_id = $1 AND hash = $2 AND expires_at > $3", idText(user.ID), hashSecret(code), millis(now()))
 	switch err := affected(result, err); {
 	case errors.Is(err, ErrNotFound):
-		return User{}, ErrWrongPassword
+		return Proof{}, ErrWrongPassword
 	case err != nil:
-		return User{}, fmt.Errorf("use one-time code of user %q: %w", name, err)
+		return Proof{}, fmt.Errorf("use one-time code of user %q: %w", name, err)
 	}
-	return user, nil
+	return Proof{user, changed}, nil
 }

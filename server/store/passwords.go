@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -87,43 +86,34 @@ func (s *Store) inTransaction(ctx context.Context, work func(*sql.Tx) error) err
 	return storageCause(tx.Commit())
 }
 
-// PasswordChanged is when a user's password was set last, zero for never.
-func (s *Store) PasswordChanged(ctx context.Context, user uuid.UUID) (time.Time, error) {
-	var changed int64
-	err := s.db.QueryRowContext(ctx, "SELECT changed_at FROM passwords WHERE user_id = $1", idText(user)).Scan(&changed)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return time.Time{}, fmt.Errorf("read password of user %s: %w", user, storageCause(err))
-	}
-	return fromMillis(changed), nil
-}
-
 // AuthenticatePassword finds the user that a name and a password belong to. It
 // fails with ErrWrongPassword; any other error is the database's or the
 // context's. Every failure costs one hash, whoever is asked for.
-func (s *Store) AuthenticatePassword(ctx context.Context, name, password string) (User, error) {
+func (s *Store) AuthenticatePassword(ctx context.Context, name, password string) (Proof, error) {
 	if len(password) > PasswordMost {
-		return User{}, ErrWrongPassword
+		return Proof{}, ErrWrongPassword
 	}
 	user, err := s.UserByName(ctx, name)
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		return User{}, err
+		return Proof{}, err
 	}
 	var hash string
-	err = s.db.QueryRowContext(ctx, "SELECT hash FROM passwords WHERE user_id = $1", idText(user.ID)).Scan(&hash)
+	var changed int64
+	err = s.db.QueryRowContext(ctx, "SELECT hash, changed_at FROM passwords WHERE user_id = $1", idText(user.ID)).Scan(&hash, &changed)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return User{}, fmt.Errorf("read password of user %q: %w", name, storageCause(err))
+		return Proof{}, fmt.Errorf("read password of user %q: %w", name, storageCause(err))
 	}
 	good, outdated, err := s.hasher.check(ctx, hash, password)
 	switch {
 	case err != nil:
-		return User{}, err
+		return Proof{}, err
 	case !good:
-		return User{}, ErrWrongPassword
+		return Proof{}, ErrWrongPassword
 	case outdated:
 		// Not worth refusing anybody: the next time tries again.
 		_ = s.renewHash(ctx, user.ID, hash, password)
 	}
-	return user, nil
+	return Proof{user, changed}, nil
 }
 
 // renewHash replaces a hash by one of today's cost. It is the same password, so

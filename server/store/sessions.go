@@ -4,10 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 const (
@@ -25,8 +24,10 @@ const (
 var SessionLength = tokenEncoding.EncodedLen(secretBytes)
 
 // CreateSession signs a browser in. The secret, which is the cookie's value, is
-// returned here and nowhere else.
-func (s *Store) CreateSession(ctx context.Context, user uuid.UUID) (Secret, error) {
+// returned here and nowhere else. A proof that is worth nothing any more is
+// ErrProofEnded.
+func (s *Store) CreateSession(ctx context.Context, proof Proof) (Secret, error) {
+	user := proof.User.ID
 	random := make([]byte, secretBytes)
 	rand.Read(random)
 	secret := tokenEncoding.EncodeToString(random)
@@ -42,27 +43,31 @@ func (s *Store) CreateSession(ctx context.Context, user uuid.UUID) (Secret, erro
 	if err != nil {
 		return Secret{}, fmt.Errorf("create session: %w", err)
 	}
+	if err := s.holds(ctx, proof); err != nil {
+		return Secret{}, errors.Join(err, s.EndSession(context.WithoutCancel(ctx), secret))
+	}
 	return Secret{secret}, nil
 }
 
 // SessionUser finds the user of a session and notes the use. A session that is
 // not there, too old or unused for too long wraps ErrNotFound.
-func (s *Store) SessionUser(ctx context.Context, secret string) (User, error) {
+func (s *Store) SessionUser(ctx context.Context, secret string) (Proof, error) {
 	at := now()
 	var user User
-	var admin, created, seen int64
-	row := s.db.QueryRowContext(ctx, "SELECT "+userColumns+`, sessions.seen_at FROM sessions JOIN users ON users.id = sessions.user_id
+	var admin, created, seen, changed int64
+	row := s.db.QueryRowContext(ctx, "SELECT "+userColumns+`, sessions.seen_at, COALESCE(passwords.changed_at, 0)
+		FROM sessions JOIN users ON users.id = sessions.user_id LEFT JOIN passwords ON passwords.user_id = users.id
 		WHERE sessions.hash = $1 AND sessions.created_at > $2 AND sessions.seen_at > $3`,
 		hashSecret(secret), millis(at.Add(-SessionLife)), millis(at.Add(-SessionIdle)))
-	if err := row.Scan(append(user.fields(&admin, &created), &seen)...); err != nil {
-		return User{}, fmt.Errorf("find session: %w", missing(err))
+	if err := row.Scan(append(user.fields(&admin, &created), &seen, &changed)...); err != nil {
+		return Proof{}, fmt.Errorf("find session: %w", missing(err))
 	}
 	if at.Sub(fromMillis(seen)) >= seenStep {
 		if _, err := s.db.ExecContext(ctx, "UPDATE sessions SET seen_at = $1 WHERE hash = $2", millis(at), hashSecret(secret)); err != nil {
-			return User{}, fmt.Errorf("note use of session: %w", storageCause(err))
+			return Proof{}, fmt.Errorf("note use of session: %w", storageCause(err))
 		}
 	}
-	return user.finish(admin, created), nil
+	return Proof{user.finish(admin, created), changed}, nil
 }
 
 // EndSession signs a browser out. One that is not there is none the worse.

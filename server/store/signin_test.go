@@ -32,20 +32,20 @@ func withPassword(t *testing.T, s *Store, name string) User {
 func TestPassword(t *testing.T) {
 	s := open(t, t.TempDir())
 	alice := withPassword(t, s, "alice")
-	if user, err := s.AuthenticatePassword(t.Context(), "ALICE", password); err != nil || user != alice {
-		t.Errorf("%+v %v", user, err)
+	if proof, err := s.AuthenticatePassword(t.Context(), "ALICE", password); err != nil || proof.User != alice {
+		t.Errorf("%+v %v", proof.User, err)
 	}
 	for _, wrong := range []string{"", password + " ", strings.ToUpper(password), strings.Repeat("x", PasswordMost+1)} {
 		if _, err := s.AuthenticatePassword(t.Context(), "alice", wrong); !errors.Is(err, ErrWrongPassword) {
 			t.Errorf("%.20q: %v", wrong, err)
 		}
 	}
-	changed, err := s.PasswordChanged(t.Context(), alice.ID)
-	if err != nil || time.Since(changed) > time.Minute {
-		t.Errorf("%s %v", changed, err)
+	changed, err := s.passwordTime(t.Context(), alice.ID)
+	if err != nil || time.Since(fromMillis(changed)) > time.Minute {
+		t.Errorf("%d %v", changed, err)
 	}
-	if changed, err := s.PasswordChanged(t.Context(), uuid.New()); err != nil || !changed.IsZero() {
-		t.Errorf("of nobody: %s %v", changed, err)
+	if _, err := s.passwordTime(t.Context(), uuid.New()); !errors.Is(err, ErrProofEnded) {
+		t.Errorf("of nobody: %v", err)
 	}
 	if err := s.SetPassword(t.Context(), User{ID: uuid.New(), Name: "gone"}, password); err == nil {
 		t.Error("a password for nobody")
@@ -57,7 +57,7 @@ type signedIn struct{ session, token, code string }
 
 func signInAll(t *testing.T, s *Store, user User) signedIn {
 	t.Helper()
-	session, err := s.CreateSession(t.Context(), user.ID)
+	session, err := s.CreateSession(t.Context(), proofOf(t, s, user))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,8 +158,8 @@ func TestOneTimeCode(t *testing.T) {
 		{"of nothing", "alice", "", false},
 	}
 	for _, test := range tests {
-		user, err := s.UseOneTimeCode(t.Context(), test.user, test.code)
-		if test.good != (err == nil && user.ID == alice.ID) || err != nil && !errors.Is(err, ErrWrongPassword) {
+		proof, err := s.UseOneTimeCode(t.Context(), test.user, test.code)
+		if test.good != (err == nil && proof.User.ID == alice.ID) || err != nil && !errors.Is(err, ErrWrongPassword) {
 			t.Errorf("%s: %v", test.name, err)
 		}
 	}
@@ -192,7 +192,7 @@ func TestSessionEnds(t *testing.T) {
 		defer s.Close()
 		alice := withPassword(t, s, "alice")
 		begin := func() string {
-			session, err := s.CreateSession(t.Context(), alice.ID)
+			session, err := s.CreateSession(t.Context(), proofOf(t, s, alice))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -200,7 +200,7 @@ func TestSessionEnds(t *testing.T) {
 		}
 		idle := begin()
 		time.Sleep(SessionIdle - time.Second)
-		if user, err := s.SessionUser(t.Context(), idle); err != nil || user.ID != alice.ID {
+		if proof, err := s.SessionUser(t.Context(), idle); err != nil || proof.User.ID != alice.ID {
 			t.Fatalf("just before: %v", err)
 		}
 		time.Sleep(SessionIdle)
