@@ -35,7 +35,9 @@ type launchd struct {
 	root    string // before every path of a file; "" but in tests
 	program string
 	run     Run
-	trusted func(path string) error
+	// trusted refuses a program that others than root could replace, and gives
+	// its path without links.
+	trusted func(path string) (string, error)
 	// register writes the property list with launchd's name for it.
 	register func(content []byte) (registration, error)
 	// own makes a file root's and wheel's.
@@ -45,10 +47,11 @@ type launchd struct {
 func (d *launchd) plist() string { return filepath.Join(d.root, darwin.PlistPath) }
 
 func (d *launchd) install(ctx context.Context, s *steps) error {
-	if err := d.trusted(d.program); err != nil {
+	program, err := d.trusted(d.program)
+	if err != nil {
 		return err
 	}
-	content, err := darwin.Render(darwin.Daemon{Program: d.program})
+	content, err := darwin.Render(darwin.Daemon{Program: program})
 	if err != nil {
 		return err
 	}
@@ -91,8 +94,14 @@ func (d *launchd) write(content []byte) error {
 }
 
 func (d *launchd) remove(_ context.Context, s *steps) error {
-	_, err := s.remove(d.plist())
-	return err
+	if _, err := s.remove(d.plist()); err != nil {
+		return err
+	}
+	logs := filepath.Join(d.root, darwin.LogDir)
+	if _, err := os.Lstat(logs); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return s.do("remove "+logs, func() error { return os.RemoveAll(logs) })
 }
 
 // start loads the job, which starts it unless it was loaded before; kickstart
@@ -106,16 +115,18 @@ func (d *launchd) up(ctx context.Context, s *steps, again ...string) error {
 	if err := s.call(ctx, launchctl, "enable", job); err != nil {
 		return err
 	}
-	err := s.call(ctx, launchctl, "bootstrap", domain, d.plist())
+	loading := s.call(ctx, launchctl, "bootstrap", domain, d.plist())
 	kick := []string{"kickstart"}
-	if refusedWith(err, inputOutput, alreadyProgress) {
-		s.note("launchd has the job already")
-		kick, err = append(kick, again...), nil
+	if refusedWith(loading, inputOutput, alreadyProgress) {
+		kick = append(kick, again...)
+	} else if loading != nil {
+		return loading
 	}
-	if err != nil {
-		return err
+	err := s.call(ctx, launchctl, append(kick, job)...)
+	if loading != nil && refusedWith(err, noService) {
+		return loading // 5 is also what launchd says of a list that it does not take
 	}
-	return s.call(ctx, launchctl, append(kick, job)...)
+	return err
 }
 
 // stop unloads the job: one that is only killed is started again (KeepAlive).

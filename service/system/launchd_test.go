@@ -57,7 +57,7 @@ func newMac(t *testing.T, dry bool, files ...string) *mac {
 	m.answer = m.launchctl
 	options := Options{DryRun: dry, Say: m.say, Cleanup: func(context.Context) error { m.cleaned++; return nil }}
 	m.Manager = assemble(options, &launchd{
-		root: m.root, program: "/usr/local/bin/causewayd", run: m.run, trusted: func(string) error { return nil },
+		root: m.root, program: "/usr/local/bin/causewayd", run: m.run, trusted: func(path string) (string, error) { return path, nil },
 		own: func(path string) error { m.owned = append(m.owned, path); return nil },
 		register: func(content []byte) (registration, error) {
 			return &registered{path: m.plist(), content: content, done: func(string) {}}, nil
@@ -210,6 +210,10 @@ func TestLaunchdFailures(t *testing.T) {
 			codes: map[string][]int{"bootstrap": {78}}, act: func(m *mac) error { return m.Start(t.Context()) }, fails: "exit code 78",
 			calls: func(m *mac) []string { return []string{enableJob, m.bootstrap()} },
 		},
+		"bootstrap: a list that it does not take (5)": {
+			codes: map[string][]int{"bootstrap": {5}, "kickstart": {113}}, act: func(m *mac) error { return m.Start(t.Context()) }, fails: "bootstrap",
+			calls: func(m *mac) []string { return []string{enableJob, m.bootstrap(), kickstart} },
+		},
 		"enable refused": {
 			codes: map[string][]int{"enable": {1}}, act: func(m *mac) error { return m.Start(t.Context()) }, fails: "launchctl enable",
 			calls: func(*mac) []string { return []string{enableJob} },
@@ -329,6 +333,9 @@ func TestLaunchdUninstall(t *testing.T) {
 	m.expect(t, bootout)
 	if _, err := os.Lstat(m.plist()); err == nil || m.cleaned != 2 {
 		t.Errorf("the list is there; cleaned %d times", m.cleaned)
+	}
+	if _, err := os.Lstat(filepath.Join(m.root, darwin.LogDir)); err == nil {
+		t.Error("the logs are there")
 	}
 }
 

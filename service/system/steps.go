@@ -74,6 +74,24 @@ func runProgram(ctx context.Context, program string, args ...string) (string, er
 	return output.String(), nil
 }
 
+// within bounds a call that has no limit of its own, as those of the library
+// have not that run programs. What does not end is left behind: the command
+// that waits for it ends.
+func within(ctx context.Context, act func() error) func() error {
+	return func() error {
+		ctx, cancel := context.WithTimeout(ctx, programLimit)
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { done <- act() }()
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
 // steps does what changes this machine and tells of it; if dry, it only tells.
 type steps struct {
 	dry bool

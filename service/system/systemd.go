@@ -39,8 +39,9 @@ type systemd struct {
 	run       Run
 	// register registers our unit, once its text is known.
 	register func(text string) (registration, error)
-	// trusted refuses a program that others than root could replace.
-	trusted func(path string) error
+	// trusted refuses a program that others than root could replace, and gives
+	// its path without links.
+	trusted func(path string) (string, error)
 }
 
 func (d *systemd) own(name string) string { return filepath.Join(d.root, adminUnits, name) }
@@ -81,13 +82,14 @@ func (d *systemd) install(ctx context.Context, s *steps) error {
 		s.note("the unit is the package's: %s", path)
 		return d.enable(ctx, s)
 	}
-	if err := d.trusted(d.program); err != nil {
-		return err
-	}
 	if err := d.mayReplace(); err != nil {
 		return err
 	}
-	return d.writeUnits(ctx, s)
+	units, err := d.units(s)
+	if err != nil {
+		return err
+	}
+	return d.writeUnits(ctx, s, units)
 }
 
 // mayReplace refuses where an administrator wrote a unit of their own.
@@ -102,17 +104,26 @@ func (d *systemd) mayReplace() error {
 	}
 }
 
-// writeUnits writes the units for the program where it lies.
-func (d *systemd) writeUnits(ctx context.Context, s *steps) error {
-	cli := filepath.Join(filepath.Dir(d.program), "causeway")
+// units are the units for the program where it lies. They have root run the
+// command beside it too.
+func (d *systemd) units(s *steps) (map[string]string, error) {
+	program, err := d.trusted(d.program)
+	if err != nil {
+		return nil, err
+	}
+	cli := filepath.Join(filepath.Dir(program), "causeway")
 	if _, err := os.Stat(filepath.Join(d.root, cli)); err != nil {
 		s.note("no %s: causeway-online.target, which waits with it, is left out", cli)
-		cli = ""
+		return linux.Units(program, "")
 	}
-	units, err := linux.Units(d.program, cli)
-	if err != nil {
-		return err
+	if cli, err = d.trusted(cli); err != nil {
+		return nil, err
 	}
+	return linux.Units(program, cli)
+}
+
+// writeUnits has those units loaded, and the daemon's started with the machine.
+func (d *systemd) writeUnits(ctx context.Context, s *steps, units map[string]string) error {
 	changed := false
 	for _, name := range slices.Sorted(maps.Keys(units)) {
 		if name == unitName {
@@ -140,7 +151,7 @@ func (d *systemd) writeUnits(ctx context.Context, s *steps) error {
 	if err != nil {
 		return err
 	}
-	return s.do("write "+d.own(unitName)+", run "+d.systemctl+" enable "+unitName+" and daemon-reload", registered.Install)
+	return s.do("write "+d.own(unitName)+", run "+d.systemctl+" enable "+unitName+" and daemon-reload", within(ctx, registered.Install))
 }
 
 // enable has the unit started with the machine.
@@ -184,7 +195,7 @@ func (d *systemd) remove(ctx context.Context, s *steps) error {
 			return err
 		}
 		what := "run " + d.systemctl + " disable " + unitName + " and remove " + d.own(unitName)
-		if err := s.do(what, registered.Uninstall); err != nil {
+		if err := s.do(what, within(ctx, registered.Uninstall)); err != nil {
 			return err
 		}
 	}

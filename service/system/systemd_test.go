@@ -4,6 +4,7 @@ package system
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,7 +49,7 @@ func newSystemdHost(t *testing.T, dry bool, files ...string) *systemdHost {
 	options := Options{DryRun: dry, Say: h.say, Cleanup: func(context.Context) error { h.cleaned++; return nil }}
 	h.Manager = assemble(options, &systemd{
 		root: h.root, program: "/opt/c/causewayd", systemctl: ctl, run: h.run,
-		trusted: func(string) error { return nil },
+		trusted: func(path string) (string, error) { return path, nil },
 		register: func(text string) (registration, error) {
 			done := func(what string) { h.registered = append(h.registered, what) }
 			return &registered{path: h.file(unitName), content: []byte(text), done: done}, nil
@@ -317,4 +318,61 @@ func TestReadUnit(t *testing.T) {
 			t.Errorf("%q\ngot  %+v\nwant %+v", text, got, want)
 		}
 	}
+}
+
+// TestSystemdTrustsTheCommandToo: a unit has root run the command beside the
+// daemon; both are installed by the names that were looked at.
+func TestSystemdTrustsTheCommandToo(t *testing.T) {
+	h := newSystemdHost(t, false, "opt/c/causeway")
+	daemon, ok := h.backend.(*systemd)
+	if !ok {
+		t.Fatal("not systemd")
+	}
+	daemon.trusted = func(path string) (string, error) {
+		if filepath.Base(path) == "causeway" {
+			return "", &service.Error{Failure: service.FailureService, Remedy: "copy it", Err: errors.New("it is a user's")}
+		}
+		return path, nil
+	}
+	failedWith(t, h.Install(t.Context()), service.FailureService, "it is a user's")
+	for _, name := range linux.Names() {
+		if h.there(name) {
+			t.Errorf("%s was written", name)
+		}
+	}
+	daemon.trusted = func(path string) (string, error) { return "/real" + path, nil }
+	if err := os.MkdirAll(filepath.Join(h.root, "real/opt/c"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(h.root, "real/opt/c/causeway"), nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Install(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(h.file(unitName))
+	if err != nil || !strings.Contains(string(text), "\nExecStart=/real/opt/c/causewayd run\n") {
+		t.Errorf("%v\n%s", err, text)
+	}
+	text, err = os.ReadFile(h.file("causeway-wait-online.service"))
+	if err != nil || !strings.Contains(string(text), "\nExecStart=/real/real/opt/c/causeway wait ") {
+		t.Errorf("%v\n%s", err, text)
+	}
+}
+
+// TestRegistrationHasALimit: the library runs systemctl and waits without one.
+func TestRegistrationHasALimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := make(chan struct{})
+		begun := time.Now()
+		err := within(t.Context(), func() error { <-stuck; return nil })()
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) != programLimit {
+			t.Errorf("%v after %s", err, time.Since(begun))
+		}
+		close(stuck)
+		refusal := errors.New("refused")
+		if err := within(t.Context(), func() error { return refusal })(); !errors.Is(err, refusal) {
+			t.Error(err)
+		}
+	})
 }

@@ -14,27 +14,29 @@ import (
 
 // trusted refuses a program that root would run and others could replace: each
 // directory on its way, and itself, has to be root's, and nobody else's to write.
-func trusted(path string) error {
+// It gives the path that was looked at, which has no links: one on the way could
+// be turned elsewhere later.
+func trusted(path string) (string, error) {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return fmt.Errorf("check program: %w", err)
+		return "", fmt.Errorf("check program: %w", err)
 	}
 	if err := visible(real); err != nil {
-		return err
+		return "", err
 	}
 	for at := real; ; at = filepath.Dir(at) {
 		info, err := os.Lstat(at)
 		if err != nil {
-			return fmt.Errorf("check program: %w", err)
+			return "", fmt.Errorf("check program: %w", err)
 		}
 		if why := loose(info); why != "" {
-			return &service.Error{
+			return "", &service.Error{
 				Failure: service.FailureService, Remedy: "copy causewayd and causeway to /usr/local/bin as root, and run that one",
 				Err: fmt.Errorf("install service: %s, which root would run: %s %s", path, at, why),
 			}
 		}
 		if at == filepath.Dir(at) {
-			return nil
+			return real, nil
 		}
 	}
 }

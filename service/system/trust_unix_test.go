@@ -44,7 +44,7 @@ func TestTrusted(t *testing.T) {
 				// The arguments have all run; spoil's among them.
 				t.Fatal(err)
 			}
-			err = trusted(program)
+			_, err = trusted(program)
 			if c.text == "" && err != nil {
 				t.Error(err)
 			}
@@ -52,6 +52,27 @@ func TestTrusted(t *testing.T) {
 				failedWith(t, err, service.FailureService, c.text)
 			}
 		})
+	}
+}
+
+// TestTrustedHasNoLinks: a link, even in a user's own directory, leads to what
+// was looked at, and that is what is installed.
+func TestTrustedHasNoLinks(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to give files away")
+	}
+	root, err := os.MkdirTemp("/var/lib", "causeway-trust-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(root)
+	program, dir := filepath.Join(root, "causewayd"), filepath.Join(root, "user")
+	link := filepath.Join(dir, "causewayd")
+	if err := firstOf(os.Chmod(root, 0o755), os.WriteFile(program, nil, 0o755), os.Mkdir(dir, 0o755), os.Symlink(program, link), os.Chown(dir, 1000, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := trusted(link); got != program || err != nil {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 
