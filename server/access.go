@@ -99,11 +99,14 @@ func ParseProxies(texts []string) ([]netip.Prefix, error) {
 	for _, text := range texts {
 		proxy, err := netip.ParsePrefix(text)
 		if addr, single := netip.ParseAddr(text); single == nil {
+			addr = addr.Unmap() // as addresses of clients are compared
 			proxy, err = netip.PrefixFrom(addr, addr.BitLen()), nil
 		}
 		switch {
 		case err != nil || !proxy.IsValid():
 			return nil, &SettingError{"trusted-proxies", fmt.Errorf("parse %q: want an address or a network, such as 127.0.0.1 or 10.0.0.0/8", text)}
+		case proxy.Addr().Is4In6():
+			return nil, &SettingError{"trusted-proxies", fmt.Errorf("%q is IPv4 written as IPv6: write it as IPv4, such as 10.0.0.0/8", text)}
 		case proxy.Bits() == 0:
 			return nil, &SettingError{"trusted-proxies", fmt.Errorf("%q is everybody: whoever asks could claim any address; name the proxies", text)}
 		}

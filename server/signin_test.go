@@ -93,6 +93,23 @@ func TestSignInOnTheWhole(t *testing.T) {
 	}
 }
 
+// TestProxyForms: IPv4 in IPv6's clothes would never be met, as addresses of
+// clients are compared without them.
+func TestProxyForms(t *testing.T) {
+	for text, want := range map[string]string{
+		"::ffff:127.0.0.1": "127.0.0.1/32", "fe80::1%lo": "fe80::1/128", "10.1.2.3/8": "10.0.0.0/8", "2001:db8::/32": "2001:db8::/32",
+		"::ffff:10.0.0.0/104": "", "0.0.0.0/0": "", "::/0": "", "proxy.example.com": "", "": "",
+	} {
+		got, err := ParseProxies([]string{text})
+		switch {
+		case want == "" && err == nil:
+			t.Errorf("%q: %v", text, got)
+		case want != "" && (err != nil || len(got) != 1 || got[0].String() != want):
+			t.Errorf("%q: %v %v, want %s", text, got, err, want)
+		}
+	}
+}
+
 // TestTrustedProxies: the address that a proxy of ours names is the one that
 // people see; from others the header counts for nothing.
 func TestTrustedProxies(t *testing.T) {

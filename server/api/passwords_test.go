@@ -1,6 +1,7 @@
 package api
 
 import (
+	"database/sql"
 	"fmt"
 	"net/http"
 	"strings"
@@ -141,5 +142,33 @@ func TestFirstUserWithPassword(t *testing.T) {
 	}
 	if _, err := r.store.AuthenticatePassword(t.Context(), "alice", password); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestTokenOvertaken: a token that is asked for with one that is revoked at the
+// same time, with all others of the user, is worth nothing.
+func TestTokenOvertaken(t *testing.T) {
+	r := newRig(t)
+	alice := r.person("alice")
+	db, err := sql.Open("sqlite", r.store.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), "CREATE TRIGGER late AFTER INSERT ON tokens BEGIN UPDATE tokens SET revoked_at = 1 WHERE id = '"+alice.tokenID+"'; END"); err != nil {
+		t.Fatal(err)
+	}
+	status, body := r.call("POST", "/api/v2/users/me/keys/tokens", alice.token, `{"token_name":"kept"}`)
+	if status != http.StatusUnauthorized || body["key"] != nil {
+		t.Errorf("%d %v", status, body)
+	}
+	tokens, err := r.store.UserTokens(t.Context(), alice.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, token := range tokens {
+		if token.RevokedAt.IsZero() {
+			t.Errorf("token %q is good", token.Name)
+		}
 	}
 }

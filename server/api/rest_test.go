@@ -274,6 +274,7 @@ func TestBadInput(t *testing.T) {
 		{"too large", "POST", "/api/v2/users/me/workspaces", `{"name":"` + strings.Repeat("x", bodyLimit) + `"}`, 413, "65536"},
 		{"me as a name", "POST", "/api/v2/users", `{"username":"Me"}`, 400, "signed-in user"},
 		{"negative lifetime", "POST", "/api/v2/users/me/keys/tokens", `{"lifetime":-1}`, 400, "lifetime"},
+		{"lifetime under a second", "POST", "/api/v2/users/me/keys/tokens", `{"lifetime":999999999}`, 400, "lifetime"},
 		{"other scope", "POST", "/api/v2/users/me/keys/tokens", `{"scope":"application_connect"}`, 400, "scope"},
 		{"no UUID", "GET", "/api/v2/workspaces/none", ``, 400, "UUID"},
 		{"no route", "GET", "/api/v2/nothing", ``, 404, "Route not found"},

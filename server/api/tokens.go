@@ -1,6 +1,8 @@
 package api
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -32,7 +34,7 @@ func (s *Server) createToken(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	switch {
-	case request.Lifetime < 0 || request.Lifetime > maxTokenLifetime:
+	case request.Lifetime != 0 && request.Lifetime < time.Second || request.Lifetime > maxTokenLifetime:
 		return 0, nil, rejectField(http.StatusBadRequest, "The lifetime is not valid.", "lifetime", "Use nanoseconds between 1 second and 100 years.")
 	case request.Scope != "" && request.Scope != "all":
 		return 0, nil, rejectField(http.StatusBadRequest, "The scope is not known.", "scope", `Only "all" exists.`)
@@ -41,8 +43,16 @@ func (s *Server) createToken(r *http.Request) (int, any, error) {
 	case request.Lifetime == 0:
 		request.Lifetime = defaultTokenLifetime
 	}
-	_, secret, err := s.config.Store.CreateUserToken(r.Context(), user.ID, request.Name, request.Lifetime)
-	return http.StatusCreated, map[string]string{"key": secret.Reveal()}, err
+	token, secret, err := s.config.Store.CreateUserToken(r.Context(), user.ID, request.Name, request.Lifetime)
+	if err != nil {
+		return 0, nil, err
+	}
+	// All tokens of the user may have been revoked meanwhile, that of this request
+	// too: a new one is not to be left of them.
+	if _, err := s.self(r); err != nil {
+		return 0, nil, errors.Join(err, s.config.Store.RevokeToken(context.WithoutCancel(r.Context()), token.ID))
+	}
+	return http.StatusCreated, map[string]string{"key": secret.Reveal()}, nil
 }
 
 // tokenNameLimit bounds a name that is free text.

@@ -41,8 +41,8 @@ func forwarded(values []string, ours func(netip.Addr) bool) (client netip.Addr, 
 	entries := strings.Split(strings.Join(values, ","), ",")
 	slices.Reverse(entries)
 	for _, entry := range entries[:min(len(entries), forwardedLimit)] {
-		addr, err := netip.ParseAddr(strings.TrimSpace(entry))
-		if err != nil {
+		addr, good := parseEntry(strings.TrimSpace(entry))
+		if !good {
 			break
 		}
 		client, found = addr.Unmap().WithZone(""), true
@@ -51,4 +51,17 @@ func forwarded(values []string, ours func(netip.Addr) bool) (client netip.Addr, 
 		}
 	}
 	return client, found
+}
+
+// parseEntry reads an address; some proxies add the port, or write IPv6 in
+// brackets.
+func parseEntry(entry string) (netip.Addr, bool) {
+	if with, err := netip.ParseAddrPort(entry); err == nil {
+		return with.Addr(), true
+	}
+	if inner, bracketed := strings.CutPrefix(entry, "["); bracketed && strings.HasSuffix(inner, "]") {
+		entry = strings.TrimSuffix(inner, "]")
+	}
+	addr, err := netip.ParseAddr(entry)
+	return addr, err == nil
 }

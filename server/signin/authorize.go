@@ -44,6 +44,8 @@ func readAuthorization(fields url.Values) (request authorization, problem *oauth
 	}
 	challenge, err := base64.RawURLEncoding.Strict().DecodeString(request.challenge)
 	switch {
+	case fields.Get("response_type") == "":
+		problem = refuse("invalid_request", "Send response_type=code.")
 	case fields.Get("response_type") != "code":
 		problem = refuse("unsupported_response_type", "Use response_type=code.")
 	case request.state == "" || len(request.state) > stateLimit:

@@ -74,7 +74,7 @@ func TestAuthorizationProblems(t *testing.T) {
 		state   string
 	}{
 		{"token", []string{"response_type", "token"}, "unsupported_response_type", "the state"},
-		{"no type", []string{"response_type", ""}, "unsupported_response_type", "the state"},
+		{"no type", []string{"response_type", ""}, "invalid_request", "the state"},
 		{"no state", []string{"state", ""}, "invalid_request", ""},
 		{"long state", []string{"state", long}, "invalid_request", ""},
 		{"plain", []string{"code_challenge_method", "plain", "code_challenge", verifier}, "invalid_request", "the state"},
@@ -135,8 +135,8 @@ func TestExchangeRefusals(t *testing.T) {
 		want    string
 	}{
 		"another client": {[]string{"client_id", "other"}, "invalid_client"}, "no client": {[]string{"client_id", ""}, "invalid_client"},
-		"password grant": {[]string{"grant_type", "password"}, "unsupported_grant_type"}, "no grant": {[]string{"grant_type", ""}, "unsupported_grant_type"},
-		"another code": {[]string{"code", newCode()}, "invalid_grant"}, "no code": {[]string{"code", ""}, "invalid_grant"},
+		"password grant": {[]string{"grant_type", "password"}, "unsupported_grant_type"}, "no grant": {[]string{"grant_type", ""}, "invalid_request"},
+		"another code": {[]string{"code", newCode()}, "invalid_grant"}, "no code": {[]string{"code", ""}, "invalid_request"}, "no device code": {[]string{"grant_type", grantDevice}, "invalid_request"},
 		"code as a device's": {[]string{"grant_type", grantDevice, "device_code", code}, "invalid_grant"},
 	} {
 		if got := program.exchange(code, test.changes...); got.status != http.StatusBadRequest || got.oauth(t) != test.want {

@@ -63,7 +63,7 @@ func TestDeviceAnswers(t *testing.T) {
 		time.Sleep(deviceLife)
 		expect("approved, and not fetched in time", codes.DeviceCode, "expired_token")
 		expect("a code of nobody", "nonsense", "invalid_grant")
-		expect("no code", "", "invalid_grant")
+		expect("no code", "", "invalid_request")
 	})
 }
 

@@ -27,6 +27,12 @@ func refuse(code, description string) *oauthError {
 	return &oauthError{Code: code, Description: description, status: http.StatusBadRequest}
 }
 
+// missingField is also for a field without a value, which counts as none (RFC
+// 6749, 3.2).
+func missingField(name string) *oauthError {
+	return refuse("invalid_request", "The field "+name+" is missing.")
+}
+
 func busy(status int, description string, retry time.Duration) *oauthError {
 	return &oauthError{Code: "temporarily_unavailable", Description: description, status: status, retry: retry}
 }

@@ -100,11 +100,16 @@ func (s *Server) token(r *http.Request, form url.Values) (any, *oauthError) {
 		return s.exchangeDevice(r.Context(), form)
 	case grantCode:
 		return s.exchangeCode(r.Context(), form)
+	case "":
+		return nil, missingField("grant_type")
 	}
 	return nil, errGrantType
 }
 
 func (s *Server) exchangeDevice(ctx context.Context, form url.Values) (any, *oauthError) {
+	if form.Get("device_code") == "" {
+		return nil, missingField("device_code")
+	}
 	grant, problem := s.grants.poll(form.Get("device_code"), time.Now())
 	if problem != nil {
 		return nil, problem
@@ -117,6 +122,9 @@ func (s *Server) exchangeDevice(ctx context.Context, form url.Values) (any, *oau
 }
 
 func (s *Server) exchangeCode(ctx context.Context, form url.Values) (any, *oauthError) {
+	if form.Get("code") == "" {
+		return nil, missingField("code")
+	}
 	grant := s.grants.code(form.Get("code"))
 	if grant == nil {
 		return nil, errAuthCode
@@ -205,7 +213,7 @@ func (s *Server) revokeToken(r *http.Request, form url.Values) (any, *oauthError
 		return nil, errClient
 	}
 	if form.Get("token") == "" {
-		return nil, refuse("invalid_request", "The field token is missing.")
+		return nil, missingField("token")
 	}
 	_, token, err := s.config.Store.AuthenticateUser(r.Context(), form.Get("token"))
 	switch {
