@@ -16,6 +16,10 @@ var wintunSums = map[string]string{
 	"arm64": "f7ba89005544be9d85231a9e0d5f23b2d15b3311667e2dad0debd344918a3f80",
 }
 
+// WintunSum is the SHA-256 sum that the library must have, in hexadecimal; ""
+// for a GOARCH without one. Packages are checked against it.
+func WintunSum(arch string) string { return wintunSums[arch] }
+
 // ErrUntrusted: the driver's library is not the one that we ship.
 var ErrUntrusted = errors.New("driver library not trusted")
 

@@ -12,6 +12,7 @@ import (
 	platform "github.com/causewayhq/causeway/platform_windows"
 	"github.com/causewayhq/causeway/service"
 	"github.com/causewayhq/causeway/service/system"
+	"github.com/causewayhq/causeway/tunnel"
 )
 
 // serviceFlag is in the command line that install registers.
@@ -21,6 +22,18 @@ func serviceFlag(command *cobra.Command) *bool {
 		panic(err) // the flag is there
 	}
 	return managed
+}
+
+// handOverFlag is what the installer gives "stop" before it replaces programs.
+const handOverFlag = "hand-over"
+
+func offerHandOver(command *cobra.Command) {
+	command.Flags().Bool(handOverFlag, false, "leave rules and names as they are, for the daemon that is started next")
+}
+
+func handsOver(command *cobra.Command) bool {
+	set, err := command.Flags().GetBool(handOverFlag)
+	return err == nil && set // an error: the command has no such flag
 }
 
 // logDir is beside the settings; the state directory's access list covers it.
@@ -33,6 +46,7 @@ func withServiceManager(ctx context.Context, managed bool, run func(context.Cont
 		return run(ctx, serviceMode{})
 	}
 	return system.RunService(ctx, system.Daemon{
+		HandOver: tunnel.ErrHandover,
 		Run: func(ctx context.Context, ready func()) error {
 			file, err := openLog()
 			if err == nil {

@@ -1,22 +1,26 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
-	"os/user"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/causewayhq/causeway/config"
 	"github.com/causewayhq/causeway/localapi"
+	"github.com/causewayhq/causeway/proto/localv1"
 	"github.com/causewayhq/causeway/service"
 )
 
 func operatorCommand() *cobra.Command {
 	command := &cobra.Command{
-		Use: "operator", Short: "Say who may sign in, while the daemon does not run", Args: cobra.NoArgs,
-		Long: `Say which users of this machine may sign in and have a tunnel of their own,
-while the daemon does not run, as when it is being installed. While it runs the
-same is said with: sudo causeway operator ...`,
+		Use: "operator", Short: "Say who may sign in: list, add, remove", Args: cobra.NoArgs,
+		Long: `Say which users of this machine may sign in and have a tunnel of their own. A
+daemon that runs is asked to, as sudo causeway operator does; where none runs,
+as when it is being installed, its state is changed.`,
 		Example: "  sudo causewayd operator add alice\n  sudo causewayd operator list",
 	}
 	command.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
@@ -33,22 +37,14 @@ func setOperator(name, short string, allowed bool) *cobra.Command {
 	load := settings(command)
 	command.RunE = func(cmd *cobra.Command, args []string) error {
 		return ran(func(cmd *cobra.Command) error {
-			who, err := localUser(args[0])
-			if err != nil {
-				return err
-			}
 			options, err := load()
 			if err != nil {
 				return err
 			}
-			if err := privileged(toOperate); err != nil {
+			if err := privileged(toOperate(name + " " + args[0])); err != nil {
 				return err
 			}
-			if err := service.StoreOperator(options.StateDir, who, allowed); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "done: %s\n", args[0])
-			return err
+			return allow(cmd, options, args[0], allowed)
 		})(cmd, nil)
 	}
 	return command
@@ -62,15 +58,15 @@ func listOperators() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := privileged(toOperate); err != nil {
+		if err := privileged(toOperate("list")); err != nil {
 			return err
 		}
-		users, err := service.StoredOperators(options.StateDir)
+		users, err := operators(cmd.Context(), options)
 		if err != nil {
 			return err
 		}
 		for _, who := range users {
-			if _, err := fmt.Fprintln(cmd.OutOrStdout(), userName(who)); err != nil {
+			if _, err := fmt.Fprintln(cmd.OutOrStdout(), userName(cmd.Context(), who)); err != nil {
 				return err
 			}
 		}
@@ -79,28 +75,72 @@ func listOperators() *cobra.Command {
 	return command
 }
 
-// localUser takes a user's name, UID or SID.
-func localUser(text string) (localapi.User, error) {
-	found, err := user.Lookup(text)
+// allow lets a user sign in, or no more, for a command of that name.
+func allow(cmd *cobra.Command, options config.Daemon, name string, allowed bool) error {
+	who, err := localapi.UserNamed(cmd.Context(), name)
 	if err != nil {
-		if uid, numeric := strconv.ParseUint(text, 10, 32); numeric == nil {
-			return localapi.User{UID: uint32(uid)}, nil
+		return err
+	}
+	err = operate(cmd.Context(), options, func(ctx context.Context, client *localapi.Client) error {
+		operator := &localv1.Operator{Sid: who.SID}
+		if who.SID == "" {
+			operator.Uid = &who.UID
 		}
-		return localapi.User{}, fmt.Errorf("look up user %q: %w", text, err)
+		_, err := client.SetOperator(ctx, &localv1.SetOperatorRequest{Operator: operator, Allowed: allowed})
+		return err
+	}, func() error { return service.StoreOperator(options.StateDir, who, allowed) })
+	if err != nil {
+		return err
 	}
-	if uid, numeric := strconv.ParseUint(found.Uid, 10, 32); numeric == nil {
-		return localapi.User{UID: uint32(uid)}, nil
-	}
-	return localapi.User{SID: found.Uid}, nil
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "done: %s\n", name)
+	return err
 }
 
-func userName(who localapi.User) string {
-	id := who.SID
-	if id == "" {
-		id = strconv.FormatUint(uint64(who.UID), 10)
+// operate asks the daemon, if one runs, and does without it else. One that is
+// just starting or ending may be missed: the state's lock says so then.
+func operate(ctx context.Context, options config.Daemon, ask func(context.Context, *localapi.Client) error, without func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, operateLimit)
+	defer cancel()
+	client, err := localapi.Dial(ctx, options.Socket)
+	if err != nil {
+		return without()
 	}
-	if found, err := user.LookupId(id); err == nil {
-		return found.Username
+	defer client.Close()
+	err = ask(ctx, client)
+	var refused *localapi.Error
+	if errors.As(err, &refused) {
+		return &service.Error{Failure: service.FailureState, Remedy: refused.Remedy, Err: fmt.Errorf("ask the daemon: %w", err)}
 	}
-	return id
+	return err
+}
+
+// operateLimit bounds a question to the daemon about operators, with the write
+// to disk that it takes.
+const operateLimit = 10 * time.Second
+
+// operators are those who may sign in, as the daemon says, or else its state.
+func operators(ctx context.Context, options config.Daemon) ([]localapi.User, error) {
+	var users []localapi.User
+	err := operate(ctx, options, func(ctx context.Context, client *localapi.Client) error {
+		answer, err := client.ListOperators(ctx, &localv1.ListOperatorsRequest{})
+		for _, one := range answer.GetOperators() {
+			users = append(users, localapi.User{UID: one.GetUid(), SID: one.GetSid()})
+		}
+		return err
+	}, func() (err error) {
+		users, err = service.StoredOperators(options.StateDir)
+		return err
+	})
+	return users, err
+}
+
+func userName(ctx context.Context, who localapi.User) string {
+	name, err := who.Name(ctx)
+	switch {
+	case err == nil:
+		return name
+	case who.SID != "":
+		return who.SID
+	}
+	return strconv.FormatUint(uint64(who.UID), 10)
 }

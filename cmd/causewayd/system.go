@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/causewayhq/causeway/config"
 	"github.com/causewayhq/causeway/localapi"
@@ -27,7 +26,7 @@ func manager(cmd *cobra.Command, options config.Daemon, dry bool) (*system.Manag
 		return nil, &service.Error{Failure: service.FailureService, Err: fmt.Errorf("find own program: %w", err)}
 	}
 	return system.New(system.Options{
-		Program: program, DryRun: dry,
+		Program: program, DryRun: dry, HandOver: handsOver(cmd),
 		Say:     func(line string) { fmt.Fprintln(cmd.OutOrStdout(), line) },
 		Cleanup: func(ctx context.Context) error { return cleanUp(ctx, options) },
 		Answers: func(ctx context.Context) bool {
@@ -43,8 +42,15 @@ func manager(cmd *cobra.Command, options config.Daemon, dry bool) (*system.Manag
 	})
 }
 
+// managed is the service manager with the settings of the command.
+type managed struct {
+	*system.Manager
+	options config.Daemon
+	dry     bool
+}
+
 // managing makes a command that has the service manager do something.
-func managing(command *cobra.Command, does string, act func(*cobra.Command, *system.Manager) error) *cobra.Command {
+func managing(command *cobra.Command, does string, act func(*cobra.Command, managed) error) *cobra.Command {
 	command.Args = cobra.NoArgs
 	// What the service itself is to use belongs into the settings file.
 	load := settings(command, "state-dir", "socket")
@@ -63,7 +69,7 @@ func managing(command *cobra.Command, does string, act func(*cobra.Command, *sys
 		if err != nil {
 			return err
 		}
-		return act(cmd, found)
+		return act(cmd, managed{found, options, *dry})
 	})
 	return command
 }
@@ -77,12 +83,12 @@ func installCommand() *cobra.Command {
 installed already stays as it is, or is brought up to date; each thing that is
 changed is said. Where a package has brought the unit, it is only enabled.`,
 		Example: "  sudo causewayd install --now\n  sudo causewayd install --operator 1000   # that user may sign in and connect\n  causewayd install --dry-run",
-	}, "install service", func(cmd *cobra.Command, found *system.Manager) error {
+	}, "install service", func(cmd *cobra.Command, found managed) error {
 		if err := found.Install(cmd.Context()); err != nil {
 			return err
 		}
 		if operator != "" {
-			if err := addOperator(cmd, operator); err != nil {
+			if err := addOperator(cmd, found, operator); err != nil {
 				return err
 			}
 		}
@@ -92,7 +98,7 @@ changed is said. Where a package has brought the unit, it is only enabled.`,
 		return nil
 	})
 	command.Flags().BoolVar(&now, "now", false, "start it too")
-	command.Flags().StringVar(&operator, "operator", "", "user (number, or SID on Windows) who may sign in and connect without being an administrator")
+	command.Flags().StringVar(&operator, "operator", "", "user (name, number, or SID on Windows) who may sign in and connect without being an administrator")
 	return command
 }
 
@@ -103,47 +109,36 @@ func uninstallCommand() *cobra.Command {
 Who is signed in stays known in the state directory. It can be run again at any
 time, also where nothing is installed.`,
 		Example: "  sudo causewayd uninstall",
-	}, "remove service", func(cmd *cobra.Command, found *system.Manager) error { return found.Uninstall(cmd.Context()) })
+	}, "remove service", func(cmd *cobra.Command, found managed) error { return found.Uninstall(cmd.Context()) })
 }
 
 func startCommand() *cobra.Command {
 	return managing(&cobra.Command{
 		Use: "start", Short: "Start the service and wait until it answers", Example: "  sudo causewayd start",
-	}, "start service", func(cmd *cobra.Command, found *system.Manager) error { return found.Start(cmd.Context()) })
+	}, "start service", func(cmd *cobra.Command, found managed) error { return found.Start(cmd.Context()) })
 }
 
 func stopCommand() *cobra.Command {
-	return managing(&cobra.Command{
+	command := managing(&cobra.Command{
 		Use: "stop", Short: "Stop the service, which puts the network back", Example: "  sudo causewayd stop",
-	}, "stop service", func(cmd *cobra.Command, found *system.Manager) error { return found.Stop(cmd.Context()) })
+	}, "stop service", func(cmd *cobra.Command, found managed) error { return found.Stop(cmd.Context()) })
+	offerHandOver(command)
+	return command
 }
 
 func restartCommand() *cobra.Command {
 	return managing(&cobra.Command{
 		Use: "restart", Short: "Restart the service and wait until it answers", Example: "  sudo causewayd restart",
-	}, "restart service", func(cmd *cobra.Command, found *system.Manager) error { return found.Restart(cmd.Context()) })
+	}, "restart service", func(cmd *cobra.Command, found managed) error { return found.Restart(cmd.Context()) })
 }
 
-// addOperator runs "causewayd operator add" with the same settings.
-func addOperator(cmd *cobra.Command, user string) error {
-	add, rest, err := cmd.Root().Find([]string{"operator", "add", user})
-	if err != nil || len(rest) != 1 {
-		return &service.Error{Failure: service.FailureService, Err: errors.New("add operator: this build has no such command")}
-	}
-	if dry, err := cmd.Flags().GetBool("dry-run"); err == nil && dry {
+// addOperator is what "causewayd operator add" does.
+func addOperator(cmd *cobra.Command, found managed, user string) error {
+	if found.dry {
 		_, err := fmt.Fprintf(cmd.OutOrStdout(), "would let the user %s sign in and connect\n", user)
 		return err
 	}
-	cmd.Flags().Visit(func(flag *pflag.Flag) {
-		if add.Flags().Lookup(flag.Name) != nil {
-			err = errors.Join(err, add.Flags().Set(flag.Name, flag.Value.String()))
-		}
-	})
-	if err != nil {
-		return fmt.Errorf("add operator: %w", err)
-	}
-	add.SetContext(cmd.Context())
-	return add.RunE(add, rest)
+	return allow(cmd, found.options, user, true)
 }
 
 // statusJSON is what status --json prints; schema/status.json describes it.

@@ -20,7 +20,15 @@ type Daemon struct {
 	// Signal takes what Windows says of power and of users' sessions: the
 	// service manager's numbers for the control, the event and the session.
 	Signal func(control, event, session uint32)
+	// HandOver is the cause with which Run's context ends for the next process
+	// to go on, see HandOver.
+	HandOver error
 }
+
+// HandOver is the control, of those that a service may give a meaning, that ends
+// the daemon for the next one to go on: rules and names stay meanwhile. Restarts
+// and upgrades use it.
+const HandOver = svc.Cmd(128)
 
 // RunService connects the process to Windows' service manager and runs the
 // daemon until that one stops it. Its error has been given to Windows already.
@@ -73,8 +81,8 @@ type handler struct {
 func (h *handler) Execute(_ []string, requests <-chan svc.ChangeRequest, changes chan<- svc.Status) (bool, uint32) {
 	now := svc.Status{State: svc.StartPending, CheckPoint: 1, WaitHint: uint32(pendingHint / time.Millisecond)}
 	changes <- now // early: Windows waits 30 s for it
-	ctx, stop := context.WithCancel(h.ctx)
-	defer stop()
+	ctx, stop := context.WithCancelCause(h.ctx)
+	defer stop(nil)
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	go func() { ended <- h.daemon.Run(ctx, closer(ready)) }()
 	ticker := time.NewTicker(pendingTick)
@@ -97,12 +105,16 @@ func (h *handler) Execute(_ []string, requests <-chan svc.ChangeRequest, changes
 			switch request.Cmd {
 			case svc.Interrogate:
 				changes <- now
-			case svc.Stop, svc.Shutdown, svc.PreShutdown:
+			case svc.Stop, svc.Shutdown, svc.PreShutdown, HandOver:
 				if now.State != svc.StopPending {
 					now = svc.Status{State: svc.StopPending, CheckPoint: 1, WaitHint: uint32(pendingHint / time.Millisecond)}
 				}
 				changes <- now
-				stop()
+				if request.Cmd == HandOver {
+					stop(h.daemon.HandOver)
+				} else {
+					stop(nil)
+				}
 			case svc.PowerEvent, svc.SessionChange:
 				h.daemon.Signal(uint32(request.Cmd), request.EventType, anySession)
 			}

@@ -133,3 +133,26 @@ func TestHandlerStop(t *testing.T) {
 		}
 	}
 }
+
+// TestHandlerHandOver: what ends the daemon is the cause that it was given.
+func TestHandlerHandOver(t *testing.T) {
+	cause := errors.New("for the next one")
+	for control, want := range map[svc.Cmd]error{HandOver: cause, svc.Stop: context.Canceled} {
+		var got error
+		l := live(t, Daemon{HandOver: cause, Run: func(ctx context.Context, ready func()) error {
+			ready()
+			<-ctx.Done()
+			got = context.Cause(ctx)
+			return nil
+		}})
+		for l.next().State != svc.Running {
+		}
+		l.requests <- svc.ChangeRequest{Cmd: control}
+		if status := l.next(); status.State != svc.StopPending {
+			t.Errorf("control %d: told %+v", control, status)
+		}
+		if code := l.end(); code != 0 || !errors.Is(got, want) {
+			t.Errorf("control %d: ended with %d, of %v, want %v", control, code, got, want)
+		}
+	}
+}

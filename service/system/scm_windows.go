@@ -16,11 +16,14 @@ import (
 
 // scm is the service manager of Windows.
 type scm struct {
-	program string
-	name    string
+	program  string
+	name     string
+	handOver bool // a stop leaves the network to the next process
 }
 
-func open(options Options) (backend, error) { return &scm{program: options.Program, name: Name}, nil }
+func open(options Options) (backend, error) {
+	return &scm{program: options.Program, name: Name, handOver: options.HandOver}, nil
+}
 
 // registration is the library's, which makes the service and its source of the
 // event log, and takes both away. What it lacks, changes add.
@@ -138,8 +141,12 @@ func (m *scm) start(_ context.Context, s *steps) error {
 }
 
 func (m *scm) stop(_ context.Context, s *steps) error {
-	_, err := m.with(windows.SC_MANAGER_CONNECT, windows.SERVICE_STOP, func(_ *mgr.Mgr, opened *mgr.Service) error {
-		err := s.do("stop service "+m.name, func() error { _, err := opened.Control(svc.Stop); return err })
+	control, access, words := svc.Stop, uint32(windows.SERVICE_STOP), "stop service "+m.name
+	if m.handOver {
+		control, access, words = HandOver, windows.SERVICE_USER_DEFINED_CONTROL, "stop service "+m.name+" for another to go on"
+	}
+	_, err := m.with(windows.SC_MANAGER_CONNECT, access, func(_ *mgr.Mgr, opened *mgr.Service) error {
+		err := s.do(words, func() error { _, err := opened.Control(control); return err })
 		if err != nil && !errors.Is(err, windows.ERROR_SERVICE_NOT_ACTIVE) {
 			return denied("stop service", err)
 		}
@@ -148,10 +155,12 @@ func (m *scm) stop(_ context.Context, s *steps) error {
 	return err
 }
 
-// restart stops the service, waits, with a limit, until its process has gone,
-// and starts it.
+// restart hands over, waits, with a limit, until the process has gone, and starts
+// the service.
 func (m *scm) restart(ctx context.Context, s *steps) error {
-	if err := m.stop(ctx, s); err != nil {
+	leaving := *m
+	leaving.handOver = true
+	if err := leaving.stop(ctx, s); err != nil {
 		return err
 	}
 	if !s.dry {

@@ -18,6 +18,9 @@ type Options struct {
 	Program string
 	// DryRun changes nothing and says what would be changed.
 	DryRun bool
+	// HandOver has a stop leave the network as it is for the next process; the
+	// other service managers know that by themselves.
+	HandOver bool
 	// Say takes a line for each thing that was done.
 	Say func(line string)
 	// Cleanup undoes the network configuration that a daemon left.
