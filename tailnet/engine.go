@@ -60,6 +60,9 @@ type Config struct {
 	// SessionBegan is told when a peer has its first session in this process. It
 	// is called under WireGuard's locks and must not block. Nil for nobody.
 	SessionBegan func()
+	// HomeRelayChanged is told when HomeRelay may say something else than before,
+	// except for what only asking tells. It must not block. Nil for nobody.
+	HomeRelayChanged func()
 }
 
 // RelayDial says how relays are reached.
@@ -186,7 +189,7 @@ func (e *Engine) start() error {
 	var err error
 	e.bridge, err = relaybridge.New(relaybridge.Config{
 		Logger: e.logger, Dial: e.config.Relay, ForceWebsocket: e.config.ForceWebsocket,
-		Forced: e.publisher.setForced, Changed: e.relaysChanged,
+		Forced: e.publisher.setForced, Changed: e.relaysChanged, Carried: e.homeRelayChanged,
 	})
 	if err != nil {
 		return err

@@ -97,6 +97,7 @@ func (h *homing) settle(plan regionPlan) {
 	}
 	h.prefer(prefer)
 	h.poke()
+	engine.homeRelayChanged() // the map may have another way to it
 }
 
 // prefer makes upstream keep to a region, 0 to none.

@@ -26,3 +26,9 @@ func (e *Engine) HomeRelay(ctx context.Context, ask bool) error {
 	}
 	return nil
 }
+
+func (e *Engine) homeRelayChanged() {
+	if e.config.HomeRelayChanged != nil {
+		e.config.HomeRelayChanged()
+	}
+}

@@ -48,6 +48,9 @@ func (e *Engine) MeasureNetwork(ctx context.Context) NetworkReport {
 	out.At, out.UDP, out.IPv4, out.IPv6 = report.Now, report.UDP, report.IPv4, report.IPv6
 	out.PublicIPv4, out.PublicIPv6 = report.GlobalV4, report.GlobalV6
 	out.MappingVaries, out.CaptivePortal = known(report.MappingVariesByDestIP), known(report.CaptivePortal)
+	if out.MappingVaries == nil && out.UDP {
+		out.MappingVaries = e.mappingVaries(ctx)
+	}
 	for _, way := range []opt.Bool{report.UPnP, report.PMP, report.PCP} {
 		if maps := known(way); maps != nil && (out.PortMapping == nil || *maps) {
 			out.PortMapping = maps

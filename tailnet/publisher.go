@@ -88,6 +88,7 @@ func (p *publisher) setNetInfo(info *tailcfg.NetInfo) {
 	p.own.latency = maps.Clone(info.DERPLatency)
 	if p.own.home == 0 {
 		p.own.home = info.PreferredDERP
+		p.engine.homeRelayChanged()
 	}
 	p.poke()
 }
@@ -97,6 +98,7 @@ func (p *publisher) setHome(changed magicsock.HomeDERPChanged) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.own.home = changed.New
+	p.engine.homeRelayChanged()
 	p.poke()
 }
 
@@ -105,6 +107,7 @@ func (p *publisher) noHome() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.own.home = 0
+	p.engine.homeRelayChanged()
 }
 
 // setForced takes why a relay is reached by websocket, "" if it is not.

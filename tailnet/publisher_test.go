@@ -82,6 +82,8 @@ func TestOwnNodeIsPublished(t *testing.T) {
 		began := time.Now()
 		p.endpointsAt(began, "198.51.100.1:1", "198.51.100.2:2")
 		count(0, "without a home")
+		changes := 0
+		p.engine.config.HomeRelayChanged = func() { changes++ }
 		p.setHome(magicsock.HomeDERPChanged{New: 9})
 		p.settle()
 		first := count(1, "with a home")
@@ -129,6 +131,9 @@ func TestOwnNodeIsPublished(t *testing.T) {
 			t.Errorf("endpoints %v", blocked.GetEndpoints())
 		}
 		p.noHome()
+		if changes != 2 {
+			t.Errorf("told of %d changes of the home relay, want 2", changes)
+		}
 		p.poke()
 		p.settle()
 		count(6, "no home any more")

@@ -94,21 +94,19 @@ func adopt(fd int, name string, mtu int) (Device, error) {
 	fail := func(what string, err error) (Device, error) {
 		return nil, &Error{Kind: ErrFailed, Name: name, Cause: "cannot " + what, Remedy: "see the system's error", Err: err}
 	}
-	// Non-blocking before os.NewFile, else the runtime does not poll it and
-	// Close would not wake a Read.
-	if err := unix.SetNonblock(fd, true); err != nil {
-		_ = unix.Close(fd)
-		return fail("make the device non-blocking", err)
-	}
-	file := os.NewFile(uintptr(fd), clonePath)
 	if what, err := settle(name, mtu); err != nil {
-		_ = file.Close()
+		_ = unix.Close(fd)
 		return fail(what, err)
 	}
-	device, err := wgtun.CreateTUNFromFile(file, mtu)
+	// The library's other constructor watches the interface by asking the kernel
+	// once a second, for ever, and by a thread that waits for its messages: a
+	// third of what an idle daemon wakes up for. All that comes of it is a new
+	// padding when somebody else changes the MTU; who takes the interface away
+	// ends the reads, and the platform's watch sees the rest.
+	// What fails here leaves the descriptor to a file that the collector closes.
+	device, _, err := wgtun.CreateUnmonitoredTUNFromFD(fd)
 	if err != nil {
-		_ = file.Close()
-		return fail("set up the device's offloads and listeners", err)
+		return fail("set up the device's offloads", err)
 	}
 	return device, nil
 }

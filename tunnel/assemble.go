@@ -36,6 +36,7 @@ type ingredients struct {
 	kept      saved
 	addresses *addressBook
 	began     func() // a peer has a session for the first time; does not block
+	homed     func() // the home relay may have come or gone; does not block
 	// upstreams are the name servers to ask for all other names; nil: none.
 	upstreams func() []netip.Addr
 }
@@ -81,7 +82,7 @@ func realParts(in ingredients) (Engine, answers, error) {
 			Headers: in.headers, TLS: in.profile.TLS, Proxy: in.profile.proxy(), Connect: in.addresses.dial, Names: in.addresses,
 		},
 		Service:      &tailnet.Service{Addr: proto.DNSAddr, Handle: r.handle},
-		SessionBegan: in.began,
+		SessionBegan: in.began, HomeRelayChanged: in.homed,
 	})
 	if err != nil {
 		r.close()

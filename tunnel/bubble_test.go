@@ -114,7 +114,7 @@ func newBubbleRig(t *testing.T, p *plane, network *pipes, dir string) *rig {
 	r := newRig(t, p, dir)
 	r.addresses.lookup, r.addresses.connect = answering(planeAddr), network.connect
 	r.parts = func(in ingredients) (Engine, answers, error) {
-		e := &engine{device: in.device, kept: in.kept, began: in.began, peers: map[uuid.UUID]tailnet.PeerStatus{}}
+		e := &engine{device: in.device, kept: in.kept, began: in.began, homed: in.homed, peers: map[uuid.UUID]tailnet.PeerStatus{}}
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.engines = append(r.engines, e)

@@ -202,8 +202,16 @@ func TestHomeRelayAway(t *testing.T) {
 		if home := r.Status().HomeRelay; home == nil || home.Latency == 0 {
 			t.Fatalf("home %+v", home)
 		}
+		quiet := 0
+		r.engine().do(func() { quiet = r.engine().looks })
+		time.Sleep(10 * time.Minute)
+		r.engine().do(func() { quiet -= r.engine().looks })
+		if quiet != 0 {
+			t.Errorf("the home relay is looked at %d times while nothing happens", -quiet)
+		}
 		began := time.Now()
 		r.engine().do(func() { r.engine().homeless = errors.New("connection refused") })
+		r.engine().homed()
 		status := r.waitState(Degraded)
 		problem := problemOf(status, CodeRelay)
 		if took := time.Since(began); took < relayGrace-relayEvery || took > relayGrace+2*relayEvery {

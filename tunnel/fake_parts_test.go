@@ -27,6 +27,7 @@ type engine struct {
 	mu        sync.Mutex
 	kept      saved
 	began     func()
+	homed     func()
 	device    tun.Device
 	relays    []proto.RelayMap
 	connected []bool
@@ -36,6 +37,7 @@ type engine struct {
 	pings     int
 	rebinds   int
 	homeless  error       // why the home relay is not there
+	looks     int         // at the home relay
 	silent    bool        // pings get no answer
 	asked     []time.Time // when pings began
 	closed    bool
@@ -62,7 +64,7 @@ func (e *engine) Home() (int, map[int]time.Duration) {
 	return 999, map[int]time.Duration{999: time.Millisecond}
 }
 func (e *engine) HomeRelay(context.Context, bool) (err error) {
-	e.do(func() { err = e.homeless })
+	e.do(func() { e.looks++; err = e.homeless })
 	return err
 }
 func (e *engine) MeasureNetwork(context.Context) tailnet.NetworkReport {

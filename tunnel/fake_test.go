@@ -225,7 +225,7 @@ func newRig(t *testing.T, p *plane, dir string) *rig {
 	})
 	r.parts = func(in ingredients) (Engine, answers, error) {
 		r.order.add("engine started")
-		e := &engine{device: in.device, kept: in.kept, began: in.began, peers: map[uuid.UUID]tailnet.PeerStatus{}}
+		e := &engine{device: in.device, kept: in.kept, began: in.began, homed: in.homed, peers: map[uuid.UUID]tailnet.PeerStatus{}}
 		answering := &resolver{dns: dns.New([]string{in.kept.Suffix}), ready: make(chan struct{}), log: in.log}
 		tcp, err := tcp53.New(proto.DNSAddr, answering.dns, nil, answering.send, in.log)
 		if err != nil {

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 
+	"tailscale.com/tailcfg"
+
 	"github.com/causewayhq/causeway/tailnet"
 )
 
@@ -31,11 +33,16 @@ func (t *Tunnel) MeasureNetwork(ctx context.Context) (report NetworkReport, meas
 		return report, true
 	}
 	for _, id := range slices.Sorted(maps.Keys(t.saved.Relays.Regions)) {
-		if relay := t.relay(id); relay != nil {
+		if relay := t.relay(id); relay != nil && !onlySTUN(t.saved.Relays.Regions[id]) {
 			one := *relay
 			one.Latency = report.Latency[id]
 			report.Relays = append(report.Relays, one)
 		}
 	}
 	return report, true
+}
+
+// onlySTUN is a region without a relay: it carries no packets.
+func onlySTUN(region *tailcfg.DERPRegion) bool {
+	return len(region.Nodes) > 0 && !slices.ContainsFunc(region.Nodes, func(node *tailcfg.DERPNode) bool { return !node.STUNOnly })
 }

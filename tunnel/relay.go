@@ -7,7 +7,8 @@ import (
 )
 
 const (
-	// relayEvery is how often the home relay is looked at, which costs nothing.
+	// relayEvery is how often the home relay is looked at while it is not there,
+	// and until there is a map. One that is there tells when it goes.
 	relayEvery = time.Second
 	// relayGrace is how long it may be away before it is a problem.
 	relayGrace = 5 * time.Second
@@ -43,6 +44,7 @@ func (r relayFacts) problem() Problem {
 func (s *session) watchRelay(ctx context.Context) {
 	good, failed := time.Now(), false
 	for {
+		changed := s.tunnel.Changed() // taken before what it tells of is looked at
 		wait := relayEvery
 		if mapped, doubt := s.relayWanted(); mapped {
 			err := s.lookAtRelay(ctx, doubt || failed)
@@ -60,6 +62,9 @@ func (s *session) watchRelay(ctx context.Context) {
 				wait = relayRetry
 			case doubt && !failed:
 				wait = relayAskEvery
+			case !failed:
+				s.relayThere(ctx, changed)
+				good, wait = time.Now(), 0 // it was there until now
 			}
 		} else {
 			good = time.Now()
@@ -82,4 +87,15 @@ func (s *session) lookAtRelay(ctx context.Context, ask bool) error {
 	ctx, cancel := context.WithTimeout(ctx, relayAskTimeout)
 	defer cancel()
 	return s.engine.HomeRelay(ctx, ask)
+}
+
+// relayThere waits, with a home relay that is there and nothing to doubt it by,
+// until either may be otherwise. A timer would be what an idle daemon wakes up
+// for most.
+func (s *session) relayThere(ctx context.Context, changed <-chan struct{}) {
+	select {
+	case <-ctx.Done():
+	case <-changed:
+	case <-s.homed:
+	}
 }

@@ -120,7 +120,7 @@ func (t *Tunnel) assemble(ctx context.Context, disk store, web *http.Client) (le
 		tunnel: t, disk: disk, http: web, device: name, asked: asked,
 		host: make(chan struct{}, 1), look: make(chan struct{}, 1), dirty: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
 		connected: make(chan struct{}, 1), kicked: make(chan struct{}, 1), began: make(chan struct{}, 1), woke: make(chan struct{}, 1),
-		parted: make(chan struct{}, 1), doubt: make(chan struct{}, 1), places: make(chan struct{}, pingsAtOnce),
+		parted: make(chan struct{}, 1), doubt: make(chan struct{}, 1), homed: make(chan struct{}, 1), places: make(chan struct{}, pingsAtOnce),
 	}
 	var upstreams func() []netip.Addr
 	if t.config.DNSForwarder {
@@ -128,7 +128,7 @@ func (t *Tunnel) assemble(ctx context.Context, disk store, web *http.Client) (le
 	}
 	engine, answers, err := t.parts(ingredients{
 		log: t.log, profile: t.config.Profile, headers: t.headers.now, name: name, device: device, kept: kept, addresses: t.addresses,
-		began: func() { s.signal(s.began) }, upstreams: upstreams,
+		began: func() { s.signal(s.began) }, homed: func() { s.signal(s.homed) }, upstreams: upstreams,
 	})
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", ErrEngine, err)
@@ -156,8 +156,9 @@ type session struct {
 	// One-slot signals: bring the host up to date, look with the canary, save
 	// soon, save now, the control connection is up, try again what failed, a
 	// peer has a session for the first time, the host woke, the control
-	// connection ended, look whether the peers in use still answer.
-	host, look, dirty, urgent, connected, kicked, began, woke, parted, doubt chan struct{}
+	// connection ended, look whether the peers in use still answer, the home relay
+	// may have come or gone.
+	host, look, dirty, urgent, connected, kicked, began, woke, parted, doubt, homed chan struct{}
 	// places bounds the pings under way.
 	places chan struct{}
 }

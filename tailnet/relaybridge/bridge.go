@@ -61,6 +61,9 @@ type Config struct {
 	// Forced is told when a region begins to be reached by websocket, and why;
 	// reason "" ends that. It must not block. Nil for nobody.
 	Forced func(region int, reason string)
+	// Carried is told when a connection to a relay began to stand or ended. It
+	// must not block. Nil for nobody.
+	Carried func()
 	// Changed is told when Rewrite would give another result than before. It is
 	// called in a goroutine of its own. Nil for nobody.
 	Changed func()

@@ -3,8 +3,11 @@ package relaybridge
 // count changes the number of connections that stand.
 func (b *Bridge) count(region, by int) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.carried[region] += by
+	b.mu.Unlock()
+	if b.config.Carried != nil {
+		b.config.Carried()
+	}
 }
 
 // Carries says whether the region's relays are reached through the bridge, and
