@@ -68,7 +68,8 @@ func telemetry(request *vpnv1.StartRequest, version Version) string {
 	if !version.has(minorDevice) || request.GetDeviceId()+request.GetDeviceOs()+request.GetCoderDesktopVersion() == "" {
 		return ""
 	}
-	// Without anything outside of ASCII, which no header may hold.
+	// JSON escapes what a header may not hold, save one character (DEL): no header
+	// then, as it is only for statistics.
 	text, err := json.Marshal(struct {
 		ID      string `json:"device_id"`
 		OS      string `json:"device_os"`

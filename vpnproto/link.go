@@ -186,6 +186,11 @@ func (l *link) hand(ctx context.Context, to chan<- *vpnv1.TunnelMessage, message
 	if l.closing.Load() {
 		return errEnded
 	}
+	select { // where there is room a context that has ended is no reason not to
+	case to <- message:
+		return nil
+	default:
+	}
 	select {
 	case to <- message:
 		return nil

@@ -80,7 +80,9 @@ func serve(ctx context.Context, in io.ReadCloser, out io.WriteCloser, version Ve
 	l.start(log)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &session{config: config, version: version, link: l, log: log, ctx: ctx}
+	s := &session{config: config, version: version, link: l, log: log}
+	s.ctx, s.cancel = context.WithCancel(ctx)
+	defer s.cancel()
 	s.log.Info("manager is there", slog.String("version", version.String()))
 	stop := context.AfterFunc(ctx, func() { in.Close() })
 	defer stop()
@@ -116,7 +118,8 @@ type session struct {
 	link    *link
 	log     *slog.Logger
 	ctx     context.Context // ends all that the session began
-	asked   *vpnv1.RPC      // of the stop request
+	cancel  context.CancelFunc
+	asked   *vpnv1.RPC // of the stop request
 	woke    time.Time
 
 	applying sync.Mutex
@@ -339,14 +342,13 @@ func (s *session) wake() {
 	s.woke = time.Now()
 }
 
-// shutdown ends the tunnel and everything that a start began.
+// shutdown ends the tunnel and everything that a start began, a reply that finds
+// no room too.
 func (s *session) shutdown() error {
 	s.mu.Lock()
 	r := s.run
 	s.mu.Unlock()
-	if r != nil {
-		r.cancel()
-	}
+	s.cancel()
 	s.begun.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()

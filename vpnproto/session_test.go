@@ -423,6 +423,27 @@ func TestRepliesAreNotRead(t *testing.T) {
 	})
 }
 
+// TestStopWithoutRoom: a start that is answered when no more replies find room does
+// not hold up the end.
+func TestStopWithoutRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := up()
+		c.status = tunnel.Status{State: tunnel.Starting}
+		m := begin(t, Version{1, 3}, silent, c)
+		m.say(startMessage("https://coder.example", "t"))
+		for range repliesWaiting + 1 { // one of them is being written
+			m.say(peersMessage())
+			synctest.Wait()
+		}
+		began := time.Now()
+		m.say(stopMessage0())
+		err := <-m.ended
+		if took := time.Since(began); !errors.Is(err, ErrHungUp) || took != flushLimit || c.isRunning() {
+			t.Errorf("the end took %v with %v, running %v", took, err, c.isRunning())
+		}
+	})
+}
+
 // TestInterrupted is a signal: the tunnel ends, the stream too, and it is no error.
 func TestInterrupted(t *testing.T) {
 	toTunnel, out := io.Pipe()
