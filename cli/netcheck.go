@@ -114,7 +114,7 @@ func (a *app) survey(ctx context.Context, asJSON bool) error {
 	}
 	// Without a list of interfaces there is nothing to say of other VPNs.
 	interfaces, _ := net.Interfaces()
-	out := netcheckOf(shown(answer), proxies, doctor.VPNs(interfaces, answer.GetStatus().GetInterface()))
+	out := netcheckOf(shown(answer), proxies, doctor.VPNs(interfaces, answer.GetStatus().GetInterface(), (*net.Interface).Addrs))
 	if asJSON {
 		err = writeJSON(a.env.Stdout, out)
 	} else {

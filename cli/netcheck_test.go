@@ -75,7 +75,21 @@ func (c *cutOff) Examine(context.Context, *localv1.ExamineRequest) (*localv1.Exa
 
 func TestVPNs(t *testing.T) {
 	up := net.FlagUp
-	got := doctor.VPNs([]net.Interface{{Name: "lo", Flags: up}, {Name: "eth0", Flags: up}, {Name: "wg0", Flags: up}, {Name: "tailscale0"}, {Name: "tun0", Flags: up}, {Name: "tun7", Flags: up}}, "tun0")
+	addresses := func(one *net.Interface) ([]net.Addr, error) {
+		switch one.Name {
+		case "tap0": // of a virtual machine
+			return nil, nil
+		case "utun1": // macOS's own
+			return []net.Addr{&net.IPNet{IP: net.ParseIP("fe80::1"), Mask: net.CIDRMask(64, 128)}}, nil
+		case "tun7":
+			return nil, errors.New("not told")
+		}
+		return []net.Addr{&net.IPNet{IP: net.ParseIP("fe80::1")}, &net.IPNet{IP: net.ParseIP("10.9.0.2")}}, nil
+	}
+	got := doctor.VPNs([]net.Interface{
+		{Name: "lo", Flags: up}, {Name: "eth0", Flags: up}, {Name: "wg0", Flags: up}, {Name: "tailscale0"}, {Name: "tun0", Flags: up},
+		{Name: "tun7", Flags: up}, {Name: "tap0", Flags: up}, {Name: "utun1", Flags: up},
+	}, "tun0", addresses)
 	var names []string
 	for _, vpn := range got {
 		names = append(names, vpn.Interface)

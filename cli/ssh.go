@@ -141,7 +141,7 @@ func (a *app) knownHosts() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := makeDir(filepath.Dir(path)); err != nil {
 		return "", fmt.Errorf("make a place for the host keys: %w", err)
 	}
 	return path, nil

@@ -60,7 +60,7 @@ message of ssh then says which line to remove.`,
 			fmt.Fprint(a.env.Stdout, diff(path, before, after))
 			return nil
 		}
-		if err := replaceFile(path, before, after); err != nil {
+		if err := a.writeConfig(path, before, after, remove); err != nil {
 			return fmt.Errorf("configure ssh: %w", err)
 		}
 		if remove {
@@ -137,6 +137,17 @@ func (a *app) sshConfigured(ctx context.Context, file []byte, remove bool) ([]by
 	})
 }
 
+// writeConfig replaces the file. With a section, ssh needs the place for the
+// host keys that it names: ssh makes none, and would keep no key without a word.
+func (a *app) writeConfig(path string, before, after []byte, remove bool) error {
+	if !remove {
+		if _, err := a.knownHosts(); err != nil {
+			return err
+		}
+	}
+	return replaceFile(path, before, after)
+}
+
 // errChanged: somebody else wrote the file meanwhile.
 var errChanged = errors.New("it has changed meanwhile")
 
@@ -144,7 +155,7 @@ var errChanged = errors.New("it has changed meanwhile")
 // not at all. A new file is for its owner alone, another keeps its mode.
 func replaceFile(path string, before, after []byte) error {
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return err
 	}
 	mode := fs.FileMode(0o600)

@@ -10,3 +10,6 @@ func trustLink(string) error { return nil }
 
 // keepOwner: a file has the owner of its directory's rules here.
 func keepOwner(*os.File, fs.FileInfo) error { return nil }
+
+// makeDir makes a directory, and those above it that are not there.
+func makeDir(dir string) error { return os.MkdirAll(dir, 0o700) }

@@ -63,6 +63,9 @@ func TestOpenSSH(t *testing.T) {
 	})
 	t.Run("Copies", func(t *testing.T) { copies(t, stack) })
 	t.Run("Forwards", func(t *testing.T) { forwards(t, stack) })
+	t.Run("CausewayScp", func(t *testing.T) { causewayScp(t, stack) })
+	t.Run("ConfigSSH", func(t *testing.T) { configSSH(t, stack) })
+	t.Run("PortForward", func(t *testing.T) { portForward(t, stack) })
 }
 
 // copies moves a file there and back with scp, its old protocol too, and sftp.
