@@ -146,6 +146,9 @@ func TestWatchLogs(t *testing.T) {
 	messages := func(in *localv1.WatchLogsRequest) string {
 		var text []string
 		for _, entry := range received(t, call, in) {
+			if entry.GetMessage() == "local API call failed" { // of a dial that asked nothing
+				continue
+			}
 			text = append(text, entry.GetLevel()+" "+entry.GetMessage())
 		}
 		return strings.Join(text, ", ")

@@ -2551,8 +2551,11 @@ func (x *GetMetricsResponse) GetText() string {
 }
 
 type CollectBundleRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Strict        bool                   `protobuf:"varint,1,opt,name=strict,proto3" json:"strict,omitempty"` // names and addresses are replaced too
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Strict bool                   `protobuf:"varint,1,opt,name=strict,proto3" json:"strict,omitempty"` // names and addresses are replaced too
+	// Aliases of the same salt are the same, so that the caller's part fits; absent:
+	// aliases of their own.
+	Salt          []byte `protobuf:"bytes,2,opt,name=salt,proto3" json:"salt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2592,6 +2595,13 @@ func (x *CollectBundleRequest) GetStrict() bool {
 		return x.Strict
 	}
 	return false
+}
+
+func (x *CollectBundleRequest) GetSalt() []byte {
+	if x != nil {
+		return x.Salt
+	}
+	return nil
 }
 
 type BundleFile struct {
@@ -3674,9 +3684,10 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\x13SetLogLevelResponse\"\x13\n" +
 	"\x11GetMetricsRequest\"(\n" +
 	"\x12GetMetricsResponse\x12\x12\n" +
-	"\x04text\x18\x01 \x01(\tR\x04text\".\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\"B\n" +
 	"\x14CollectBundleRequest\x12\x16\n" +
-	"\x06strict\x18\x01 \x01(\bR\x06strict\"4\n" +
+	"\x06strict\x18\x01 \x01(\bR\x06strict\x12\x12\n" +
+	"\x04salt\x18\x02 \x01(\fR\x04salt\"4\n" +
 	"\n" +
 	"BundleFile\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
