@@ -14,5 +14,9 @@ var (
 		"make a network interface and set routes and name servers",
 	}
 	toCleanUp = purpose{"cleanup", "", "undo network configuration", "remove routes, addresses and name servers"}
-	toOperate = purpose{"operator", "", "use operators", "read and change the state directory"}
 )
+
+// toOperate is for a command of "operator".
+func toOperate(words string) purpose {
+	return purpose{"operator " + words, "", "use operators", "read and change the state directory"}
+}

@@ -42,15 +42,15 @@ func manager(cmd *cobra.Command, options config.Daemon, dry bool) (*system.Manag
 	})
 }
 
-// managed is the service manager with the settings of the command.
-type managed struct {
+// hostService is the service manager with the settings of the command.
+type hostService struct {
 	*system.Manager
 	options config.Daemon
 	dry     bool
 }
 
 // managing makes a command that has the service manager do something.
-func managing(command *cobra.Command, does string, act func(*cobra.Command, managed) error) *cobra.Command {
+func managing(command *cobra.Command, does string, act func(*cobra.Command, hostService) error) *cobra.Command {
 	command.Args = cobra.NoArgs
 	// What the service itself is to use belongs into the settings file.
 	load := settings(command, "state-dir", "socket")
@@ -69,7 +69,7 @@ func managing(command *cobra.Command, does string, act func(*cobra.Command, mana
 		if err != nil {
 			return err
 		}
-		return act(cmd, managed{found, options, *dry})
+		return act(cmd, hostService{found, options, *dry})
 	})
 	return command
 }
@@ -83,7 +83,7 @@ func installCommand() *cobra.Command {
 installed already stays as it is, or is brought up to date; each thing that is
 changed is said. Where a package has brought the unit, it is only enabled.`,
 		Example: "  sudo causewayd install --now\n  sudo causewayd install --operator 1000   # that user may sign in and connect\n  causewayd install --dry-run",
-	}, "install service", func(cmd *cobra.Command, found managed) error {
+	}, "install service", func(cmd *cobra.Command, found hostService) error {
 		if err := found.Install(cmd.Context()); err != nil {
 			return err
 		}
@@ -109,19 +109,19 @@ func uninstallCommand() *cobra.Command {
 Who is signed in stays known in the state directory. It can be run again at any
 time, also where nothing is installed.`,
 		Example: "  sudo causewayd uninstall",
-	}, "remove service", func(cmd *cobra.Command, found managed) error { return found.Uninstall(cmd.Context()) })
+	}, "remove service", func(cmd *cobra.Command, found hostService) error { return found.Uninstall(cmd.Context()) })
 }
 
 func startCommand() *cobra.Command {
 	return managing(&cobra.Command{
 		Use: "start", Short: "Start the service and wait until it answers", Example: "  sudo causewayd start",
-	}, "start service", func(cmd *cobra.Command, found managed) error { return found.Start(cmd.Context()) })
+	}, "start service", func(cmd *cobra.Command, found hostService) error { return found.Start(cmd.Context()) })
 }
 
 func stopCommand() *cobra.Command {
 	command := managing(&cobra.Command{
 		Use: "stop", Short: "Stop the service, which puts the network back", Example: "  sudo causewayd stop",
-	}, "stop service", func(cmd *cobra.Command, found managed) error { return found.Stop(cmd.Context()) })
+	}, "stop service", func(cmd *cobra.Command, found hostService) error { return found.Stop(cmd.Context()) })
 	offerHandOver(command)
 	return command
 }
@@ -129,11 +129,11 @@ func stopCommand() *cobra.Command {
 func restartCommand() *cobra.Command {
 	return managing(&cobra.Command{
 		Use: "restart", Short: "Restart the service and wait until it answers", Example: "  sudo causewayd restart",
-	}, "restart service", func(cmd *cobra.Command, found managed) error { return found.Restart(cmd.Context()) })
+	}, "restart service", func(cmd *cobra.Command, found hostService) error { return found.Restart(cmd.Context()) })
 }
 
 // addOperator is what "causewayd operator add" does.
-func addOperator(cmd *cobra.Command, found managed, user string) error {
+func addOperator(cmd *cobra.Command, found hostService, user string) error {
 	if found.dry {
 		_, err := fmt.Fprintf(cmd.OutOrStdout(), "would let the user %s sign in and connect\n", user)
 		return err
