@@ -86,7 +86,7 @@ func TestFramesFit(t *testing.T) {
 	}
 	b := board{app: &app{now: time.Now, env: Env{LookupEnv: noEnv}}, status: status}
 	for width := 1; width <= 120; width += 7 {
-		for height := 1; height <= 60; height++ {
+		for height := 1; height <= 60; height += 1 + height/10 {
 			for range 3 {
 				lines := b.render(width, height)
 				if len(lines) != height {

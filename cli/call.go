@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,9 +24,12 @@ const (
 	workLimit = 45 * time.Second
 )
 
+// patience is how long the daemon may take for what it knows already.
+func (a *app) patience() time.Duration { return cmp.Or(a.env.patience, answerLimit) }
+
 // dial finds a daemon that answers.
 func (a *app) dial(ctx context.Context) (*localapi.Client, error) {
-	client, err := within(ctx, a.socketPath(), answerLimit, func(ctx context.Context) (*localapi.Client, error) {
+	client, err := within(ctx, a.socketPath(), a.patience(), func(ctx context.Context) (*localapi.Client, error) {
 		client, err := localapi.Dial(ctx, a.socketPath())
 		if err != nil {
 			return nil, err
@@ -41,7 +45,7 @@ func (a *app) dial(ctx context.Context) (*localapi.Client, error) {
 
 // askStatus asks for what is known now.
 func (a *app) askStatus(ctx context.Context, client *localapi.Client) (*localv1.Status, error) {
-	return call(ctx, a, answerLimit, client.GetStatus, &localv1.GetStatusRequest{})
+	return call(ctx, a, a.patience(), client.GetStatus, &localv1.GetStatusRequest{})
 }
 
 // call asks the daemon, and waits for the answer no longer than the limit.
@@ -73,7 +77,7 @@ func silence(socket string, limit time.Duration) error {
 // longer than any other answer. Stop ends it.
 func (a *app) watchStatus(ctx context.Context, client *localapi.Client) (next func() (*localv1.Status, error), stop func(), err error) {
 	streamCtx, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(answerLimit, func() { cancel(silence(a.socketPath(), answerLimit)) })
+	timer := time.AfterFunc(a.patience(), func() { cancel(silence(a.socketPath(), a.patience())) })
 	stop = func() {
 		timer.Stop()
 		cancel(nil)

@@ -15,6 +15,7 @@ import (
 // TestStoppedDaemon: nobody takes calls from the socket, as of a process that
 // was stopped. Each command says so instead of waiting without end.
 func TestStoppedDaemon(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")
 	listener, err := localapi.Listen(path)
 	if err != nil {
@@ -49,6 +50,7 @@ func (*stuckDaemon) WatchStatus(_ *localv1.GetStatusRequest, stream localv1.DRPC
 
 // TestStuckDaemon: a call that hangs in a daemon that takes others.
 func TestStuckDaemon(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")
 	listener, err := localapi.Listen(path)
 	if err != nil {
@@ -76,18 +78,26 @@ func TestStuckDaemon(t *testing.T) {
 }
 
 func saysSilence(t *testing.T, socket, line string) {
-	ctx, cancel := context.WithTimeout(t.Context(), 4*answerLimit)
+	const patience = 300 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	var stdout, stderr output
 	began := time.Now()
 	code := Main(ctx, Env{
 		Args:  append([]string{"causeway", "--socket", socket}, strings.Fields(line)...),
-		Stdin: strings.NewReader("good\n"), Stdout: &stdout, Stderr: &stderr, LookupEnv: noEnv, Version: "v1.2.3",
+		Stdin: strings.NewReader("good\n"), Stdout: &stdout, Stderr: &stderr, LookupEnv: noEnv, Version: "v1.2.3", patience: patience,
 	})
-	if code != int(localapi.CodeTimeout) || !strings.Contains(stderr.String(), "does not answer within 5s") || !strings.Contains(stderr.String(), "remedy: run: causeway doctor") {
+	if code != int(localapi.CodeTimeout) || !strings.Contains(stderr.String(), "does not answer within 300ms") || !strings.Contains(stderr.String(), "remedy: run: causeway doctor") {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout.String(), stderr.String())
 	}
-	if took := time.Since(began); took > 2*answerLimit {
-		t.Errorf("it took %s", took)
+	if took := time.Since(began); took < patience {
+		t.Errorf("it took no more than %s", took)
+	}
+}
+
+// Outside of tests the daemon gets its time.
+func TestPatience(t *testing.T) {
+	if got := (&app{}).patience(); got != answerLimit || got < 2*time.Second {
+		t.Errorf("patience() = %s", got)
 	}
 }

@@ -71,6 +71,7 @@ func waitFor(t *testing.T, what string, done func() bool) {
 }
 
 func TestWatchOutlivesTheDaemon(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")
 	stop := serveFake(t, path, "connected")
 	ctx, cancel := context.WithCancel(t.Context())

@@ -78,6 +78,7 @@ func TestCompletionKnowsEveryName(t *testing.T) {
 // TestCompletionFailsSilently: without a daemon, with one that does not answer,
 // and with somebody else's tunnel nothing is offered, within two seconds.
 func TestCompletionFailsSilently(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	listener, err := localapi.Listen(filepath.Join(dir, "stopped"))
 	if err != nil {

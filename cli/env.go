@@ -23,6 +23,9 @@ type Env struct {
 	Lookup Lookup
 	// Doctor measures and mends this machine; nil is the real one.
 	Doctor doctor.Patient
+
+	// patience takes the place of answerLimit in tests, which is too long to wait.
+	patience time.Duration
 }
 
 // app is one run of the command.

@@ -81,6 +81,7 @@ func onTerminal(t *testing.T, size pty.Winsize, env map[string]string, after, ty
 }
 
 func TestPaste(t *testing.T) {
+	t.Parallel()
 	server := fakeDeployment("coder")
 	defer server.Close()
 	code, screen, calls := onTerminal(t, pty.Winsize{Rows: 40, Cols: 100}, nil, "Paste it here (it is not shown): ", goodToken+"\r", "login", server.URL)
@@ -105,6 +106,7 @@ func TestPaste(t *testing.T) {
 }
 
 func TestPasteOpensThePage(t *testing.T) {
+	t.Parallel()
 	server := fakeDeployment("coder")
 	defer server.Close()
 	dir := t.TempDir()
@@ -125,6 +127,7 @@ func TestPasteOpensThePage(t *testing.T) {
 }
 
 func TestPictureNeedsRoom(t *testing.T) {
+	t.Parallel()
 	server := fakeDeployment("approve")
 	t.Cleanup(server.Close) // the parts run in parallel, after this returns
 	const half = "▀"

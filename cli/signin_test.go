@@ -15,6 +15,7 @@ import (
 var discard = slog.New(slog.DiscardHandler)
 
 func TestSignInScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/signin",
 		UpdateScripts: os.Getenv("CAUSEWAY_UPDATE_SCRIPTS") != "",

@@ -53,6 +53,7 @@ func command(t *testing.T, socket, line string) (stdout, stderr *output, code ch
 // TestWaitOutlivesTheDaemon: it begins before there is a daemon, sees one that
 // is not ready end, and is content with the next.
 func TestWaitOutlivesTheDaemon(t *testing.T) {
+	t.Parallel()
 	for _, what := range []string{"connected", "dns", "workspace/myws", "myws"} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -84,6 +85,7 @@ func (m *muteDaemon) Ping(ctx context.Context, in *localv1.PingRequest) (*localv
 }
 
 func TestWaitAsksEachAgent(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")
 	daemon := &muteDaemon{fakeDaemon: fakeDaemon{status: fakeStatus("connected")}}
 	serve(t, path, daemon)

@@ -118,6 +118,7 @@ func (s *session) over(code int) {
 }
 
 func TestScreen(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")
 	daemon := &fakeDaemon{status: fakeStatus("connected")}
 	stop := serve(t, path, daemon)
@@ -158,6 +159,7 @@ func TestScreen(t *testing.T) {
 
 // TestScreenIsLeft: however it ends, the terminal is as it was.
 func TestScreenIsLeft(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")
 	serveFake(t, path, "connected")
 	t.Run("Ctrl-C", func(t *testing.T) {
