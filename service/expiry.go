@@ -2,13 +2,14 @@ package service
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/causewayhq/causeway/client"
 	"github.com/causewayhq/causeway/proto/localv1"
+	"github.com/causewayhq/causeway/tunnel"
 )
 
 const (
@@ -99,7 +100,12 @@ func (s *Service) askExpiry(ctx context.Context, p Profile) time.Duration {
 	if err != nil {
 		s.config.Logger.Warn("not kept when the token ends", slog.Any("error", err))
 	}
-	return expiryEvery - rand.N(expiryEvery/4)
+	again := expiryEvery - rand.N(expiryEvery/4)
+	// Before its end is said: it may have been moved.
+	if last := time.Until(expires.Add(-expiryGrain)); last > 0 {
+		again = min(again, last)
+	}
+	return again
 }
 
 // record stores what was learnt, which nobody asked for: the supervisor has
@@ -119,16 +125,22 @@ func (s *Service) record(edit func(*state) (changed bool)) error {
 	return nil
 }
 
-// expiryProblem tells of a token that ends soon; once it has ended, what the
-// deployment says of it counts. Its text stays the same, so that a status is
-// not a new one each second.
+// expiryProblem tells of a token that ends soon, or that has ended, which a
+// control plane that is connected does not notice. Its text stays the same, so
+// that a status is not a new one each second.
 func expiryProblem(p Profile, now time.Time) *localv1.Problem {
-	if p.Expires.IsZero() || !now.Before(p.Expires) || now.Before(p.Expires.Add(-expiryNotice)) {
+	until := p.URL.Redacted() + " until " + p.Expires.Local().Format("Mon 2 Jan 15:04")
+	again := "causeway login " + p.URL.Redacted() + " (names and sessions stay)"
+	switch {
+	case p.Expires.IsZero() || now.Before(p.Expires.Add(-expiryNotice)):
 		return nil
+	case now.Before(p.Expires):
+		return &localv1.Problem{Code: "token-expires", Cause: "you are signed in to " + until, Remedy: "sign in again before that: " + again}
 	}
-	return &localv1.Problem{
-		Code:   "token-expires",
-		Cause:  fmt.Sprintf("you are signed in to %s until %s", p.URL.Redacted(), p.Expires.Local().Format("Mon 2 Jan 15:04")),
-		Remedy: "sign in again before that: causeway login " + p.URL.Redacted() + " (names and sessions stay)",
-	}
+	return &localv1.Problem{Code: "token-expired", Cause: "you were signed in to " + until, Remedy: "sign in again: " + again}
+}
+
+// saysSignedOut is what the deployment itself says of the token.
+func saysSignedOut(problems []*localv1.Problem) bool {
+	return slices.ContainsFunc(problems, func(one *localv1.Problem) bool { return one.GetCode() == tunnel.CodeSignedOut })
 }

@@ -46,20 +46,20 @@ func TestTokenExpiryIsAskedAndSaid(t *testing.T) {
 		if kept, err := loadState(r.config.StateDir); err != nil || !kept.profile().Expires.Equal(expires) {
 			t.Errorf("kept %+v, %v", kept.profile(), err)
 		}
-		said := func() bool {
+		said := func(code string) bool {
 			for _, problem := range s.status().GetProblems() {
-				if problem.GetCode() == "token-expires" {
+				if problem.GetCode() == code {
 					return problem.GetRemedy() != ""
 				}
 			}
 			return false
 		}
 		time.Sleep(time.Until(expires.Add(-expiryNotice - time.Second)))
-		if said() {
+		if said("token-expires") {
 			t.Error("said too early")
 		}
 		time.Sleep(2 * time.Second)
-		if !said() {
+		if !said("token-expires") {
 			t.Error("not said three days before")
 		}
 		before := s.status()
@@ -68,9 +68,18 @@ func TestTokenExpiryIsAskedAndSaid(t *testing.T) {
 			t.Error("the status is another each time")
 		}
 		time.Sleep(time.Until(expires.Add(time.Second)))
-		if said() {
-			t.Error("said of a token that has ended")
+		if said("token-expires") || !said("token-expired") {
+			t.Error("not said that the token has ended, or both")
 		}
+		s.mu.Lock()
+		s.tunnel = &fakeTunnel{status: &localv1.Status{Problems: []*localv1.Problem{{Code: "signed-out"}}}}
+		s.mu.Unlock()
+		if said("token-expired") {
+			t.Error("said twice")
+		}
+		s.mu.Lock()
+		s.tunnel = nil
+		s.mu.Unlock()
 		if n := asked.Load(); n < 2+20 || n > 2+28 {
 			t.Errorf("asked %d times in 10 days", n)
 		}
@@ -91,6 +100,35 @@ func TestTokenExpiryIsAskedAndSaid(t *testing.T) {
 		synctest.Wait()
 		if asked.Load() != n+1 {
 			t.Errorf("a new token: asked %d times", asked.Load()-n)
+		}
+		cancel()
+		<-done
+	})
+}
+
+// TestEndThatIsMovedIsNotSaid: some deployments move the end of a token that is
+// used, so they are asked once more before it is said to have ended.
+func TestEndThatIsMovedIsNotSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		mkdir(t, r.config.StateDir, 0o700)
+		end := time.Now().Add(2 * time.Hour)
+		moved := end.Add(30 * 24 * time.Hour)
+		r.config.Expiry = func(context.Context, Profile) (time.Time, error) {
+			if time.Until(end) > time.Hour {
+				return end, nil
+			}
+			return moved, nil
+		}
+		s := New(r.config)
+		s.os, s.state = r.os, wantingState()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		done := make(chan struct{})
+		go func() { defer close(done); s.keepExpiry(ctx) }()
+		time.Sleep(2*time.Hour + time.Second)
+		if got := s.status(); !got.GetTokenExpiresAt().AsTime().Equal(moved) || len(got.GetProblems()) != 0 {
+			t.Errorf("status %v", got)
 		}
 		cancel()
 		<-done

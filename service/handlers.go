@@ -223,7 +223,7 @@ func (s *Service) statusLocked() *localv1.Status {
 		}
 		if p.signedIn() {
 			status.User, status.TokenExpiresAt = p.User, timeMessage(p.Expires)
-			if problem := expiryProblem(*p, time.Now()); problem != nil {
+			if problem := expiryProblem(*p, time.Now()); problem != nil && !saysSignedOut(status.GetProblems()) {
 				status.Problems = append(status.Problems, problem)
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/user"
 	"strconv"
 	"strings"
 	"sync"
@@ -259,10 +258,4 @@ func (n *userNames) ask(user localapi.User) <-chan struct{} {
 func plainName(name string) string { return quoteForeign(name) }
 
 // lookupUser asks the system.
-func lookupUser(who localapi.User) (string, error) {
-	found, err := user.LookupId(number(who))
-	if err != nil {
-		return "", fmt.Errorf("look up user %s: %w", who, err)
-	}
-	return found.Username, nil
-}
+func lookupUser(who localapi.User) (string, error) { return who.Name(context.Background()) }
