@@ -222,7 +222,7 @@ func (s *Service) statusLocked() *localv1.Status {
 			status.OwnerUid = proto.Uint32(p.Owner.UID)
 		}
 		if p.signedIn() {
-			status.User, status.TokenExpiresAt = p.User, timeMessage(p.Expires)
+			status.User, status.TokenExpiresAt, status.WorkspacePages = p.User, timeMessage(p.Expires), p.Token.WorkspacePages()
 			if problem := expiryProblem(*p, time.Now()); problem != nil && !saysSignedOut(status.GetProblems()) {
 				status.Problems = append(status.Problems, problem)
 			}

@@ -20,8 +20,6 @@ const (
 	// maxInherited bounds the descriptors that are believed to be there;
 	// systemd's own default for FileDescriptorStoreMax= is 0, ours is 4.
 	maxInherited = 64
-	// managerTimeout bounds one message to the service manager.
-	managerTimeout = time.Second
 )
 
 // Manager is the service manager's descriptor store (sd_pid_notify_with_fds(3)).

@@ -4,7 +4,11 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 )
+
+// managerTimeout bounds one message to the service manager.
+const managerTimeout = time.Second
 
 // notify tells systemd a state, such as "READY=1". Without the variable
 // NOTIFY_SOCKET nobody listens, which is no error.
@@ -21,6 +25,9 @@ func notify(lookupEnv func(string) (string, bool), text string) error {
 		return fmt.Errorf("notify systemd: %w", err)
 	}
 	defer conn.Close()
+	if err := conn.SetWriteDeadline(time.Now().Add(managerTimeout)); err != nil {
+		return fmt.Errorf("notify systemd: %w", err)
+	}
 	if _, err := conn.Write([]byte(text)); err != nil {
 		return fmt.Errorf("notify systemd: %w", err)
 	}

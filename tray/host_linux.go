@@ -94,8 +94,10 @@ func (s *surroundings) register(ctx context.Context) {
 		return
 	}
 	host := shared.Object(watcher, watcherPath)
+	// With the limit, which the library's own way to read a property has not.
 	var items []string
-	if err := host.StoreProperty(watcher+".RegisteredStatusNotifierItems", &items); err != nil {
+	err = host.CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, watcher, "RegisteredStatusNotifierItems").Store(&items)
+	if err != nil {
 		s.logger.Debug("read the registered status notifiers", slog.Any("error", err))
 		return
 	}

@@ -200,10 +200,13 @@ func TestPageOf(t *testing.T) {
 		"javascript:alert(1)":             "",
 		"":                                "",
 	} {
-		got := pageOf(&localv1.Status{Url: url, User: "alice"}, &localv1.AgentStatus{Workspace: "my ws"})
+		got := pageOf(&localv1.Status{Url: url, User: "alice", WorkspacePages: true}, &localv1.AgentStatus{Workspace: "my ws"})
 		if got != want {
 			t.Errorf("%s: %q, want %q", url, got, want)
 		}
+	}
+	if got := pageOf(&localv1.Status{Url: "https://x", User: "alice"}, &localv1.AgentStatus{Workspace: "w"}); got != "" {
+		t.Errorf("of a deployment that has none: %q", got)
 	}
 }
 

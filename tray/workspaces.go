@@ -144,10 +144,10 @@ func rounded(d time.Duration) string {
 	return fmt.Sprintf("%d ms", d.Round(5*time.Millisecond).Milliseconds())
 }
 
-// pageOf is the workspace's page at its deployment, or "".
+// pageOf is the workspace's page at its deployment, or "" where there is none.
 func pageOf(status *localv1.Status, agent *localv1.AgentStatus) string {
 	base, err := url.Parse(status.GetUrl())
-	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || status.GetUser() == "" {
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || status.GetUser() == "" || !status.GetWorkspacePages() {
 		return ""
 	}
 	base.User = nil

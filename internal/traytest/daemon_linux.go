@@ -196,7 +196,7 @@ func (d *Daemon) UseProfile(_ context.Context, in *localv1.UseProfileRequest) (*
 // Connected is the status of a tunnel that works, with four workspaces.
 func Connected() *localv1.Status {
 	return &localv1.Status{
-		State: localv1.State_CONNECTED, WantedUp: true, View: localv1.View_FULL, Url: "https://coder.example.com", User: "alice", Profile: "work",
+		State: localv1.State_CONNECTED, WantedUp: true, View: localv1.View_FULL, Url: "https://coder.example.com", User: "alice", Profile: "work", WorkspacePages: true,
 		Suffix: "coder", ControlConnected: true, CanaryOk: true, DnsMode: "resolved", Interface: "causeway0", Address: "fd60:627a:a42b::1", Owner: "alice",
 		HomeRelay: &localv1.Relay{RegionId: 1, Code: "fra", Name: "Frankfurt", Latency: durationpb.New(12 * time.Millisecond)},
 		Agents: []*localv1.AgentStatus{

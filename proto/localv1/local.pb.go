@@ -566,6 +566,7 @@ type Status struct {
 	View             View                   `protobuf:"varint,23,opt,name=view,proto3,enum=causeway.local.v1.View" json:"view,omitempty"`
 	TokenExpiresAt   *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=token_expires_at,json=tokenExpiresAt,proto3" json:"token_expires_at,omitempty"` // absent: never, or not known
 	WaitsForLogin    bool                   `protobuf:"varint,25,opt,name=waits_for_login,json=waitsForLogin,proto3" json:"waits_for_login,omitempty"`   // wanted up, and the profile connects when its owner logs in
+	WorkspacePages   bool                   `protobuf:"varint,26,opt,name=workspace_pages,json=workspacePages,proto3" json:"workspace_pages,omitempty"`  // the deployment has pages of workspaces: URL/@USER/WORKSPACE
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -771,6 +772,13 @@ func (x *Status) GetTokenExpiresAt() *timestamppb.Timestamp {
 func (x *Status) GetWaitsForLogin() bool {
 	if x != nil {
 		return x.WaitsForLogin
+	}
+	return false
+}
+
+func (x *Status) GetWorkspacePages() bool {
+	if x != nil {
+		return x.WorkspacePages
 	}
 	return false
 }
@@ -3543,7 +3551,7 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\x10PATH_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
 	"\x06DIRECT\x10\x01\x12\v\n" +
-	"\aRELAYED\x10\x02\"\x87\b\n" +
+	"\aRELAYED\x10\x02\"\xb0\b\n" +
 	"\x06Status\x12.\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x18.causeway.local.v1.StateR\x05state\x126\n" +
 	"\bproblems\x18\x02 \x03(\v2\x1a.causeway.local.v1.ProblemR\bproblems\x12\x10\n" +
@@ -3571,7 +3579,8 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\aprofile\x18\x16 \x01(\tR\aprofile\x12+\n" +
 	"\x04view\x18\x17 \x01(\x0e2\x17.causeway.local.v1.ViewR\x04view\x12D\n" +
 	"\x10token_expires_at\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampR\x0etokenExpiresAt\x12&\n" +
-	"\x0fwaits_for_login\x18\x19 \x01(\bR\rwaitsForLoginB\f\n" +
+	"\x0fwaits_for_login\x18\x19 \x01(\bR\rwaitsForLogin\x12'\n" +
+	"\x0fworkspace_pages\x18\x1a \x01(\bR\x0eworkspacePagesB\f\n" +
 	"\n" +
 	"_owner_uid\"\x12\n" +
 	"\x10GetStatusRequest\"\xbc\x02\n" +
