@@ -59,7 +59,11 @@ type Outcome struct {
 // an earlier one has; report hears of a check before it begins (with no result)
 // and when it is done.
 func Examine(ctx context.Context, probes Probes, report func(Outcome)) []Outcome {
-	var facts Facts
+	return examineAs(ctx, here, probes, report)
+}
+
+func examineAs(ctx context.Context, says words, probes Probes, report func(Outcome)) []Outcome {
+	facts := Facts{words: says}
 	run := run{probes: probes, facts: &facts, measured: map[stage]bool{}}
 	outcomes := make([]Outcome, 0, len(checks))
 	for _, check := range checks {

@@ -53,6 +53,8 @@ type Facts struct {
 	Agents  Agents
 	// Complaints are the daemon's problems in the end.
 	Complaints []*localv1.Problem
+
+	words words // of the system to which all this belongs
 }
 
 // Daemon is what is seen of the daemon from outside.

@@ -13,7 +13,7 @@ func judgeProxy(f *Facts) Finding {
 	switch {
 	case service.Err != nil:
 		return fail(fmt.Sprintf("the daemon's environment has %s=%s, and that proxy cannot be used: %s", service.Variable, service.Value, service.Err),
-			"correct or remove the variable where the service gets it (systemctl show causewayd -p Environment; sudo systemctl edit causewayd), and run: sudo systemctl restart causewayd")
+			"correct or remove the variable "+f.words.environment+", and "+f.words.run+f.words.restart)
 	case user.Err != nil:
 		return warn(fmt.Sprintf("your environment has %s=%s, and that proxy cannot be used: %s; the tunnel does not go by it, but other programs do", user.Variable, user.Value, user.Err),
 			"correct it, or run: unset "+user.Variable)
@@ -78,7 +78,7 @@ func judgeClock(f *Facts) Finding {
 		word = "behind"
 	}
 	cause := fmt.Sprintf("this host's clock is %s %s the control plane's", off.Round(time.Second), word)
-	remedy := "find out which of the two is wrong; here: timedatectl, and sudo timedatectl set-ntp true"
+	remedy := "find out which of the two is wrong; " + f.words.setTime
 	if off < skewFailure {
 		return warn(cause, remedy)
 	}

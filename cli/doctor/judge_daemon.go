@@ -37,17 +37,17 @@ func judgeService(f *Facts) Finding {
 	case d.silent() && fails:
 		return failing
 	case is(d.Call, localapi.CodeNotRunning): // it ended while it was asked
-		return d.stopped()
+		return d.stopped(f.words)
 	case d.Dial == nil || is(d.Dial, localapi.CodeTimeout):
-		return d.wedged()
+		return d.wedged(f.words)
 	case d.Socket.Exists && is(d.Dial, localapi.CodePermission):
 		// Whether somebody is behind it is not known, but somebody has made it.
 		if d.Unit.Installed() && d.Unit.Active != "active" && len(d.PIDs) == 0 {
-			return d.stopped()
+			return d.stopped(f.words)
 		}
 		return well("causewayd runs%s", d.who())
 	}
-	return d.stopped()
+	return d.stopped(f.words)
 }
 
 // who names the process, as far as it is known.
@@ -58,7 +58,7 @@ func (d Daemon) who() string {
 	return fmt.Sprintf(" (process %d)", d.PIDs[0])
 }
 
-func (d Daemon) wedged() Finding {
+func (d Daemon) wedged(says words) Finding {
 	finding := fail(fmt.Sprintf("causewayd%s runs, but does not answer on %s", d.who(), d.Socket.Path), "")
 	finding.Code = localapi.CodeTimeout
 	if d.Unit.Installed() && d.Unit.Active == "active" {
@@ -71,11 +71,11 @@ func (d Daemon) wedged() Finding {
 		finding.Remedy = "wait a minute, in which systemd ends it if it is stuck" + logRemedy
 		return finding
 	}
-	finding.Remedy = "end it (sudo kill -9 and its number), and start it again where it was started"
+	finding.Remedy = "end it (" + says.kill + "), and start it again where it was started"
 	return finding
 }
 
-func (d Daemon) stopped() Finding {
+func (d Daemon) stopped(says words) Finding {
 	unit := d.Unit
 	finding := Finding{Result: Failed, Code: localapi.CodeNotRunning}
 	switch {
@@ -105,9 +105,9 @@ func (d Daemon) stopped() Finding {
 		finding.Remedy = "name its socket with --socket or CAUSEWAY_SOCKET"
 	default:
 		finding.Cause = "the daemon is not running, and is not installed as a service"
-		finding.Remedy = "run: sudo causewayd run (or install the package, which brings the service)"
+		finding.Remedy = says.run + "causewayd run (or install the package, which brings the service)"
 	}
-	return d.withRemains(finding)
+	return d.withRemains(says, finding)
 }
 
 // word says what systemd is doing with the service.
@@ -123,14 +123,14 @@ func (u Unit) word() string {
 
 // withRemains adds what is on this host without a daemon of its own: of one
 // that runs elsewhere it may be that one's.
-func (d Daemon) withRemains(finding Finding) Finding {
+func (d Daemon) withRemains(says words, finding Finding) Finding {
 	if len(d.PIDs) > 0 {
 		return finding
 	}
 	var left []string
 	if d.Foreign != "" {
 		finding.Cause += fmt.Sprintf("; the interface %s is %s, and no daemon can start beside it", d.ForeignName, d.Foreign)
-		finding.Remedy = fmt.Sprintf("first remove or rename it (ip -d link show %s), or give Causeway another name with the setting interface; then %s", d.ForeignName, finding.Remedy)
+		finding.Remedy = fmt.Sprintf("first remove or rename it ("+says.look+"), or give Causeway another name with the setting interface; then %s", d.ForeignName, finding.Remedy)
 		finding.Mend = MendNone
 	}
 	if d.Leftover != "" {
@@ -145,7 +145,7 @@ func (d Daemon) withRemains(finding Finding) Finding {
 			verb = "are"
 		}
 		finding.Cause += fmt.Sprintf("; %s of an earlier one %s still there", strings.Join(left, " and "), verb)
-		finding.Remedy += "; the next daemon takes over what was left, or else: sudo causewayd cleanup"
+		finding.Remedy += "; the next daemon takes over what was left, or else " + says.run + "causewayd cleanup"
 	}
 	return finding
 }
@@ -205,13 +205,13 @@ func judgeVersion(f *Facts) Finding {
 	switch {
 	case d.API != d.OwnAPI:
 		return fail(fmt.Sprintf("the daemon (%s) and this program (%s) speak different versions of the local API", d.Version, d.OwnVersion),
-			"install both from the same release, and run: sudo systemctl restart causewayd").withCode(localapi.CodeIncompatible)
+			"install both from the same release, and "+f.words.run+f.words.restart).withCode(localapi.CodeIncompatible)
 	case is(f.Tunnel.Err, localapi.CodeIncompatible):
 		return fail(fmt.Sprintf("the daemon (%s) is older than this program (%s) and does not know what doctor asks", d.Version, d.OwnVersion),
 			remedyOf(f.Tunnel.Err)).withCode(localapi.CodeIncompatible)
 	case d.Version != d.OwnVersion:
 		return warn(fmt.Sprintf("the daemon is %s, this program is %s", d.Version, d.OwnVersion),
-			"after an upgrade the daemon has to be restarted: sudo systemctl restart causewayd (sessions and names are kept)")
+			"after an upgrade the daemon has to be restarted; "+f.words.run+f.words.restart+" (sessions and names are kept)")
 	}
 	return well("both are %s", d.Version)
 }
@@ -219,11 +219,11 @@ func judgeVersion(f *Facts) Finding {
 func judgeSignIn(f *Facts) Finding {
 	status := f.Tunnel.Status
 	if status.GetState() == localv1.State_SIGNED_OUT {
-		command := "causeway login <url>"
-		if status.OwnerUid == nil {
-			command = "sudo causeway login <url>"
+		run := "run: "
+		if status.OwnerUid == nil && status.GetOwnerSid() == "" {
+			run = f.words.run
 		}
-		return fail("nobody has signed in", "run: "+command).withCode(localapi.CodeNotSignedIn)
+		return fail("nobody has signed in", run+"causeway login <url>").withCode(localapi.CodeNotSignedIn)
 	}
 	if problem := f.Tunnel.problem("signed-out"); problem != nil {
 		return fail(fmt.Sprintf("%s refuses the token of %s, which has expired or was revoked: %s", status.GetUrl(), status.GetUser(), problem.GetCause()),
@@ -249,7 +249,7 @@ func judgeTunnel(f *Facts) Finding {
 		if f.Tunnel.problem("signed-out") != nil {
 			return skippedFor(idSignIn)
 		}
-		return f.Tunnel.failed("the tunnel cannot run")
+		return f.Tunnel.failed(f.words, "the tunnel cannot run")
 	case localv1.State_STARTING:
 		return warn("the tunnel is starting", "wait a moment; if it stays so, the next checks say why")
 	case localv1.State_CONNECTED, localv1.State_DEGRADED, localv1.State_STATE_UNSPECIFIED:
@@ -258,11 +258,11 @@ func judgeTunnel(f *Facts) Finding {
 }
 
 // failed is the status's first problem.
-func (t Tunnel) failed(what string) Finding {
+func (t Tunnel) failed(says words, what string) Finding {
 	if problems := t.Status.GetProblems(); len(problems) > 0 {
 		return fail(what+": "+problems[0].GetCause(), problems[0].GetRemedy()).mendedBy(MendApply)
 	}
-	return fail(what, "see the daemon's log: sudo journalctl -u causewayd -n 20")
+	return fail(what, "see the daemon's log: "+says.log)
 }
 
 // hostProblem is the code of what the daemon could not set on this host.

@@ -22,7 +22,7 @@ func judgeInterface(f *Facts) Finding {
 		return nothing("the tunnel has no address yet")
 	case !h.Up:
 		return fail(fmt.Sprintf("the interface %s is down: something has switched it off", h.Interface),
-			"run: causeway doctor --fix, or sudo ip link set "+h.Interface+" up").mendedBy(MendApply)
+			"run: causeway doctor --fix, or "+fmt.Sprintf(f.words.linkUp, h.Interface)).mendedBy(MendApply)
 	case !h.Addressed && h.IPv6Off != "":
 		return fail(fmt.Sprintf("the interface %s cannot have the tunnel's address %s: IPv6 is switched off (%s)", h.Interface, f.Tunnel.Status.GetAddress(), h.IPv6Off),
 			"switch it on for this interface or for all, the daemon picks it up by itself: "+ipv6Remedy(h))

@@ -1,0 +1,4 @@
+package doctor
+
+// here are the words of this system.
+var here = linuxWords
