@@ -155,6 +155,9 @@ func TestRounds(t *testing.T) {
 			return func(context.Context) (tunnel.PingReply, error) { return tunnel.PingReply{Latency: latency}, nil }
 		}
 		slow := func(ctx context.Context) (tunnel.PingReply, error) {
+			if limit, limited := ctx.Deadline(); !limited || time.Until(limit) != pingLimit {
+				t.Errorf("a ping may take until %v", limit)
+			}
 			<-ctx.Done()
 			return tunnel.PingReply{}, ctx.Err()
 		}

@@ -1,13 +1,10 @@
 package vpnproto
 
 import (
-	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"reflect"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,15 +62,22 @@ func TestStartFailures(t *testing.T) {
 	}
 }
 
-// TestStartWithoutControlPlane: what an earlier process knew is a start.
+// TestStartWithoutControlPlane: what an earlier process knew is a start, also when
+// the control plane has asked to come again later.
 func TestStartWithoutControlPlane(t *testing.T) {
-	c := up()
-	c.status = unreachable(tunnel.Degraded)
-	m := begin(t, Version{1, 3}, silent, c)
-	if got := m.start(); !got.GetSuccess() {
-		t.Errorf("%v", got)
+	for _, code := range []string{tunnel.CodeUnreachable, tunnel.CodeTold} {
+		c, nothing := up(), up()
+		c.status, nothing.status = unreachable(tunnel.Degraded), unreachable(tunnel.Starting)
+		c.status.Problems[0].Code, nothing.status.Problems[0].Code = code, code
+		m := begin(t, Version{1, 3}, silent, nothing, c)
+		if got := m.start(); got.GetSuccess() || got.GetErrorMessage() != "connection refused" {
+			t.Errorf("%v, and nothing is known: %v", code, got)
+		}
+		if got := m.start(); !got.GetSuccess() {
+			t.Errorf("%v: %v", code, got)
+		}
+		m.stop()
 	}
-	m.stop()
 }
 
 // TestStartWaits for the control plane's first word, which may come late; and
@@ -312,264 +316,4 @@ func TestWake(t *testing.T) {
 		m.stop()
 		<-m.ended
 	})
-}
-
-// TestHangUp: the manager is gone without a word, or broke the protocol; the
-// tunnel ends with it.
-func TestHangUp(t *testing.T) {
-	for name, test := range map[string]struct {
-		bytes string
-		is    error
-	}{
-		"between messages": {"", ErrHungUp},
-		"in a message":     {"00000006 0a02", ErrHungUp},
-		"too long":         {"01000001", ErrTooLong},
-		"no protobuf":      {"00000003 ffffff", nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := up()
-			m := begin(t, Version{1, 3}, silent, c)
-			m.start()
-			m.raw(test.bytes)
-			if errors.Is(test.is, ErrHungUp) {
-				m.out.Close()
-			}
-			rest, err := io.ReadAll(m.in)
-			ended := m.end()
-			if len(rest) != 0 || err != nil || ended == nil || test.is != nil && !errors.Is(ended, test.is) || c.isRunning() {
-				t.Errorf("%x %v, ended with %v, running %v", rest, err, ended, c.isRunning())
-			}
-			if errors.Is(test.is, ErrHungUp) && !errors.Is(ended, io.ErrUnexpectedEOF) {
-				t.Errorf("ended with %v, want an unexpected EOF", ended)
-			}
-		})
-	}
-}
-
-// TestDeafManager reads nothing more: neither log records nor updates nor a stop
-// wait for it for ever.
-func TestDeafManager(t *testing.T) {
-	for name, over := range map[string]func(*manager, context.CancelFunc){
-		"stop":   func(m *manager, _ context.CancelFunc) { m.say(stopMessage0()) },
-		"signal": func(_ *manager, cancel context.CancelFunc) { cancel() },
-		"gone":   func(m *manager, _ context.CancelFunc) { m.out.Close(); m.in.Close() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				toTunnel, out := io.Pipe()
-				in, fromTunnel := io.Pipe()
-				m := &manager{t: t, in: in, out: out}
-				c := up()
-				c.has(true, agent(1))
-				ctx, cancel := context.WithCancel(t.Context())
-				ended := make(chan error, 1)
-				go func() {
-					ended <- serve(ctx, toTunnel, fromTunnel, Version{1, 3}, Config{
-						Log: slog.DiscardHandler, Level: slog.LevelDebug,
-						New: func(_ tunnel.Profile, start Start) (Core, error) { c.start = start; return c, nil },
-					})
-				}()
-				m.say(startMessage("https://coder.example", "t"))
-				synctest.Wait()
-				began := time.Now()
-				for range 3 * logsWaiting {
-					c.start.Logger.Info("a record")
-				}
-				c.has(false, agent(1), agent(2))
-				time.Sleep(12 * time.Second) // two rounds
-				if took := time.Since(began); took != 12*time.Second {
-					t.Errorf("logging waited: %v", took)
-				}
-				over(m, cancel)
-				began = time.Now()
-				<-ended
-				if took := time.Since(began); took > flushLimit || c.isRunning() {
-					t.Errorf("the end took %v, running %v", took, c.isRunning())
-				}
-				c.start.Logger.Info("a late record") // dropped, and no panic
-				cancel()
-				out.Close()
-				in.Close()
-			})
-		})
-	}
-}
-
-// TestRepliesAreNotRead: beyond a bound no further request is taken in, and the
-// end is an end all the same.
-func TestRepliesAreNotRead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := begin(t, Version{1, 3}, silent)
-		taken := make(chan int, 1)
-		go func() {
-			var count int
-			for range 10 * repliesWaiting {
-				if _, err := m.out.Write(unhex(t, "00000006 0a02 0801 1200")); err != nil {
-					break
-				}
-				count++
-			}
-			taken <- count
-		}()
-		synctest.Wait()
-		m.in.Close()
-		m.out.Close()
-		if err := <-m.ended; err == nil {
-			t.Error("no error")
-		}
-		if got := <-taken; got > 2*repliesWaiting {
-			t.Errorf("%d requests taken in, though no reply was read", got)
-		}
-	})
-}
-
-// TestStopWithoutRoom: a start that is answered when no more replies find room does
-// not hold up the end.
-func TestStopWithoutRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := up()
-		c.status = tunnel.Status{State: tunnel.Starting}
-		m := begin(t, Version{1, 3}, silent, c)
-		m.say(startMessage("https://coder.example", "t"))
-		for range repliesWaiting + 1 { // one of them is being written
-			m.say(peersMessage())
-			synctest.Wait()
-		}
-		began := time.Now()
-		m.say(stopMessage0())
-		err := <-m.ended
-		if took := time.Since(began); !errors.Is(err, ErrHungUp) || took != flushLimit || c.isRunning() {
-			t.Errorf("the end took %v with %v, running %v", took, err, c.isRunning())
-		}
-	})
-}
-
-// TestInterrupted is a signal: the tunnel ends, the stream too, and it is no error.
-func TestInterrupted(t *testing.T) {
-	toTunnel, out := io.Pipe()
-	in, fromTunnel := io.Pipe()
-	c := up()
-	ctx, cancel := context.WithCancel(t.Context())
-	m := &manager{t: t, in: in, out: out, ended: make(chan error, 1)}
-	go func() {
-		m.ended <- serve(ctx, toTunnel, fromTunnel, Version{1, 3}, Config{
-			Log: slog.DiscardHandler, Level: silent, New: func(tunnel.Profile, Start) (Core, error) { return c, nil },
-		})
-	}()
-	m.start()
-	cancel()
-	if rest, err := io.ReadAll(in); len(rest) != 0 || err != nil {
-		t.Errorf("%x %v", rest, err)
-	}
-	if err := m.end(); err != nil || c.isRunning() {
-		t.Errorf("%v, running %v", err, c.isRunning())
-	}
-	out.Close()
-}
-
-// TestNetworkSettings: asked of the manager, once for each state.
-func TestNetworkSettings(t *testing.T) {
-	c := up()
-	m := begin(t, Version{1, 0}, silent, c)
-	m.start()
-	apply := func(want Network) <-chan error {
-		result := make(chan error, 1)
-		go func() { result <- c.start.Apply(t.Context(), want) }()
-		return result
-	}
-	answer := func(number uint64, response *vpnv1.NetworkSettingsResponse) {
-		m.put(&vpnv1.ManagerMessage{Rpc: &vpnv1.RPC{ResponseTo: number}, Msg: &vpnv1.ManagerMessage_NetworkSettings{NetworkSettings: response}})
-	}
-	result := apply(settings())
-	asked := m.read()
-	if asked.GetRpc().GetMsgId() != 1 || asked.GetNetworkSettings().GetMtu() != 1280 {
-		t.Errorf("%v", asked)
-	}
-	answer(77, &vpnv1.NetworkSettingsResponse{Success: true}) // nobody's
-	answer(1, &vpnv1.NetworkSettingsResponse{ErrorMessage: "not allowed"})
-	answer(1, &vpnv1.NetworkSettingsResponse{Success: true}) // a second one
-	if err := <-result; err == nil || !strings.HasSuffix(err.Error(), ": not allowed") {
-		t.Errorf("%v", err)
-	}
-	// It failed, and so it is sent again; what is there is not.
-	result = apply(settings())
-	if asked := m.read(); asked.GetRpc().GetMsgId() != 2 {
-		t.Errorf("%v", asked)
-	}
-	answer(2, &vpnv1.NetworkSettingsResponse{Success: true})
-	if err := <-result; err != nil {
-		t.Error(err)
-	}
-	if err := <-apply(settings()); err != nil {
-		t.Error(err)
-	}
-	other := settings()
-	other.Suffixes = []string{"other"}
-	result = apply(other)
-	if asked := m.read(); asked.GetRpc().GetMsgId() != 3 || asked.GetNetworkSettings().GetDnsSettings().GetDomainName() != "other" {
-		t.Errorf("%v", asked)
-	}
-	// Who hangs up answers nothing more.
-	m.out.Close()
-	if err := <-result; !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("%v, want an unexpected EOF", err)
-	}
-	if err := <-apply(settings()); err == nil {
-		t.Error("settings taken after the end")
-	}
-}
-
-// TestAskCancelled: who gives up is no longer waited for.
-func TestAskCancelled(t *testing.T) {
-	toTunnel, out := io.Pipe()
-	in, fromTunnel := io.Pipe()
-	l := newLink(toTunnel, fromTunnel)
-	l.start(slog.New(slog.DiscardHandler))
-	m := &manager{t: t, in: in, out: out}
-	ctx, cancel := context.WithCancel(t.Context())
-	result := make(chan error, 1)
-	go func() {
-		_, err := l.ask(ctx, &vpnv1.TunnelMessage{})
-		result <- err
-	}()
-	m.want("00000004 0a02 0801")
-	cancel()
-	if err := <-result; !errors.Is(err, context.Canceled) || len(l.waiters) != 0 {
-		t.Errorf("%v, %d wait", err, len(l.waiters))
-	}
-	l.answered(&vpnv1.ManagerMessage{Rpc: &vpnv1.RPC{ResponseTo: 1}}) // too late
-	if err := l.close(nil); err != nil {
-		t.Error(err)
-	}
-	for name, err := range map[string]error{
-		"ask":   func() error { _, err := l.ask(t.Context(), &vpnv1.TunnelMessage{}); return err }(),
-		"push":  l.push(t.Context(), &vpnv1.TunnelMessage{}),
-		"reply": l.reply(t.Context(), &vpnv1.RPC{MsgId: 1}, &vpnv1.TunnelMessage{}),
-	} {
-		if err == nil {
-			t.Errorf("%s after the end: no error", name)
-		}
-	}
-	if err := l.close(nil); err != nil {
-		t.Errorf("a second close: %v", err)
-	}
-}
-
-// TestTooLongToSend: an update that is too long is left out, a reply becomes an
-// empty one.
-func TestTooLongToSend(t *testing.T) {
-	toTunnel, _ := io.Pipe()
-	in, fromTunnel := io.Pipe()
-	l := newLink(toTunnel, fromTunnel)
-	l.start(slog.New(slog.DiscardHandler))
-	m := &manager{t: t, in: in}
-	huge := func() *vpnv1.TunnelMessage {
-		return &vpnv1.TunnelMessage{Msg: &vpnv1.TunnelMessage_Log{Log: &vpnv1.Log{Message: strings.Repeat("m", MaxMessage)}}}
-	}
-	go func() {
-		_ = l.push(t.Context(), huge())
-		_ = l.reply(t.Context(), &vpnv1.RPC{MsgId: 5}, huge())
-	}()
-	m.want("00000004 0a02 1005")
-	l.end(errEnded)
 }
