@@ -281,7 +281,7 @@ func (a *app) printVerdict(outcomes []doctor.Outcome, mended []doctor.Mended, fi
 	if mendable && !fix {
 		command := "causeway doctor --fix"
 		if root && os.Geteuid() != 0 {
-			command = "sudo " + command
+			command = here.sudo + command
 		}
 		fmt.Fprintln(out, "next: "+command)
 	}

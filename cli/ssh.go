@@ -68,7 +68,7 @@ func openSSH(program string) (string, error) {
 		return "", &localapi.Error{
 			Code:   localapi.CodeGeneric,
 			Cause:  "run " + program + ": the OpenSSH client is not installed, or not in PATH",
-			Remedy: "install it, for example: sudo apt install openssh-client",
+			Remedy: here.installSSH,
 		}
 	}
 	return path, nil

@@ -203,7 +203,7 @@ func (a *app) printStatus(w io.Writer, status *localv1.Status) error {
 func nextStep(status *localv1.Status) string {
 	switch status.GetState() {
 	case localv1.State_SIGNED_OUT:
-		return signIn(status)
+		return here.signIn(status)
 	case localv1.State_DOWN:
 		if !status.GetWaitsForLogin() {
 			return "causeway up --wait"
@@ -211,15 +211,6 @@ func nextStep(status *localv1.Status) string {
 	case localv1.State_STATE_UNSPECIFIED, localv1.State_STARTING, localv1.State_CONNECTED, localv1.State_DEGRADED, localv1.State_FAILED:
 	}
 	return ""
-}
-
-// signIn is the command to sign in with: only root may while nobody owns the
-// tunnel.
-func signIn(status *localv1.Status) string {
-	if status.OwnerUid == nil {
-		return "sudo causeway login <url>"
-	}
-	return "causeway login <url>"
 }
 
 // fromCache says that the list of agents is what was last heard, as nobody is

@@ -149,7 +149,7 @@ func notWorking(status *localv1.Status, verb string) error {
 		failed.Cause = verb + ": " + problems[0].GetCause()
 		failed.Remedy = problems[0].GetRemedy()
 	} else if failed.Code == localapi.CodeNotSignedIn {
-		failed.Cause, failed.Remedy = verb+": nobody has signed in", "run: "+signIn(status)
+		failed.Cause, failed.Remedy = verb+": nobody has signed in", "run: "+here.signIn(status)
 	}
 	return failed
 }

@@ -231,7 +231,7 @@ func notYours(status *localv1.Status, verb string) error {
 	return &localapi.Error{
 		Code:   localapi.CodePermission,
 		Cause:  verb + ": the tunnel belongs to " + owner(status),
-		Remedy: "ask them to run: causeway down; or as administrator: sudo causeway up --take-over",
+		Remedy: here.takeOver(),
 	}
 }
 

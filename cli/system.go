@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/causewayhq/causeway/proto/localv1"
+)
+
+// system is what people do on one operating system, in its own words.
+type system struct {
+	sudo       string // before a command that only an administrator may run
+	installSSH string
+	// help makes the text of the commands, which is written for Unix, that of this
+	// system: pairs of what is there and what takes its place.
+	help []string
+}
+
+var linuxSystem = system{sudo: "sudo ", installSSH: "install it, for example: sudo apt install openssh-client"}
+
+var darwinSystem = system{sudo: "sudo ", installSSH: "it comes with macOS, in /usr/bin: add that to PATH"}
+
+var windowsSystem = system{
+	installSSH: `install it: Settings, System, Optional features, "OpenSSH Client"`,
+	help: []string{
+		"once; afterwards no sudo is needed", "once, as administrator",
+		"(default you; under sudo who ran it)", "(default you)",
+		`in with sudo makes the user who ran sudo the owner of the tunnel: that user
+needs no sudo afterwards.`, `in as administrator makes you the owner of the tunnel: you need no
+administrator's terminal afterwards.`,
+		"sudo ", "",
+	},
+}
+
+// adapt puts the texts of a command and of those below it into the system's
+// words.
+func (s system) adapt(command *cobra.Command) {
+	words := strings.NewReplacer(s.help...)
+	command.Short, command.Long, command.Example = words.Replace(command.Short), words.Replace(command.Long), words.Replace(command.Example)
+	command.LocalFlags().VisitAll(func(flag *pflag.Flag) { flag.Usage = words.Replace(flag.Usage) })
+	for _, child := range command.Commands() {
+		s.adapt(child)
+	}
+}
+
+// signIn is the command to sign in with: only an administrator may while nobody
+// owns the tunnel.
+func (s system) signIn(status *localv1.Status) string {
+	const command = "causeway login <url>"
+	switch {
+	case status.OwnerUid != nil || status.GetOwnerSid() != "":
+		return command
+	case s.sudo == "":
+		return command + ", in a terminal that was opened as administrator"
+	}
+	return s.sudo + command
+}
+
+// takeOver is what helps against another user's tunnel.
+func (s system) takeOver() string {
+	return "ask them to run: causeway down; or as administrator: " + s.sudo + "causeway up --take-over"
+}

@@ -1,0 +1,4 @@
+package cli
+
+// here is the system that this program is built for.
+var here = windowsSystem
