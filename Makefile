@@ -13,6 +13,8 @@ LICENSES := github.com/google/go-licenses@v1.6.0
 FUZZTIME ?= 10s
 DURATION ?= 20m
 export CGO_ENABLED ?= 0
+# Whatever is built or tested here has the tags that programs are shipped with.
+export GOFLAGS += -tags=$(shell grep '^[a-z]' packaging/tags.txt | paste -sd,)
 # The linter's cache keeps positions of the tree that filled it: shared between clones, it reports files of one since deleted.
 export GOLANGCI_LINT_CACHE ?= $(CURDIR)/.cache/golangci-lint
 

@@ -150,9 +150,13 @@ func (b *bench) build() error {
 	if err := rig.Build(b.ctx, b.dir); err != nil {
 		return err
 	}
+	tags, err := rig.Tags(b.ctx)
+	if err != nil {
+		return err
+	}
 	for _, args := range [][]string{
 		{"github.com/causewayhq/causeway/internal/bench/node", "github.com/causewayhq/causeway/internal/bench/wireguard"},
-		{"-ldflags", "-s -w", "github.com/causewayhq/causeway/cmd/causewayd"},
+		{"-tags", strings.Join(tags, ","), "-ldflags", "-s -w", "github.com/causewayhq/causeway/cmd/causewayd"},
 	} {
 		cmd := exec.CommandContext(b.ctx, "go", append([]string{"build", "-trimpath", "-o", b.dir + "/"}, args...)...)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

@@ -29,7 +29,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if err := rig.Build(context.Background(), dir, "-tags", "crashmatrix"); err != nil {
+	if err := rig.Build(context.Background(), dir, "crashmatrix"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -25,19 +25,6 @@ const (
 // port is where the server listens, on every topology.
 const port = "7080"
 
-// Build builds the programs, the probe and the intruder into a directory, with
-// further flags of go build.
-func Build(ctx context.Context, dir string, flags ...string) error {
-	args := append([]string{"build", "-trimpath", "-o", dir + "/"}, flags...)
-	cmd := exec.CommandContext(ctx, "go", append(args,
-		"github.com/causewayhq/causeway/cmd/...", "github.com/causewayhq/causeway/internal/probe", "github.com/causewayhq/causeway/internal/intruder")...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build programs: %w\n%s", err, output)
-	}
-	return nil
-}
-
 // Stack is a whole Causeway on a topology.
 type Stack struct {
 	Net *testnet.Topology
