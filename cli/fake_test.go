@@ -24,6 +24,8 @@ type fakeDaemon struct {
 	// repairs and flushes count what was asked for, and changed wakes the watches.
 	repairs, flushes int
 	changed          chan struct{}
+	levels           []string          // that were set
+	settings         map[string]string // that were set
 }
 
 func fakeStatus(name string) *localv1.Status {
@@ -37,9 +39,12 @@ func fakeStatus(name string) *localv1.Status {
 		status.OwnerUid, status.Owner = proto.Uint32(1001), "bob"
 		return status
 	}
-	status.Url, status.User, status.OwnerUid = "https://coder.example.com", "alice", proto.Uint32(1000)
-	if name == "down" {
+	status.Url, status.User, status.OwnerUid, status.WorkspacePages = "https://coder.example.com", "alice", proto.Uint32(1000), name != "server"
+	if name == "down" || name == "left" {
 		status.State = localv1.State_DOWN
+		if name == "left" { // on the machine, by a daemon that crashed
+			status.Profile = name
+		}
 		return status
 	}
 	status.WantedUp = true

@@ -98,7 +98,7 @@ deployment, those of the sign-in too, and are kept with the profile.`,
 
 // runLogin signs in; fresh wants a profile that does not exist yet.
 func (a *app) runLogin(ctx context.Context, f *signInFlags, given string, fresh bool) error {
-	request, err := a.loginRequest(f)
+	request, err := a.loginRequest(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (a *app) runLogin(ctx context.Context, f *signInFlags, given string, fresh 
 }
 
 // loginRequest is what the flags say, without the URL and the token.
-func (a *app) loginRequest(f *signInFlags) (*localv1.LoginRequest, error) {
+func (a *app) loginRequest(ctx context.Context, f *signInFlags) (*localv1.LoginRequest, error) {
 	request := &localv1.LoginRequest{Profile: f.profile, OwnerUid: a.sudoUser()}
 	switch f.connectAt {
 	case "":
@@ -166,7 +166,7 @@ func (a *app) loginRequest(f *signInFlags) (*localv1.LoginRequest, error) {
 		return nil, &usageError{cause: fmt.Sprintf("sign in: --qr %q is none of auto, always and never", f.qr), remedy: "see: causeway login --help"}
 	}
 	if f.owner != "" {
-		owner, err := userOf(f.owner)
+		owner, err := userOf(ctx, f.owner)
 		if err != nil {
 			return nil, err
 		}

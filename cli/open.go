@@ -96,6 +96,12 @@ func pageOf(status *localv1.Status, agent *localv1.AgentStatus, what string) (st
 	if err != nil || base.Host == "" {
 		return "", fmt.Errorf("open %s: the deployment's URL %q is none", agentName(agent), status.GetUrl())
 	}
+	if !status.GetWorkspacePages() {
+		return "", &localapi.Error{
+			Code: localapi.CodeNotFound, Cause: fmt.Sprintf("open %s: %s is a Causeway server, which has no pages of workspaces", agentName(agent), base.Redacted()),
+			Remedy: "for a shell there: causeway open " + quote(agentName(agent)) + " ssh",
+		}
+	}
 	if strings.ContainsAny(what, "/\\?#") || what == "" || what[0] == '.' {
 		return "", &usageError{cause: fmt.Sprintf("open %s: %q is no name of an app", agentName(agent), what), remedy: "see: causeway open --help"}
 	}

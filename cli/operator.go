@@ -96,7 +96,7 @@ func (a *app) operatorSet(verb, short, done string, allowed bool) *cobra.Command
 		Use: verb + " <user>", Short: short, Args: args(1, 1, "a user of this machine, by name or number"),
 		Example: "  sudo causeway operator " + verb + " alice",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			user, err := userOf(args[0])
+			user, err := userOf(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"os/user"
 
 	"golang.org/x/sys/windows"
@@ -9,7 +10,7 @@ import (
 )
 
 // userOf takes a name, or a security identifier as it is.
-func userOf(name string) (*localv1.Operator, error) {
+func userOf(_ context.Context, name string) (*localv1.Operator, error) {
 	if sid, err := windows.StringToSid(name); err == nil {
 		return &localv1.Operator{Sid: sid.String(), Name: name}, nil
 	}

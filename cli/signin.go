@@ -46,6 +46,8 @@ func (a *app) obtain(ctx context.Context, f *signInFlags, access *url.URL, way c
 		host = ""
 	}
 	defer way.HTTP.CloseIdleConnections()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // what is said while waiting is over with the sign-in
 	options := client.SignInOptions{Options: way, DeviceName: host, Trouble: s.trouble}
 	found, err := client.Discover(ctx, access, options)
 	switch {

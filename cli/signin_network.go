@@ -70,8 +70,12 @@ func (a *app) network(f *networkFlags, request *localv1.LoginRequest) error {
 		}
 	}
 	if f.proxy != "" {
-		if _, err := client.ParseProxy(f.proxy); err != nil {
+		proxy, err := client.ParseProxy(f.proxy)
+		if err != nil {
 			return &usageError{cause: "sign in: " + err.Error(), remedy: "for example: --proxy http://proxy.example.com:3128"}
+		}
+		if _, secret := proxy.User.Password(); secret {
+			fmt.Fprintln(a.env.Stderr, "causeway: warning: other users of this machine can see the password in --proxy in the list of processes while this runs")
 		}
 		request.Proxy = f.proxy
 	}

@@ -3,13 +3,17 @@ package cli
 import (
 	"context"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/causewayhq/causeway/client"
 )
 
 var discard = slog.New(slog.DiscardHandler)
@@ -36,9 +40,6 @@ func TestSignInScripts(t *testing.T) {
 	})
 }
 
-// onTerminal runs the command on a terminal of that size, with a daemon without
-// profiles; typed is written when the text before it has appeared.
-// The page is opened where there is a browser.
 // The picture, read back module by module, is the code.
 func TestDraw(t *testing.T) {
 	const size = 21
@@ -64,6 +65,31 @@ func TestDraw(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What is said while waiting is over with the sign-in, though the command goes
+// on, as with --up.
+func TestWaitingEndsWithTheSignIn(t *testing.T) {
+	server := fakeDeployment("approve")
+	defer server.Close()
+	access, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	way, err := client.Network{}.Options()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr output
+	a := &app{env: Env{Stdin: strings.NewReader(""), Stderr: &stderr, LookupEnv: noEnv}}
+	token, err := a.obtain(t.Context(), &signInFlags{device: true, qr: qrNever}, access, way)
+	if err != nil || token != goodToken || !strings.Contains(stderr.String(), "waiting for") {
+		t.Fatalf("%v: %s", err, stderr.String())
+	}
+	waitFor(t, "the end of the wait", func() bool {
+		stacks := make([]byte, 1<<20)
+		return !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "signingIn).waits")
+	})
 }
 
 // Ctrl-C ends a wait for the browser and leaves no listener behind.
