@@ -23,6 +23,8 @@ type Env struct {
 	Lookup Lookup
 	// Doctor measures and mends this machine; nil is the real one.
 	Doctor doctor.Patient
+	// UserID is the user's number; nil asks the system.
+	UserID func() int
 
 	// patience takes the place of answerLimit in tests, which is too long to wait.
 	patience time.Duration

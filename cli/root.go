@@ -60,6 +60,7 @@ func (a *app) root() *cobra.Command {
 		&cobra.Group{ID: "connect", Title: "Connect:"},
 		&cobra.Group{ID: "look", Title: "Look:"},
 		&cobra.Group{ID: "use", Title: "Use:"},
+		&cobra.Group{ID: "manage", Title: "Manage:"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
 		for _, command := range commands {
@@ -74,6 +75,8 @@ func (a *app) root() *cobra.Command {
 	add("use", a.ssh(), a.ping())
 	add("look", a.netcheck())
 	add("use", a.scp(), a.portForward(), a.open(), a.configSSH())
+	add("look", a.logs(), a.metrics(), a.bundle())
+	add("manage", a.set(), a.get(), a.config(), a.logLevel(), a.state(), a.service(), a.tray())
 	root.SetOut(a.env.Stdout) // which the next line takes down
 	root.InitDefaultCompletionCmd()
 	for _, child := range root.Commands() {
@@ -82,6 +85,7 @@ func (a *app) root() *cobra.Command {
 			child.RunE = root.RunE
 		}
 	}
+	here.adapt(root)
 	return root
 }
 
@@ -151,7 +155,9 @@ func nearest(word string, candidates []string) string {
 		if len(word) >= 2 && strings.HasPrefix(candidate, word) {
 			d = 1
 		}
-		if d < least && d < len(candidate) {
+		// Of two that are as near, letters that were swapped are likelier than one that is missing.
+		nearer := d < least || d == least && best != "" && len(best) != len(word) && len(candidate) == len(word)
+		if nearer && d < len(candidate) {
 			best, least = candidate, d
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			code := Main(ctx, Env{
 				Args: os.Args, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-				LookupEnv: os.LookupEnv, Version: "v1.2.3", Lookup: scriptLookup,
+				LookupEnv: os.LookupEnv, Version: "v1.2.3", Lookup: scriptLookup, UserID: scriptUser,
 			})
 			stop()
 			os.Exit(code)
@@ -37,12 +38,19 @@ func TestMain(m *testing.M) {
 		"open-page": openPage,
 		// A stand-in for OpenSSH that shows what it was run with.
 		"ssh": openSSHStandIn, "scp": openSSHStandIn,
+		// And the programs beside this one.
+		"causewayd": besideStandIn, "causeway-tray": besideStandIn,
 	})
 }
 
 type leakChecked struct{ m *testing.M }
 
 func (l leakChecked) Run() int {
+	// Most of these tests wait for something, not for a processor. The flag, if
+	// it is given, counts more.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
 	code := l.m.Run()
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
@@ -67,6 +75,7 @@ func scriptLookup(_ context.Context, kind dnsmessage.Type, _ string) ([]string, 
 }
 
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
@@ -191,6 +200,9 @@ func conforms(root, schema map[string]any, value any, at string) error {
 		}
 		for name, item := range value {
 			property, ok := properties[name].(map[string]any)
+			if more, open := schema["additionalProperties"].(map[string]any); open && !ok {
+				property, ok = more, true
+			}
 			if !ok {
 				return fmt.Errorf("%s: %s is not in the schema", at, name)
 			}

@@ -142,7 +142,12 @@ type explained struct {
 }
 
 func (e *explained) MsgRecv(message drpc.Message, encoding drpc.Encoding) error {
-	return e.dialer.explain(e.ctx, e.Stream.MsgRecv(message, encoding))
+	err := e.Stream.MsgRecv(message, encoding)
+	// The handler said that it is done; a connection that breaks is canceled.
+	if errors.Is(err, io.EOF) && !drpc.ClosedError.Has(err) && e.ctx.Err() == nil {
+		return io.EOF
+	}
+	return e.dialer.explain(e.ctx, err)
 }
 
 func (d *dialer) explain(ctx context.Context, err error) error {

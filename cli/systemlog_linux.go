@@ -1,0 +1,4 @@
+package cli
+
+// systemLog is where the system keeps the daemon's log.
+const systemLog = "journalctl -u causewayd"
