@@ -7,254 +7,18 @@ standard output, one JSON object a line, what it saw. See manager_linux_test.go.
     manager.py SCENARIO PROGRAM URL TOKEN NAME [VERSION]
 """
 
+import fcntl
 import json
 import os
-import select
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 
-LIMIT = 0x1000000
-
-
-# Protobuf, as far as the messages need it: fields are (number, value) pairs.
-
-def varint(value):
-    value &= (1 << 64) - 1
-    out = bytearray()
-    while True:
-        low, value = value & 0x7F, value >> 7
-        if not value:
-            out.append(low)
-            return bytes(out)
-        out.append(low | 0x80)
-
-
-def encode(*fields):
-    out = b""
-    for number, value in fields:
-        if isinstance(value, str):
-            value = value.encode()
-        if isinstance(value, bytes):
-            out += varint(number << 3 | 2) + varint(len(value)) + value
-        else:
-            out += varint(number << 3) + varint(value)
-    return out
-
-
-def take_varint(data, at):
-    value, shift = 0, 0
-    while True:
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if not byte & 0x80:
-            return value, at
-
-
-def decode(data):
-    """All fields: number -> list of ints or bytes."""
-    fields, at = {}, 0
-    while at < len(data):
-        tag, at = take_varint(data, at)
-        if tag & 7 == 0:
-            value, at = take_varint(data, at)
-        elif tag & 7 == 2:
-            length, at = take_varint(data, at)
-            value, at = data[at:at + length], at + length
-            if len(value) != length:
-                raise ValueError("a field is cut off")
-        else:
-            raise ValueError("wire type %d" % (tag & 7))
-        fields.setdefault(tag >> 3, []).append(value)
-    return fields
-
-
-def one(fields, number, default=None):
-    return fields.get(number, [default])[-1]
-
-
-def text(fields, number):
-    return one(fields, number, b"").decode()
-
-
-def signed(value):
-    return value - (1 << 64) if value >> 63 else value
-
-
-# Messages of the tunnel, as dictionaries.
-
-LEVELS = ["DEBUG", "INFO", "WARN", "ERROR", "CRITICAL", "FATAL"]
-
-
-def seconds(data):
-    fields = decode(data)
-    return signed(one(fields, 1, 0)) + one(fields, 2, 0) / 1e9
-
-
-def read_agent(data):
-    fields = decode(data)
-    agent = {
-        "id": one(fields, 1, b"").hex(), "name": text(fields, 2), "workspace": one(fields, 3, b"").hex(),
-        "fqdn": [value.decode() for value in fields.get(4, [])], "ips": [value.decode() for value in fields.get(5, [])],
-        "handshake": seconds(fields[6][-1]) if 6 in fields else None, "ping": None,
-    }
-    if 7 in fields:
-        ping = decode(fields[7][-1])
-        agent["ping"] = {
-            "latency": seconds(one(ping, 1, b"")), "p2p": bool(one(ping, 2, 0)), "derp": text(ping, 3),
-            "derp_latency": seconds(ping[4][-1]) if 4 in ping else None,
-        }
-    return agent
-
-
-def read_workspace(data):
-    fields = decode(data)
-    return {"id": one(fields, 1, b"").hex(), "name": text(fields, 2), "status": one(fields, 3, 0)}
-
-
-def read_update(data):
-    fields = decode(data)
-    return {
-        "workspaces": [read_workspace(v) for v in fields.get(1, [])], "agents": [read_agent(v) for v in fields.get(2, [])],
-        "gone_workspaces": [read_workspace(v) for v in fields.get(3, [])], "gone_agents": [read_agent(v) for v in fields.get(4, [])],
-    }
-
-
-def read_outcome(data):
-    fields = decode(data)
-    return {"success": bool(one(fields, 1, 0)), "error": text(fields, 2)}
-
-
-def read_log(data):
-    fields = decode(data)
-    pairs = [decode(value) for value in fields.get(4, [])]
-    return {
-        "level": LEVELS[one(fields, 1, 0)], "message": text(fields, 2),
-        "names": [value.decode() for value in fields.get(3, [])], "fields": {text(p, 1): text(p, 2) for p in pairs},
-    }
-
-
-KINDS = {
-    2: ("log", read_log), 3: ("peers", read_update), 4: ("network", decode),
-    5: ("start", read_outcome), 6: ("stop", read_outcome), 7: ("wake", decode),
-}
-
-
-def read_message(data):
-    fields = decode(data)
-    rpc = decode(fields[1][-1]) if 1 in fields else {}
-    message = {"id": one(rpc, 1, 0), "to": one(rpc, 2, 0), "rpc": 1 in fields, "kind": "", "body": None}
-    for number, (kind, reader) in KINDS.items():
-        if number in fields:
-            message["kind"], message["body"] = kind, reader(fields[number][-1])
-    return message
-
-
-class Ended(Exception):
-    """The tunnel closed its end."""
-
-
-class Tunnel:
-    """A causewayd with two pipes."""
-
-    def __init__(self, program, version="1.3", hello=None, by_environment=False):
-        read_end, self.out = os.pipe()
-        self.inp, write_end = os.pipe()
-        command, environment = [program, "vpn-daemon", "run"], dict(os.environ)
-        if by_environment:
-            environment["CODER_VPN_DAEMON_RPC_READ_FD"] = str(read_end)
-            environment["CODER_VPN_DAEMON_RPC_WRITE_FD"] = str(write_end)
-        else:
-            command = [program, "tunnel", "--rpc-read-fd", str(read_end), "--rpc-write-fd", str(write_end), "--log-level", "debug"]
-        self.process = subprocess.Popen(command, pass_fds=(read_end, write_end), env=environment, stderr=subprocess.PIPE)
-        os.close(read_end)
-        os.close(write_end)
-        self.number, self.logs, self.updates = 0, [], []
-        try:
-            self.write(hello if hello is not None else b"codervpn manager %s\n" % version.encode())
-        except BrokenPipeError:
-            pass  # it has ended already
-        self.header = b""
-        while not self.header.endswith(b"\n"):
-            try:
-                self.header += self.read(1)
-            except Ended:
-                return  # it refused before it said anything
-
-    def write(self, data):
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self.out, view):]
-
-    def read(self, length, within=30.0):
-        data, deadline = b"", time.monotonic() + within
-        while len(data) < length:
-            ready, _, _ = select.select([self.inp], [], [], max(0, deadline - time.monotonic()))
-            if not ready:
-                raise TimeoutError("nothing from the tunnel for %g s" % within)
-            part = os.read(self.inp, length - len(data))
-            if not part:
-                if data:
-                    raise ValueError("the stream ends inside a message")
-                raise Ended()
-            data += part
-        return data
-
-    def send(self, *fields):
-        body = encode(*fields)
-        self.write(struct.pack(">I", len(body)) + body)
-
-    def receive(self, within=30.0):
-        head = self.read(4, within)
-        (length,) = struct.unpack(">I", head)
-        assert length <= LIMIT, "length %d" % length
-        message = read_message(self.read(length) if length else b"")
-        if message["kind"] == "log":
-            self.logs.append(message["body"])
-        elif message["kind"] == "peers" and not message["to"]:
-            self.updates.append(message["body"])
-        return message
-
-    def ask(self, *fields):
-        self.number += 1
-        self.send((1, encode((1, self.number))), *fields)
-        while True:
-            message = self.receive()
-            if message["to"] == self.number:
-                return message
-
-    def start(self, url, token, **device):
-        headers = [(4, encode((1, name), (2, value))) for name, value in device.get("headers", [])]
-        request = encode((2, url), (3, token), *headers, (5, device.get("id", "")), (6, "Linux"), (7, "0.0.9"))
-        return self.ask((4, request))["body"]
-
-    def until(self, matches, within=30.0):
-        """The first update from now on that matches."""
-        seen, deadline = len(self.updates), time.monotonic() + within
-        while True:
-            for update in self.updates[seen:]:
-                if matches(update):
-                    return update
-            seen = len(self.updates)
-            self.receive(max(0, deadline - time.monotonic()))
-
-    def stop(self):
-        outcome = self.ask((5, b""))["body"]
-        return outcome, self.end()
-
-    def end(self, within=30.0):
-        """What comes until the end of the stream, and the exit code."""
-        rest = []
-        try:
-            while True:
-                rest.append(self.receive(within)["kind"])
-        except Ended:
-            pass
-        return {"after": rest, "exit": self.process.wait(within), "stderr": self.process.stderr.read().decode()}
+from protocol import LIMIT, Tunnel, encode
 
 
 def tell(event, **more):
@@ -415,12 +179,121 @@ def deaf(program, url, token, name, version):
     tell("ended", exit=code, prompt=time.monotonic() - began < 8)
 
 
+class Recorder:
+    """A proxy that hands everything on, and notes the head of each request."""
+
+    def __init__(self, url):
+        host, port = url[len("http://"):].rsplit(":", 1)
+        self.goal, self.heads = (host, int(port)), []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = "http://127.0.0.1:%d" % self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            client, _ = self.listener.accept()
+            server = socket.create_connection(self.goal)
+            threading.Thread(target=self.requests, args=(client, server), daemon=True).start()
+            threading.Thread(target=self.copy, args=(server, client), daemon=True).start()
+
+    def copy(self, source, goal):
+        try:
+            while data := source.recv(1 << 16):
+                goal.sendall(data)
+        except OSError:
+            pass
+        finally:
+            for end in (source, goal):
+                try:
+                    end.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
+    def requests(self, client, server):
+        source = client.makefile("rb")
+        while True:
+            head, fields = source.readline(), {}
+            if not head:
+                return self.copy(client, server)
+            method, path, _ = head.decode().split(" ", 2)
+            while (line := source.readline()).strip():
+                head += line
+                name, value = line.decode().split(":", 1)
+                fields.setdefault(name.strip().lower(), []).append(value.strip())
+            head += line + source.read(int(fields.get("content-length", ["0"])[0]))
+            upgrade = fields.get("upgrade", [""])[0].lower()
+            self.heads.append({
+                "method": method, "path": path.split("?")[0], "upgrade": upgrade,
+                "rig": fields.get("x-rig", []), "telemetry": fields.get("coder-desktop-telemetry", [""])[0],
+            })
+            server.sendall(head)
+            if upgrade:
+                while data := source.read1(1 << 16):
+                    server.sendall(data)
+                return None
+
+
+def make_interface(name):
+    """A TUN device of ours; it is there as long as the descriptor is open."""
+    device = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+    fcntl.ioctl(device, 0x400454CA, struct.pack("16sH22x", name.encode(), 0x1001))  # TUNSETIFF: IFF_TUN, IFF_NO_PI
+    return device
+
+
+def look_up(server, name):
+    """The AAAA records of a name, asked of one server."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    query = struct.pack(">6H", 7, 0x100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">2H", 28, 1)
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(10)
+        asking.sendto(query, (server, 53))
+        answer = asking.recv(4096)
+    count, at, found = struct.unpack(">H", answer[6:8])[0], len(query), []
+    for _ in range(count):
+        while answer[at] and answer[at] < 0xC0:
+            at += 1 + answer[at]
+        at += 2 if answer[at] else 1
+        kind, _, _, length = struct.unpack(">2HIH", answer[at:at + 10])
+        if kind == 28:
+            found.append(socket.inet_ntop(socket.AF_INET6, answer[at + 10:at + 10 + length]))
+        at += 10 + length
+    return found
+
+
+def network(program, url, token, name, version):
+    """The manager owns the interface, and sets up what it is told."""
+    interface, told = "managed0", []
+    recorder, device = Recorder(url), make_interface(interface)
+    tunnel = Tunnel(program, version, options=["--network-settings", "manager"], device=device)
+
+    def apply(settings):
+        told.append(settings)
+        for command in (
+            ["link", "set", interface, "mtu", str(settings["mtu"]), "up"],
+            *(["-6", "addr", "replace", address, "dev", interface, "nodad"] for address in settings["addrs"]),
+            *(["-6", "route", "replace", route, "dev", interface] for route in settings["routes"]),
+        ):
+            subprocess.run(["ip", *command], check=True)
+
+    tunnel.settings = apply
+    tell("start", case="good", **tunnel.start(recorder.url, token, id="the-device", headers=[("X-Rig", "yes"), ("x-rig", "twice")]))
+    update = tunnel.until(lambda update: any(agent["ping"] for agent in update["agents"]), 30)
+    tell("settings", requests=told)
+    tell("update", **update)
+    tell("answer", addresses=look_up(told[-1]["servers"][0], name))
+    tell("ssh", **ssh(update["agents"][0]["ips"][0]))
+    tell("requests", list=recorder.heads)
+    outcome, end = tunnel.stop()
+    os.close(device)
+    tell("stopped", **outcome, **end)
+
+
 def main():
     scenario, program, url, token, name = sys.argv[1:6]
     version = sys.argv[6] if len(sys.argv) > 6 else "1.3"
     {
         "session": session, "versions": versions, "oversize": oversize, "handshakes": handshakes,
-        "hangup": hangup, "refused": refused, "killed": killed, "deaf": deaf,
+        "hangup": hangup, "refused": refused, "killed": killed, "deaf": deaf, "network": network,
     }[scenario](program, url, token, name, version)
 
 

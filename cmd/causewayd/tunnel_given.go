@@ -1,3 +1,5 @@
+//go:build linux || darwin
+
 package main
 
 import (
@@ -11,6 +13,7 @@ import (
 )
 
 // openGiven makes a device of the manager's descriptor, which stays the manager's.
+// Its form is the manager's choice, so it is not taken over like a device of ours.
 func openGiven(number, mtu int) (tun.Device, error) {
 	ours, err := unix.FcntlInt(uintptr(number), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
