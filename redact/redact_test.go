@@ -34,6 +34,9 @@ func TestRules(t *testing.T) {
 		"code of a sign-in":       {"alice typed BCDF-GHJK and was let in"},
 		"WireGuard key":           {"key AbCdEfGhIjKlMnOpQrStUvWxYz0123456789+/AbCdE= end"},
 	}
+	if len(tests) != len(rules) {
+		t.Errorf("%d kinds of secrets and %d rules", len(tests), len(rules))
+	}
 	secret := regexp.MustCompile(`SECRET|aB3dE6gH9j|eyJ|00112233|BCDF|AbCdEf`)
 	for _, rule := range rules {
 		texts := tests[rule.what]
