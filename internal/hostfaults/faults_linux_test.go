@@ -80,6 +80,9 @@ func TestHostFaults(t *testing.T) {
 			for _, f := range list {
 				t.Run(f.name, func(t *testing.T) { h.endure(t, f) })
 			}
+			if !forward && (flavour == testnet.Resolved || flavour == testnet.Plain) {
+				t.Run("Commands", h.commands)
+			}
 		})
 	}
 }
