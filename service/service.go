@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -236,6 +237,7 @@ func (s *Service) serve(ctx context.Context, listener net.Listener) error {
 	telling.Go(func() { s.keepWatchdog(ctx) })
 	telling.Go(func() { s.keepPresence(ctx) })
 	telling.Go(func() { s.keepExpiry(ctx) })
+	telling.Go(func() { giveBack(ctx, s.changed.next, debug.FreeOSMemory) })
 	telling.Go(func() { s.keepCounts(ctx) })
 	s.config.Logger.Info("daemon started", slog.String("socket", s.config.Socket), slog.String("version", s.config.Version))
 	// Said at once, while the tunnel is still being taken down, and said for
