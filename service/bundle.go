@@ -206,4 +206,3 @@ func (s *Service) redactor(strict bool, salt []byte) *redact.Redactor {
 	}
 	return redactor.Strict(salt, append(names, searchDomains()...), suffixes)
 }
-

@@ -18,6 +18,11 @@ import (
 	"github.com/causewayhq/causeway/proto/localv1"
 )
 
+// nowhere takes a log and forgets it; slog's own handler for that takes none.
+type nowhere struct{}
+
+func (nowhere) Write(text []byte) (int, error) { return len(text), nil }
+
 // kept are the entries as lines.
 func kept(logs *Logs) []string {
 	var lines []string
@@ -62,7 +67,7 @@ func TestLogsKeep(t *testing.T) {
 // TestLogsAreBounded: by number and by size, and what goes is the oldest.
 func TestLogsAreBounded(t *testing.T) {
 	logs := NewLogs()
-	logger := slog.New(logs.Tee(slog.NewTextHandler(io.Discard, nil)))
+	logger := slog.New(logs.Tee(slog.NewTextHandler(nowhere{}, nil)))
 	for i := range maxLogEntries + 10 {
 		logger.Info(fmt.Sprint(i))
 	}
@@ -88,7 +93,7 @@ func TestLogsAreBounded(t *testing.T) {
 // TestLogsManyWriters is for the race detector, and counts.
 func TestLogsManyWriters(t *testing.T) {
 	logs := NewLogs()
-	logger := slog.New(logs.Tee(slog.NewTextHandler(io.Discard, nil)))
+	logger := slog.New(logs.Tee(slog.NewTextHandler(nowhere{}, nil)))
 	var writing sync.WaitGroup
 	for range 8 {
 		writing.Go(func() {
@@ -106,7 +111,7 @@ func TestLogsManyWriters(t *testing.T) {
 // withLogs has the service of a rig keep its log.
 func (r *rig) withLogs() *slog.Logger {
 	r.config.Logs = NewLogs()
-	r.config.Logger = slog.New(r.config.Logs.Tee(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	r.config.Logger = slog.New(r.config.Logs.Tee(slog.NewTextHandler(nowhere{}, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	return r.config.Logger
 }
 
@@ -251,7 +256,7 @@ func TestLogsOfAnother(t *testing.T) {
 	read := func(ctx context.Context) string {
 		stream := &slowStream{ctx: ctx, gate: make(chan struct{}), sent: make(chan *localv1.LogEntry, maxLogEntries)}
 		close(stream.gate)
-		if err := s.sendLogs(stream, slog.LevelInfo, s.readsSince(ctx), false); err != nil {
+		if err := s.WatchLogs(&localv1.WatchLogsRequest{}, stream); err != nil {
 			return err.Error()
 		}
 		close(stream.sent)
@@ -273,6 +278,12 @@ func TestLogsOfAnother(t *testing.T) {
 	if got := read(alice); strings.Contains(got, "before") || !strings.Contains(got, "since") {
 		t.Errorf("the next one reads %q", got)
 	}
+	for ctx, all := range map[context.Context]bool{root: true, alice: false} {
+		lines, err := s.loggedLines(ctx)
+		if err != nil || strings.Contains(string(lines), `"before"`) != all || !strings.Contains(string(lines), `"since"`) {
+			t.Errorf("in a bundle, all %v: %s, %v", all, lines, err)
+		}
+	}
 }
 
 // BenchmarkLogs is what keeping costs beside writing.
@@ -282,7 +293,7 @@ func BenchmarkLogs(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
-			logger := slog.New(handler(slog.NewTextHandler(io.Discard, nil)))
+			logger := slog.New(handler(slog.NewTextHandler(nowhere{}, nil)))
 			for b.Loop() {
 				logger.Info("peer answered", slog.String("agent", "main.myws"), slog.Duration("latency", time.Millisecond))
 			}
