@@ -35,7 +35,7 @@ all of it carries. It can be run again at any time. Who is signed in stays.`,
 		if *afterStop != "" {
 			stops, err := stopsForGood(cmd.Context(), *afterStop)
 			if err != nil {
-				return &service.Error{Failure: service.FailureNetwork, Remedy: "run: causewayd cleanup", Err: err}
+				return &service.Error{Failure: service.FailureNetwork, Remedy: "run: " + sudo + "causewayd cleanup", Err: err}
 			}
 			if !stops {
 				fmt.Fprintf(cmd.OutOrStdout(), "nothing to undo: %s is not being stopped\n", *afterStop)

@@ -55,12 +55,8 @@ func (d *launchd) install(ctx context.Context, s *steps) error {
 	if err != nil {
 		return err
 	}
-	logs := filepath.Join(d.root, darwin.LogDir)
-	if _, err := os.Stat(logs); errors.Is(err, fs.ErrNotExist) {
-		// launchd makes the log, not its directory.
-		if err := s.do("make "+logs, func() error { return os.MkdirAll(logs, 0o755) }); err != nil {
-			return err
-		}
+	if err := d.makeLogs(s); err != nil {
+		return err
 	}
 	there, err := os.ReadFile(d.plist())
 	if info, statErr := os.Lstat(d.plist()); err != nil || string(there) != string(content) || statErr != nil || info.Mode() != fileMode {
@@ -78,6 +74,27 @@ func (d *launchd) install(ctx context.Context, s *steps) error {
 		return s.call(ctx, launchctl, "enable", job)
 	}
 	return nil
+}
+
+// logsMode keeps the log, which has names of workspaces, from other users: the
+// file itself launchd makes readable for all.
+const logsMode = fs.FileMode(0o700)
+
+// makeLogs makes the log's directory: launchd makes the log alone.
+func (d *launchd) makeLogs(s *steps) error {
+	logs := filepath.Join(d.root, darwin.LogDir)
+	info, err := os.Lstat(logs)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return s.do("make "+logs, func() error { return os.MkdirAll(logs, logsMode) })
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("make %s: there is something else of that name", logs)
+	case info.Mode().Perm() == logsMode:
+		return nil
+	}
+	return s.do("make "+logs+" root's alone", func() error { return os.Chmod(logs, logsMode) })
 }
 
 // write registers the list, with the owner and mode without which launchd

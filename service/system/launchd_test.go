@@ -145,7 +145,7 @@ func TestLaunchdInstall(t *testing.T) {
 	if err != nil || info.Mode() != 0o644 || len(m.owned) != 1 || m.owned[0] != m.plist() {
 		t.Errorf("%v %v, made root's: %v", err, info.Mode(), m.owned)
 	}
-	if info, err := os.Stat(filepath.Join(m.root, darwin.LogDir)); err != nil || info.Mode().Perm() != 0o755 {
+	if info, err := os.Stat(filepath.Join(m.root, darwin.LogDir)); err != nil || info.Mode().Perm() != 0o700 {
 		t.Error(err, info)
 	}
 	m.said = nil
@@ -153,6 +153,17 @@ func TestLaunchdInstall(t *testing.T) {
 		t.Errorf("%v; said %v", err, m.said)
 	}
 	m.expect(t)
+	// Names of workspaces are nobody else's.
+	logs := filepath.Join(m.root, darwin.LogDir)
+	if err := os.Chmod(logs, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Install(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(logs); err != nil || info.Mode().Perm() != 0o700 {
+		t.Error(err, info)
+	}
 	// launchd refuses one that others may write.
 	if err := os.Chmod(m.plist(), 0o666); err != nil {
 		t.Fatal(err)

@@ -5,6 +5,6 @@ import "github.com/causewayhq/causeway/packaging/darwin"
 // What people do on this system.
 const (
 	asRoot        = "sudo "
-	seeLog        = "its log: " + darwin.LogDir + "/causewayd.log"
+	seeLog        = "its log: sudo tail -n 20 " + darwin.LogDir + "/causewayd.log"
 	refusedRemedy = "look at what launchd says: launchctl print system/" + darwin.Label
 )
