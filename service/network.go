@@ -5,14 +5,18 @@ import (
 	"net/netip"
 
 	"github.com/causewayhq/causeway/proto/localv1"
+	"github.com/causewayhq/causeway/tunnel"
 )
 
 // MeasureNetwork puts what the tunnel found into the words of the local API.
 func (t *realTunnel) MeasureNetwork(ctx context.Context) *localv1.NetworkReport {
-	in, measured := t.Tunnel.MeasureNetwork(ctx)
-	if !measured {
-		return nil
+	if in, measured := t.Tunnel.MeasureNetwork(ctx); measured {
+		return networkMessage(in)
 	}
+	return nil
+}
+
+func networkMessage(in tunnel.NetworkReport) *localv1.NetworkReport {
 	out := &localv1.NetworkReport{
 		At: timeMessage(in.At), Udp: in.UDP, Ipv4: in.IPv4, Ipv6: in.IPv6,
 		PublicIpv4: endpointText(in.PublicIPv4), PublicIpv6: endpointText(in.PublicIPv6),

@@ -128,7 +128,7 @@ func (s *Service) mayTake(now state, who asking, wanted Profile, takeOver bool) 
 	return &localapi.Error{
 		Code:  localapi.CodePermission,
 		Cause: fmt.Sprintf("use profile %q: %s has this machine's tunnel, and it is up", wanted.Name, name),
-		Remedy: fmt.Sprintf("ask %s to run: causeway down; or as administrator: sudo causeway up --take-over --profile %s/%s",
+		Remedy: fmt.Sprintf("ask %s to run: causeway down; or "+asAdmin+"causeway up --take-over --profile %s/%s",
 			name, s.names.handle(wanted.Owner), wanted.Name),
 	}
 }

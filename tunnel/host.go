@@ -36,7 +36,9 @@ func (s *session) wanted() netcfg.Config {
 func (s *session) apply(ctx context.Context) bool {
 	applyCtx, cancel := context.WithTimeout(ctx, hostTimeout)
 	defer cancel()
+	s.hosting.Lock()
 	err := s.tunnel.config.OS.Apply(applyCtx, s.wanted())
+	s.hosting.Unlock()
 	if ctx.Err() != nil {
 		return false
 	}

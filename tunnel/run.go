@@ -159,6 +159,9 @@ type session struct {
 	// connection ended, look whether the peers in use still answer, the home relay
 	// may have come or gone.
 	host, look, dirty, urgent, connected, kicked, began, woke, parted, doubt, homed chan struct{}
+	// hosting is held by who brings the host to the wanted state: what was wanted
+	// last is then also applied last.
+	hosting sync.Mutex
 	// places bounds the pings under way.
 	places chan struct{}
 }
