@@ -71,14 +71,20 @@ func TestProofEnds(t *testing.T) {
 	exec(t, s, "CREATE TRIGGER late_token AFTER INSERT ON tokens BEGIN UPDATE passwords SET changed_at = changed_at + 1; END")
 	session("who is overtaken", proofOf(t, s, alice))
 	token("who is overtaken", proofOf(t, s, alice))
-	var left int
-	if err := s.db.QueryRowContext(t.Context(), "SELECT (SELECT COUNT(*) FROM sessions) + (SELECT COUNT(*) FROM tokens WHERE revoked_at = 0)").Scan(&left); err != nil || left != 0 {
-		t.Errorf("%d sessions and tokens are left, %v", left, err)
-	}
+	nothingIsLeft(t, s)
 	if err := s.DeleteUser(t.Context(), alice.ID); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := s.CreateProvenToken(t.Context(), proof, "", 0); !errors.Is(err, ErrProofEnded) {
 		t.Errorf("of a deleted user: %v", err)
+	}
+}
+
+func nothingIsLeft(t *testing.T, s *Store) {
+	t.Helper()
+	var left int
+	err := s.db.QueryRowContext(t.Context(), "SELECT (SELECT COUNT(*) FROM sessions) + (SELECT COUNT(*) FROM tokens WHERE revoked_at = 0)").Scan(&left)
+	if err != nil || left != 0 {
+		t.Errorf("%d sessions and tokens are left, %v", left, err)
 	}
 }
