@@ -1,7 +1,6 @@
 package redact
 
 import (
-	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -15,33 +14,71 @@ import (
 // aliases replace names and addresses. An alias is made of the thing and a salt
 // that nobody keeps, so that it cannot be turned back by trying.
 type aliases struct {
-	salt  []byte
-	names *regexp.Regexp // nil: none is known
+	salt     []byte
+	names    map[string]bool // in small letters
+	suffixes []string        // with a dot before
 }
 
 // aliasBytes are enough for no two of some thousand things to get one alias.
 const aliasBytes = 5
 
 func newAliases(salt []byte, names, suffixes []string) *aliases {
-	var parts []string
+	out := &aliases{salt: salt, names: map[string]bool{}}
 	for _, suffix := range suffixes {
-		if suffix = strings.Trim(suffix, "."); suffix != "" {
-			parts = append(parts, `[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.`+regexp.QuoteMeta(suffix))
+		if suffix = strings.ToLower(strings.Trim(suffix, ".")); suffix != "" {
+			out.suffixes = append(out.suffixes, "."+suffix)
 		}
 	}
-	// The longest first, for one may begin another.
-	names = slices.Compact(slices.SortedFunc(slices.Values(names), func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) }))
 	for _, name := range names {
-		if len(name) > 1 && !common[strings.ToLower(name)] {
-			parts = append(parts, regexp.QuoteMeta(name))
+		// DOMAIN\user and its like are several words.
+		for _, one := range word.FindAllString(strings.ToLower(name), -1) {
+			if one = strings.TrimRight(one, ".-"); len(one) > 1 && !common[one] {
+				out.names[one] = true
+			}
 		}
-	}
-	out := &aliases{salt: salt}
-	if len(parts) > 0 {
-		// A word ends at a letter, a digit or what joins them in names.
-		out.names = regexp.MustCompile(`(?i)(^|[^A-Za-z0-9_])(` + strings.Join(parts, "|") + `)($|[^A-Za-z0-9_])`)
 	}
 	return out
+}
+
+// word is what a name can be; dots and hyphens divide it into parts.
+var word = regexp.MustCompile(`[\p{L}\p{N}_][\p{L}\p{N}_.-]*`)
+
+// inWord replaces a word that is a name, is below a suffix, or has a name for
+// some of its parts; of those the longest counts.
+func (a *aliases) inWord(found string) string {
+	whole := strings.TrimRight(found, ".-")
+	for _, suffix := range a.suffixes {
+		if strings.HasSuffix(strings.ToLower(whole), suffix) {
+			return a.of("name", whole) + found[len(whole):]
+		}
+	}
+	var out strings.Builder
+	for rest := found; rest != ""; {
+		if length := a.longest(rest); length > 0 {
+			out.WriteString(a.of("name", rest[:length]))
+			rest = rest[length:]
+			continue
+		}
+		// On to the next part, with what divides them.
+		next := strings.IndexAny(rest, ".-") + 1
+		if next == 0 {
+			next = len(rest)
+		}
+		out.WriteString(rest[:next])
+		rest = rest[next:]
+	}
+	return out.String()
+}
+
+// longest is how long the longest name is that the text begins with and that
+// ends with a part; 0 for none.
+func (a *aliases) longest(text string) int {
+	for end := len(text); end > 0; end = strings.LastIndexAny(text[:end], ".-") {
+		if a.names[strings.ToLower(text[:end])] {
+			return end
+		}
+	}
+	return 0
 }
 
 // common are names that say nothing of anybody and stand everywhere.
@@ -69,15 +106,7 @@ func (a *aliases) replace(text string) string {
 		}
 		return parts[1] + a.of("host", parts[2])
 	})
-	if a.names != nil {
-		// Twice: what ends one name may begin the next.
-		for range 2 {
-			text = a.names.ReplaceAllStringFunc(text, func(found string) string {
-				parts := a.names.FindStringSubmatch(found)
-				return parts[1] + a.of("name", parts[2]) + parts[3]
-			})
-		}
-	}
+	text = word.ReplaceAllStringFunc(text, a.inWord)
 	text = hardware.ReplaceAllStringFunc(text, func(found string) string {
 		if parsed, err := net.ParseMAC(found); err != nil || slices.Max(parsed) == 0 {
 			return found

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
@@ -134,18 +135,18 @@ func TestVariable(t *testing.T) {
 // TestStrict: the same thing has the same alias everywhere, and nothing else has.
 func TestStrict(t *testing.T) {
 	strict := func(salt string) *Redactor {
-		return New("planted").Strict([]byte(salt), []string{"alice", "web", "laptop-7", "Al", "main"}, []string{"coder"})
+		return New("planted").Strict([]byte(salt), []string{"alice", "web", "laptop-7", "Al", "main", `CORP\bob`}, []string{"coder"})
 	}
 	r := strict("salt")
-	text := "alice on laptop-7 reaches main.web.me.coder at fd60:627a:a42b::7 (10.1.2.3:41641) and web. Alice's 10.1.2.3 via 02:42:ac:11:00:02, " +
+	text := "alice on laptop-7 (x-laptop-7-y, corp/bob, a_web, -) reaches main.web.me.coder at fd60:627a:a42b::7 (10.1.2.3:41641) and web. Alice's 10.1.2.3 via 02:42:ac:11:00:02, " +
 		"[fd60:627a:a42b::7]:22, https://dev.example.com:8443/x, alice@example.com, planted; alicette stays at 16:01:02 on 127.0.0.1, ::1, 0.0.0.0, main"
 	got := r.Text(text)
-	for _, leaked := range []string{"alice ", "Alice", "laptop", "web", "fd60", "10.1.2.3", "02:42", "dev.example", "example.com", "planted"} {
+	for _, leaked := range []string{"alice ", "Alice", "laptop", " web", ".web", "corp", "bob", "fd60", "10.1.2.3", "02:42", "dev.example", "example.com", "planted"} {
 		if strings.Contains(got, leaked) {
 			t.Errorf("%q is left in %q", leaked, got)
 		}
 	}
-	for _, kept := range []string{"alicette", "16:01:02", "127.0.0.1", "::1", "0.0.0.0", ", main", ":8443/x", ":41641", ":22,"} {
+	for _, kept := range []string{"alicette", "(x-name-", "-y,", "a_web,", "16:01:02", "127.0.0.1", "::1", "0.0.0.0", ", main", ":8443/x", ":41641", ":22,"} {
 		if !strings.Contains(got, kept) {
 			t.Errorf("%q is gone from %q", kept, got)
 		}
@@ -176,4 +177,18 @@ func FuzzText(f *testing.F) {
 		r.Text(text)
 		r.File("x.json", []byte(text))
 	})
+}
+
+// BenchmarkStrict is a megabyte, with as many names as a large deployment has.
+func BenchmarkStrict(b *testing.B) {
+	var names []string
+	for i := range 10_000 {
+		names = append(names, fmt.Sprintf("workspace-%d", i))
+	}
+	r := New("planted-secret").Strict([]byte("s"), names, []string{"coder"})
+	text := strings.Repeat("level=INFO msg=\"peer answered\" agent=main.workspace-77.me.coder addr=fd60::7 path=10.1.2.3:41641\n", 10_000)
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		r.Text(text)
+	}
 }
