@@ -58,6 +58,8 @@ func (t *fakeTunnel) Status() *localv1.Status {
 	return t.status
 }
 
+func (t *fakeTunnel) Brief() *localv1.Status { return t.Status() }
+
 func (t *fakeTunnel) set(status *localv1.Status) {
 	t.mu.Lock()
 	t.status = status

@@ -256,7 +256,7 @@ type stuckTunnel struct {
 	free chan struct{}
 }
 
-func (t *stuckTunnel) Status() *localv1.Status { <-t.free; return &localv1.Status{} }
+func (t *stuckTunnel) Brief() *localv1.Status { <-t.free; return &localv1.Status{} }
 
 // A daemon that is stuck with its lock is silent; one that works is not.
 func TestWatchdogIsLiveness(t *testing.T) {

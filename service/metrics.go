@@ -35,7 +35,7 @@ func (s *Service) keepCounts(ctx context.Context) {
 		tunnel := s.tunnel
 		s.mu.Unlock()
 		if tunnel != nil {
-			s.counts.note(tunnel.Status())
+			s.counts.note(tunnel.Brief())
 		} else {
 			s.counts.note(nil)
 		}

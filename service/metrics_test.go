@@ -159,7 +159,7 @@ type countingTunnel struct {
 	asked int
 }
 
-func (t *countingTunnel) Status() *localv1.Status {
+func (t *countingTunnel) Brief() *localv1.Status {
 	t.asked++
 	return &localv1.Status{}
 }

@@ -68,7 +68,7 @@ func watchdogInterval(lookupEnv func(string) (string, bool), pid int) time.Durat
 }
 
 // keepWatchdog tells the service manager that the daemon is alive, three times
-// in each interval. It takes the status to know: that waits for the locks of the
+// in each interval. It asks the tunnel to know: that waits for the locks of the
 // daemon and of the tunnel, so a daemon that is stuck with one is silent.
 func (s *Service) keepWatchdog(ctx context.Context) {
 	interval := watchdogInterval(s.config.LookupEnv, os.Getpid())
@@ -78,12 +78,21 @@ func (s *Service) keepWatchdog(ctx context.Context) {
 	ticker := time.NewTicker(interval / 3)
 	defer ticker.Stop()
 	for {
-		_ = s.status()
+		s.answers()
 		s.notify("WATCHDOG=1")
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
+	}
+}
+
+// answers returns when neither the daemon nor its tunnel is stuck with a lock.
+func (s *Service) answers() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tunnel != nil {
+		_ = s.tunnel.Brief()
 	}
 }

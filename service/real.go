@@ -69,6 +69,9 @@ func (t *realTunnel) Ping(ctx context.Context, name string) (*localv1.PingReply,
 // Status maps the tunnel's own status.
 func (t *realTunnel) Status() *localv1.Status { return statusMessage(t.Tunnel.Status()) }
 
+// Brief maps the tunnel's own.
+func (t *realTunnel) Brief() *localv1.Status { return statusMessage(t.Tunnel.Brief()) }
+
 func statusMessage(in tunnel.Status) *localv1.Status {
 	out := &localv1.Status{
 		State: stateMessage(in.State), Suffix: in.Suffix, ControlConnected: in.ControlConnected,

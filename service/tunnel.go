@@ -18,6 +18,9 @@ type Tunnel interface {
 	// Status is what the tunnel knows: everything of the message but the
 	// fields about the user (url, user, owner_uid, wanted_up, version).
 	Status() *localv1.Status
+	// Brief is Status for those who look often: of the agents there are only
+	// those with which something was exchanged, and of them only the counters.
+	Brief() *localv1.Status
 	// Changed is closed at the next change of the status. Take it before
 	// Status, so that no change falls between the two.
 	Changed() <-chan struct{}

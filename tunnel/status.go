@@ -77,7 +77,24 @@ type AgentStatus struct {
 
 // Status puts the picture together. Its cost follows the number of agents, and
 // it waits for nothing.
-func (t *Tunnel) Status() Status {
+func (t *Tunnel) Status() Status { return t.picture(false) }
+
+// Brief is Status without what costs with the number of agents: of them there
+// are only those with which something was exchanged, with the counters.
+func (t *Tunnel) Brief() Status { return t.picture(true) }
+
+// counted are the agents with which something was exchanged; t.mu is held, and
+// t.live is there.
+func (t *Tunnel) counted(agents []uuid.UUID) (counted []AgentStatus) {
+	for _, id := range agents {
+		if peer, known := t.live.engine.Peer(id); known && peer.RxBytes+peer.TxBytes > 0 {
+			counted = append(counted, AgentStatus{ID: id, RxBytes: peer.RxBytes, TxBytes: peer.TxBytes})
+		}
+	}
+	return counted
+}
+
+func (t *Tunnel) picture(brief bool) Status {
 	mode := t.config.OS.DNSMode()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -104,6 +121,10 @@ func (t *Tunnel) Status() Status {
 		}
 	}
 	state0 := t.state()
+	if brief {
+		status.Agents = t.counted(state0.AgentIDs())
+		return status
+	}
 	agents := state0.Agents()
 	status.Agents = make([]AgentStatus, 0, len(agents))
 	for _, agent := range agents {
