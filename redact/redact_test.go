@@ -139,9 +139,9 @@ func TestStrict(t *testing.T) {
 	}
 	r := strict("salt")
 	text := "alice on laptop-7 (x-laptop-7-y, corp/bob, a_web, -) reaches main.web.me.coder at fd60:627a:a42b::7 (10.1.2.3:41641) and web. Alice's 10.1.2.3 via 02:42:ac:11:00:02, " +
-		"[fd60:627a:a42b::7]:22, https://dev.example.com:8443/x, alice@example.com, planted; alicette stays at 16:01:02 on 127.0.0.1, ::1, 0.0.0.0, main"
+		"[fd60:627a:a42b::7]:22, https://dev.example.com:8443/x, alice@example.com, planted; alicette stays at 16:01:02 on 127.0.0.1, ::1, 0.0.0.0, main, not unknown.thing.Coder."
 	got := r.Text(text)
-	for _, leaked := range []string{"alice ", "Alice", "laptop", " web", ".web", "corp", "bob", "fd60", "10.1.2.3", "02:42", "dev.example", "example.com", "planted"} {
+	for _, leaked := range []string{"alice ", "Alice", "laptop", " web", ".web", "corp", "bob", "unknown.", "thing", "fd60", "10.1.2.3", "02:42", "dev.example", "example.com", "planted"} {
 		if strings.Contains(got, leaked) {
 			t.Errorf("%q is left in %q", leaked, got)
 		}
