@@ -13,3 +13,6 @@ func systemDataDir() string {
 	}
 	return filepath.Join(base, "causeway-server")
 }
+
+// packagedData: there is no package with a service of its own.
+func packagedData() (dir, become string) { return "", "" }

@@ -29,7 +29,7 @@ func listKeys(t *testing.T, args ...string) keyList {
 // TestDebugAndResumeKeys uses both beside a running server.
 func TestDebugAndResumeKeys(t *testing.T) {
 	dir := t.TempDir()
-	if got := cli(t, nil, "user", "create", "alice", "--data-dir", dir); got.code != 0 {
+	if got := cli(t, nil, "user", "create", "alice", "--create", "--data-dir", dir); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
 	server := start(t, dir)

@@ -58,11 +58,13 @@ func (e *healthError) Error() string { return e.cause.Error() }
 func (e *healthError) Unwrap() error { return e.cause }
 
 // noDatabaseError is a data directory in which no server has ever run.
-type noDatabaseError struct{ dir string }
+type noDatabaseError struct{ dir, remedy string }
 
 func (e *noDatabaseError) Error() string {
-	return fmt.Sprintf("open database: no database in %s; the server runs as another user or with another --data-dir?", e.dir)
+	return fmt.Sprintf("open database: no database in %s; the server runs as another user or with another --data-dir?\n%s", e.dir, capital(e.remedy))
 }
+
+func capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
 func (e *noDatabaseError) Is(target error) bool { return target == fs.ErrNotExist }
 

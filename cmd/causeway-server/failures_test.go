@@ -17,7 +17,7 @@ import (
 // wrong: what, where and the remedy on stderr, nothing on stdout.
 func TestFailures(t *testing.T) {
 	dir := t.TempDir()
-	first := cli(t, nil, "user", "create", "alice", "--data-dir", dir)
+	first := cli(t, nil, "user", "create", "alice", "--create", "--data-dir", dir)
 	if first.code != 0 || first.stderr != "causeway-server: created a new database: "+filepath.Join(dir, "server.db")+"\n" {
 		t.Fatalf("the first user of all: %+v", first)
 	}
@@ -141,6 +141,7 @@ func TestNoDatabase(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "none")
 	for _, args := range []string{
 		"user list", "user list --json", "user delete alice", "token list alice", "token create alice", "token revoke x",
+		"user create alice", "agent create alice/myws/main --with-user", "health", "backup /nowhere/backup", "debug peers",
 		"workspace list", "workspace create alice/myws", "agent list", "agent create alice/myws/main", "agent token alice/myws/main",
 	} {
 		got := cli(t, nil, append(strings.Fields(args), "--data-dir", dir)...)
@@ -154,7 +155,7 @@ func TestNoDatabase(t *testing.T) {
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("something was made: %v", err)
 	}
-	got := cli(t, nil, "agent", "create", "alice/myws/main", "--with-user", "--data-dir", dir)
+	got := cli(t, nil, "agent", "create", "alice/myws/main", "--with-user", "--create", "--data-dir", dir)
 	if got.code != 0 || !strings.Contains(got.stderr, "created a new database: "+filepath.Join(dir, "server.db")) {
 		t.Errorf("the first agent of all: %+v", got)
 	}

@@ -35,7 +35,7 @@ func main() {
 
 // run is main without the process: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	app := &app{stdin: os.Stdin, stdout: stdout, stderr: stderr, environment: os.LookupEnv, fromVariable: map[string]bool{}}
+	app := &app{stdin: os.Stdin, stdout: stdout, stderr: stderr, environment: os.LookupEnv, fromVariable: map[string]bool{}, args: args}
 	root := app.root()
 	root.SetArgs(args)
 	root.SetOut(stdout)

@@ -23,11 +23,15 @@ const asServer = "RUN_AS_CAUSEWAY_SERVER"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asServer) != "" {
+		packaged(os.Getenv(asPackaged))
 		main()
 		return
 	}
 	os.Exit(m.Run())
 }
+
+// asPackaged in the environment is where the packaged server's data is.
+const asPackaged = "TEST_PACKAGED_DATA_DIR"
 
 type result struct {
 	code           int
@@ -182,7 +186,7 @@ func TestFirstSteps(t *testing.T) {
 	}
 	out := ok(t, "agent", "create", "alice/myws/main", "--with-user", "--data-dir", dir)
 	token := regexp.MustCompile(`cwu_[a-z2-7_]+`).FindString(out)
-	if token == "" || !strings.Contains(out, "sudo causeway login "+server.url+" --up") {
+	if token == "" || !strings.Contains(out, "On the desktop (with sudo, if you did not install Causeway there): causeway login "+server.url+" --up") {
 		t.Fatalf("agent create --with-user printed:\n%s", out)
 	}
 	if out := ok(t, "agent", "create", "alice/myws/other", "--with-user", "--data-dir", dir); strings.Contains(out, "cwu_") {
@@ -221,7 +225,7 @@ func TestFirstSteps(t *testing.T) {
 	}
 	// The next start knows that there is a user.
 	second := start(t, dir)
-	checkStart(t, second, "sudo causeway login "+second.url+" --up")
+	checkStart(t, second, "causeway login "+second.url+" --up   # on a desktop; with sudo, if you did not install Causeway there")
 }
 
 // checkStart counts the lines of a start: at most ten, the URL and the next
@@ -271,7 +275,7 @@ func TestBackupAndRestore(t *testing.T) {
 // TestJSON holds the version and the members of every JSON output.
 func TestJSON(t *testing.T) {
 	dir := t.TempDir()
-	if got := cli(t, nil, "user", "create", "first", "--data-dir", dir); got.code != 0 {
+	if got := cli(t, nil, "user", "create", "first", "--create", "--data-dir", dir); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
 	tests := []struct {
@@ -331,7 +335,7 @@ func TestJSON(t *testing.T) {
 func TestEnvironment(t *testing.T) {
 	fromEnv, fromFlag := t.TempDir(), t.TempDir()
 	env := []string{"CAUSEWAY_SERVER_DATA_DIR=" + fromEnv}
-	if got := cli(t, env, "user", "create", "env"); got.code != 0 {
+	if got := cli(t, env, "user", "create", "env", "--create"); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
 	if got := cli(t, env, "user", "list", "--data-dir", fromFlag); got.code != exitNotFound || !strings.Contains(got.stderr, fromFlag) {

@@ -37,7 +37,7 @@ func opened(t *testing.T, dir string) *store.Store {
 // ends sessions, and ends tokens only when that is asked for.
 func TestUserPassword(t *testing.T) {
 	dir := t.TempDir()
-	got := typed(t, goodPassword+"\r\n", "user", "create", "alice", "--password-stdin", "--data-dir", dir)
+	got := typed(t, goodPassword+"\r\n", "user", "create", "alice", "--password-stdin", "--create", "--data-dir", dir)
 	token := regexp.MustCompile(`cwu_\w+`).FindString(got.stdout)
 	if got.code != 0 || token == "" || strings.Contains(got.stdout+got.stderr, goodPassword) {
 		t.Fatalf("%+v", got)
@@ -91,7 +91,7 @@ func TestUserPassword(t *testing.T) {
 // TestUserCode prints a code that works, once.
 func TestUserCode(t *testing.T) {
 	dir := t.TempDir()
-	if got := cli(t, nil, "user", "create", "alice", "--data-dir", dir); got.code != 0 {
+	if got := cli(t, nil, "user", "create", "alice", "--create", "--data-dir", dir); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
 	out := ok(t, "user", "code", "alice", "--data-dir", dir)
@@ -112,7 +112,7 @@ func TestUserCode(t *testing.T) {
 // is, with an exit code and what to do.
 func TestLockedDatabase(t *testing.T) {
 	dir := t.TempDir()
-	if got := cli(t, nil, "user", "create", "alice", "--data-dir", dir); got.code != 0 {
+	if got := cli(t, nil, "user", "create", "alice", "--create", "--data-dir", dir); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
 	release := lockDatabase(t, filepath.Join(dir, store.FileName))

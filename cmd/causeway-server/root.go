@@ -25,6 +25,7 @@ type app struct {
 	environment    func(string) (string, bool)
 	dataDir        string
 	asJSON         bool
+	args           []string        // the command line, to be said again
 	fromVariable   map[string]bool // flags that the environment set
 }
 
@@ -45,6 +46,8 @@ reach each other directly.
 
 The subcommands that manage users, tokens, workspaces and agents work on the
 database in the data directory. A running server notices within two seconds.
+Where the packaged server runs, that is the one of root and of its own user:
+sudo causeway-server user list. Others have one of their own below their home.
 
 Every flag has an environment variable: ` + envPrefix + ` and its name in capitals with
 underscores, such as ` + envName("data-dir") + `. A flag wins over the environment.
@@ -122,12 +125,15 @@ func defaultDataDir() string {
 	return filepath.Join(home, ".local", "share", "causeway-server")
 }
 
-// withNewStore opens the database for a command that may be the first of all.
-// It says where a new one is: whoever meant that of a running server should
-// see that this is another.
-func (a *app) withNewStore(ctx context.Context, do func(*store.Store) error) error {
+// withNewStore opens the database for a command that may be the first of all,
+// if it is told so: otherwise whoever runs it as another user than the server
+// would get users and tokens that no server knows.
+func (a *app) withNewStore(ctx context.Context, create bool, do func(*store.Store) error) error {
 	_, err := os.Stat(filepath.Join(a.dataDir, store.FileName))
 	missing := errors.Is(err, fs.ErrNotExist)
+	if missing && !create {
+		return a.noDatabase("to make one there before a server runs, add --create")
+	}
 	opened, err := store.Open(ctx, a.dataDir)
 	if err != nil {
 		return err
@@ -138,20 +144,55 @@ func (a *app) withNewStore(ctx context.Context, do func(*store.Store) error) err
 	return errors.Join(do(opened), opened.Close())
 }
 
+// noDatabase says where the data of this machine's server is, as far as that
+// can be known, and how to have the command work on it.
+func (a *app) noDatabase(otherwise string) error {
+	remedy := "start the server as this user: " + a.self() + " run"
+	if dir, become := packagedData(); dir != "" && dir != a.dataDir {
+		remedy = "the packaged server's data is in " + dir + "; run: " + become + "causeway-server" + again(a.args)
+	} else if otherwise != "" {
+		remedy += "; " + otherwise
+	}
+	return &noDatabaseError{a.dataDir, remedy}
+}
+
+// again is a command line for root, who needs no --data-dir.
+func again(args []string) string {
+	var line strings.Builder
+	for i := 0; i < len(args); i++ {
+		switch {
+		case args[i] == "--data-dir":
+			i++ // its value
+		case !strings.HasPrefix(args[i], "--data-dir="):
+			line.WriteString(" " + shellQuote(args[i]))
+		}
+	}
+	return line.String()
+}
+
 // withStore opens the database for one command on what is in it.
 func (a *app) withStore(ctx context.Context, do func(*store.Store) error) error {
-	opened, err := store.OpenExisting(ctx, a.dataDir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return &noDatabaseError{a.dataDir}
-	}
+	opened, err := a.openExisting(ctx)
 	if err != nil {
 		return err
 	}
 	return errors.Join(do(opened), opened.Close())
 }
 
+func (a *app) openExisting(ctx context.Context) (*store.Store, error) {
+	opened, err := store.OpenExisting(ctx, a.dataDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, a.noDatabase("")
+	}
+	return opened, err
+}
+
 // self is how to call this program again for the same data directory.
 func (a *app) self() string {
+	// The journal of the packaged server is read by people, who are not it.
+	if dir, become := packagedData(); dir != "" && dir == a.dataDir {
+		return become + "causeway-server"
+	}
 	if a.dataDir == defaultDataDir() {
 		return "causeway-server"
 	}

@@ -101,7 +101,7 @@ func (a *app) announce(running *server.Server) {
 	} else {
 		fmt.Fprintf(&text, "  STUN   off\n")
 	}
-	next := "sudo causeway login " + running.URL() + " --up"
+	next := "causeway login " + running.URL() + " --up   # on a desktop; with sudo, if you did not install Causeway there"
 	if code := running.SetupCode(); code != "" {
 		fmt.Fprintf(&text, "  setup  no user yet; setup code for POST /api/v2/users/first: %s\n", code)
 		next = a.self() + " agent create alice/myws/main --with-user   # names of your choice"
@@ -163,7 +163,7 @@ func (a *app) serverURL(ctx context.Context, given string) (string, error) {
 		}
 		return strings.TrimSuffix(given, "/"), nil
 	}
-	opened, err := store.OpenExisting(ctx, a.dataDir)
+	opened, err := a.openExisting(ctx)
 	if err != nil {
 		return "", err
 	}

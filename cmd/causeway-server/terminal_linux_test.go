@@ -73,7 +73,7 @@ func (term *terminal) echoes() bool {
 // change nothing, and an interrupt leaves a terminal that echoes.
 func TestPasswordOnTerminal(t *testing.T) {
 	dir := t.TempDir()
-	if got := cli(t, nil, "user", "create", "alice", "--data-dir", dir); got.code != 0 {
+	if got := cli(t, nil, "user", "create", "alice", "--create", "--data-dir", dir); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
 	works := func() bool {

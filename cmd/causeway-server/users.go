@@ -33,7 +33,7 @@ func (a *app) userCommand() *cobra.Command {
 func (a *app) userCreate() *cobra.Command {
 	var email string
 	var lifetime time.Duration
-	var withPassword bool
+	var withPassword, create bool
 	command := &cobra.Command{
 		Use: "create NAME", Short: "Create a user and its first token, which is shown this once", Args: cobra.ExactArgs(1),
 		Long: `Create a user and its first token, which is shown this once. The first user of
@@ -56,7 +56,7 @@ at both ends, and no double hyphen. It is unique without regard to case.`,
 					return err
 				}
 			}
-			return a.withNewStore(command.Context(), func(opened *store.Store) error {
+			return a.withNewStore(command.Context(), create, func(opened *store.Store) error {
 				if err := a.createUser(command.Context(), opened, newUser{args[0], email, password, lifetime}); err != nil || a.asJSON {
 					return err
 				}
@@ -67,7 +67,13 @@ at both ends, and no double hyphen. It is unique without regard to case.`,
 	command.Flags().StringVar(&email, "email", "", "email address")
 	command.Flags().DurationVar(&lifetime, "token-lifetime", 0, "how long the token is good, such as 720h (default for ever)")
 	command.Flags().BoolVar(&withPassword, "password-stdin", false, "set the password to the first line of standard input")
+	createFlag(command, &create)
 	return a.jsonFlag(command)
+}
+
+// createFlag is for commands that may come before the server's first run.
+func createFlag(command *cobra.Command, create *bool) {
+	command.Flags().BoolVar(create, "create", false, "make the database if no server has run there yet")
 }
 
 // newUser is what a user is created with. No password is "".
@@ -104,7 +110,7 @@ func (a *app) createUser(ctx context.Context, opened *store.Store, wanted newUse
 	if user.Admin {
 		role = " (administrator)"
 	}
-	login := "causeway login URL --up"
+	login := "causeway login <URL of this server> --up"
 	if url != "" {
 		login = "causeway login " + url + " --up"
 	}
@@ -114,7 +120,7 @@ func (a *app) createUser(ctx context.Context, opened *store.Store, wanted newUse
 		"",
 		"  "+secret.Reveal(),
 		"",
-		"On the desktop: sudo "+login,
+		"On the desktop (with sudo, if you did not install Causeway there): "+login,
 		"")
 }
 

@@ -174,7 +174,7 @@ func (a *app) agentCommand() *cobra.Command {
 
 func (a *app) agentCreate() *cobra.Command {
 	var url string
-	var missing bool
+	var missing, create bool
 	command := &cobra.Command{
 		Use: "create " + agentForm, Short: "Create an agent and print the command that starts it", Args: cobra.ExactArgs(1),
 		Example: "  causeway-server agent create alice/myws/main\n  causeway-server agent create alice/myws/main --with-user    # alice and myws too",
@@ -184,11 +184,10 @@ func (a *app) agentCreate() *cobra.Command {
 				return err
 			}
 			// Without --with-user there must be a user already.
-			open := a.withStore
-			if missing {
-				open = a.withNewStore
+			if create && !missing {
+				return &usageError{errors.New("use --create without --with-user: a new database has no user")}
 			}
-			return open(command.Context(), func(opened *store.Store) error {
+			return a.withNewStore(command.Context(), create, func(opened *store.Store) error {
 				if missing {
 					if err := a.createMissing(command.Context(), opened, parts); err != nil {
 						return err
@@ -208,6 +207,7 @@ func (a *app) agentCreate() *cobra.Command {
 	}
 	command.Flags().StringVar(&url, "url", "", "URL of the server in the printed command (default: where it last ran)")
 	command.Flags().BoolVar(&missing, "with-user", false, "create the user (and print its token) and the workspace, where they are missing")
+	createFlag(command, &create)
 	return a.jsonFlag(command)
 }
 
@@ -270,9 +270,13 @@ func (a *app) issueAgentToken(ctx context.Context, opened *store.Store, agent st
 	if err != nil {
 		return err
 	}
-	for _, candidate := range []string{known, fallbackURL} {
-		if url == "" {
-			url = candidate
+	if url == "" {
+		url = known
+	}
+	if url == "" {
+		url = fallbackURL
+		if !a.asJSON {
+			fmt.Fprintf(a.stderr, "causeway-server: no server has run on %s yet; start one: %s run\n", a.dataDir, a.self())
 		}
 	}
 	start := "causeway-agent run --url " + shellQuote(url)
@@ -350,7 +354,7 @@ func (a *app) backupCommand() *cobra.Command {
 verified, and only its owner can read it: it holds the server's signing keys and
 the hashes of all tokens. An existing file is never overwritten.`,
 		RunE: func(command *cobra.Command, args []string) error {
-			opened, err := store.OpenExisting(command.Context(), a.dataDir)
+			opened, err := a.openExisting(command.Context())
 			if err != nil {
 				return err
 			}

@@ -94,7 +94,7 @@ func networkFlow(w *world) {
 	certificate, key := w.authority()
 	used := w.connectProxy()
 	const url, data = "https://" + tlsName, "/var/lib/tls-server"
-	create := w.command("causeway-server", "--data-dir", data, "user", "create", "alice", "--password-stdin")
+	create := w.command("causeway-server", "--data-dir", data, "user", "create", "alice", "--create", "--password-stdin")
 	create.Stdin = strings.NewReader(password + "\n")
 	if err := create.Run(); err != nil {
 		w.Fatal(err)

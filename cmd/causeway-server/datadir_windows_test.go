@@ -1,0 +1,4 @@
+package main
+
+// packaged: there is no packaged server.
+func packaged(string) {}
