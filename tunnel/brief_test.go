@@ -39,7 +39,7 @@ func TestBrief(t *testing.T) {
 		}
 		brief, whole := r.Brief(), r.Status()
 		if want := []AgentStatus{{ID: used, RxBytes: 7, TxBytes: 9}}; !reflect.DeepEqual(brief.Agents, want) {
-			t.Errorf("agents %+v, want %+v", brief.Agents, want)
+			t.Errorf("%d agents, want %+v", len(brief.Agents), want)
 		}
 		if len(whole.Agents) <= many {
 			t.Fatalf("status of %d agents", len(whole.Agents))
