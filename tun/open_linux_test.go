@@ -69,6 +69,21 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+// Nobody watches a device that is open: upstream would ask the kernel about it
+// once a second, for ever.
+func TestOpenIsIdle(t *testing.T) {
+	inNamespace(t, unix.CLONE_NEWNET)
+	before := runtime.NumGoroutine()
+	device, err := Open("cwtun0", 1280)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer device.Close()
+	if after := runtime.NumGoroutine(); after != before {
+		t.Errorf("%d goroutines with the device, %d without", after, before)
+	}
+}
+
 // sendThrough sends one datagram by the host's stack and reads it from the
 // device.
 func sendThrough(t *testing.T, device Device, link netlink.Link) {
