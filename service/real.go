@@ -113,7 +113,7 @@ func stateMessage(in tunnel.State) localv1.State {
 func agentMessage(in tunnel.AgentStatus) *localv1.AgentStatus {
 	out := &localv1.AgentStatus{
 		Id: in.ID[:], Name: in.Name, Workspace: in.Workspace.Name, WorkspaceStatus: workspaceWord(in.Workspace.Status.String()),
-		Names: in.Names, Reachable: in.Reachable, Tried: in.Tried, LastHandshake: timeMessage(in.LastHandshake),
+		Names: in.Names, Reachable: in.Reachable, Tried: in.Tried, Offline: in.Offline, OfflineSince: timeMessage(in.OfflineSince), LastHandshake: timeMessage(in.LastHandshake),
 		LastAnswer: timeMessage(in.LastAnswer), MeasuredAt: timeMessage(in.MeasuredAt),
 		RxBytes: in.RxBytes, TxBytes: in.TxBytes,
 	}

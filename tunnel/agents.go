@@ -71,7 +71,7 @@ func (s *session) judgeAgents(active []uuid.UUID) {
 	for _, id := range active {
 		peer, known := s.engine.Peer(id)
 		agent, of, exists := state.Agent(id)
-		if !known || !exists || !peer.Active || peer.LastHandshake.IsZero() || peer.Lost {
+		if !known || !exists || !peer.Active || peer.LastHandshake.IsZero() {
 			continue
 		}
 		name, last, alive := agent.Name+"."+of.Name, pings[id], peer.LastHandshake

@@ -190,7 +190,8 @@ func (s *session) run(outer context.Context, device tun.Device, kept saved) (lef
 	s.loop = s.newLoop(kept)
 	t.mu.Lock()
 	t.live = &live{
-		engine: s.engine, answers: s.answers, loop: s.loop, teller: s.teller, pings: map[uuid.UUID]pong{}, saveSoon: func() { s.signal(s.dirty) }, repairs: newRepairs(),
+		engine: s.engine, answers: s.answers, loop: s.loop, teller: s.teller, pings: map[uuid.UUID]pong{}, presence: newPresence(),
+		saveSoon: func() { s.signal(s.dirty) }, repairs: newRepairs(),
 		wake: func() { s.happened(netcfg.Woke) },
 	}
 	repairs := t.live.repairs
@@ -305,7 +306,7 @@ func (s *session) newLoop(kept saved) *control.Loop {
 			URL: profile.URL, Path: control.UserPath, Headers: s.tunnel.headers.get, HTTP: s.http, Logger: s.tunnel.log,
 			Token: s.dialToken,
 		},
-		Logger: s.tunnel.log, Coordinatee: s.engine, OwnerID: kept.User.ID, Known: kept.Workspaces,
+		Logger: s.tunnel.log, Coordinatee: attendance{s.engine, s}, OwnerID: kept.User.ID, Known: kept.Workspaces,
 		RelayMap: s.relays, Workspaces: s.workspaces, Connected: s.heard, Retry: s.retrying,
 		Resume: kept.Resume, ResumeChanged: s.resumeChanged, Telemetry: s.teller.on(),
 	}

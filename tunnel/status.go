@@ -61,6 +61,11 @@ type AgentStatus struct {
 	// Tried: it was asked or sent something while this process ran. One that was
 	// not may be as well as any.
 	Tried bool
+	// Offline: the control plane has withdrawn it, or is connected and knows
+	// nothing of it, and it does not answer either. OfflineSince is zero where
+	// nobody here was told when that began.
+	Offline      bool
+	OfflineSince time.Time
 	// LastAnswer is when something last came back: a pong or a handshake.
 	LastAnswer time.Time
 	// Direct or relayed, when Measured; an agent that is not in use is neither.
@@ -159,7 +164,8 @@ func (t *Tunnel) agent(state *workspace.State, agent workspace.Agent) AgentStatu
 	result.Latency, result.MeasuredAt = last.latency, last.answered
 	result.Tried = !last.tried.IsZero()
 	alive := last.answered
-	if peer, known := t.live.engine.Peer(agent.ID); known {
+	peer, known := t.live.engine.Peer(agent.ID)
+	if known {
 		result.LastHandshake, result.RxBytes, result.TxBytes = peer.LastHandshake, peer.RxBytes, peer.TxBytes
 		result.Tried = result.Tried || peer.TxBytes > 0 || !peer.LastHandshake.IsZero()
 		if peer.LastHandshake.After(alive) {
@@ -180,6 +186,7 @@ func (t *Tunnel) agent(state *workspace.State, agent workspace.Agent) AgentStatu
 	}
 	result.LastAnswer = alive
 	result.Reachable = !alive.IsZero() && time.Since(alive) < recent && !last.refutes(alive)
+	t.attend(&result, peer, known)
 	if !result.Reachable { // where packets would go is no path
 		result.Measured, result.Direct, result.Endpoint, result.Relay = false, false, netip.AddrPort{}, nil
 	}

@@ -165,6 +165,8 @@ type live struct {
 	book    book                // names and addresses of agents
 	leftOut map[uuid.UUID]error // agents that lack names, and why
 	pings   map[uuid.UUID]pong
+	// presence is what the control plane says of who is there.
+	presence presence
 	// saveSoon has what is kept written, and wake the sockets opened anew.
 	saveSoon, wake func()
 	repairs        repairs

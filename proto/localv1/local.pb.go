@@ -381,9 +381,11 @@ type AgentStatus struct {
 	LastHandshake   *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=last_handshake,json=lastHandshake,proto3" json:"last_handshake,omitempty"`
 	RxBytes         uint64                 `protobuf:"varint,13,opt,name=rx_bytes,json=rxBytes,proto3" json:"rx_bytes,omitempty"`
 	TxBytes         uint64                 `protobuf:"varint,14,opt,name=tx_bytes,json=txBytes,proto3" json:"tx_bytes,omitempty"`
-	LastAnswer      *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=last_answer,json=lastAnswer,proto3" json:"last_answer,omitempty"` // when something last came back from it
-	MeasuredAt      *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=measured_at,json=measuredAt,proto3" json:"measured_at,omitempty"` // when path and latency were measured
-	Tried           bool                   `protobuf:"varint,17,opt,name=tried,proto3" json:"tried,omitempty"`                            // it was asked or sent something; else that it is not reachable says nothing
+	LastAnswer      *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=last_answer,json=lastAnswer,proto3" json:"last_answer,omitempty"`       // when something last came back from it
+	MeasuredAt      *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=measured_at,json=measuredAt,proto3" json:"measured_at,omitempty"`       // when path and latency were measured
+	Tried           bool                   `protobuf:"varint,17,opt,name=tried,proto3" json:"tried,omitempty"`                                  // it was asked or sent something; else that it is not reachable says nothing
+	Offline         bool                   `protobuf:"varint,18,opt,name=offline,proto3" json:"offline,omitempty"`                              // the control plane is connected, and says that it is not there or nothing of it
+	OfflineSince    *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=offline_since,json=offlineSince,proto3" json:"offline_since,omitempty"` // absent: before anybody here could hear of it
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -535,6 +537,20 @@ func (x *AgentStatus) GetTried() bool {
 		return x.Tried
 	}
 	return false
+}
+
+func (x *AgentStatus) GetOffline() bool {
+	if x != nil {
+		return x.Offline
+	}
+	return false
+}
+
+func (x *AgentStatus) GetOfflineSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OfflineSince
+	}
+	return nil
 }
 
 type Status struct {
@@ -1133,7 +1149,10 @@ type UpRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Profile string                 `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"` // "": the active one
 	// Take the machine's tunnel from the user who has it up. Only an administrator may.
-	TakeOver      bool `protobuf:"varint,2,opt,name=take_over,json=takeOver,proto3" json:"take_over,omitempty"`
+	TakeOver bool `protobuf:"varint,2,opt,name=take_over,json=takeOver,proto3" json:"take_over,omitempty"`
+	// With take_over and no profile: the user for whom an administrator takes it,
+	// as the one who ran sudo; absent: the caller.
+	ForUid        *uint32 `protobuf:"varint,3,opt,name=for_uid,json=forUid,proto3,oneof" json:"for_uid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1180,6 +1199,13 @@ func (x *UpRequest) GetTakeOver() bool {
 		return x.TakeOver
 	}
 	return false
+}
+
+func (x *UpRequest) GetForUid() uint32 {
+	if x != nil && x.ForUid != nil {
+		return *x.ForUid
+	}
+	return 0
 }
 
 type UpResponse struct {
@@ -3525,7 +3551,7 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\tregion_id\x18\x01 \x01(\x05R\bregionId\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x123\n" +
-	"\alatency\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\alatency\"\xc6\x05\n" +
+	"\alatency\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\alatency\"\xa1\x06\n" +
 	"\vAgentStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
@@ -3546,7 +3572,9 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"lastAnswer\x12;\n" +
 	"\vmeasured_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"measuredAt\x12\x14\n" +
-	"\x05tried\x18\x11 \x01(\bR\x05tried\"5\n" +
+	"\x05tried\x18\x11 \x01(\bR\x05tried\x12\x18\n" +
+	"\aoffline\x18\x12 \x01(\bR\aoffline\x12?\n" +
+	"\roffline_since\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\fofflineSince\"5\n" +
 	"\x04Path\x12\x14\n" +
 	"\x10PATH_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
@@ -3607,10 +3635,13 @@ const file_proto_localv1_local_proto_rawDesc = "" +
 	"\aprofile\x18\x01 \x01(\tR\aprofile\x12\x16\n" +
 	"\x06revoke\x18\x02 \x01(\bR\x06revoke\"3\n" +
 	"\x0eLogoutResponse\x12!\n" +
-	"\frevoke_error\x18\x01 \x01(\tR\vrevokeError\"B\n" +
+	"\frevoke_error\x18\x01 \x01(\tR\vrevokeError\"l\n" +
 	"\tUpRequest\x12\x18\n" +
 	"\aprofile\x18\x01 \x01(\tR\aprofile\x12\x1b\n" +
-	"\ttake_over\x18\x02 \x01(\bR\btakeOver\"\f\n" +
+	"\ttake_over\x18\x02 \x01(\bR\btakeOver\x12\x1c\n" +
+	"\afor_uid\x18\x03 \x01(\rH\x00R\x06forUid\x88\x01\x01B\n" +
+	"\n" +
+	"\b_for_uid\"\f\n" +
 	"\n" +
 	"UpResponse\"%\n" +
 	"\vDownRequest\x12\x16\n" +
@@ -3897,91 +3928,92 @@ var file_proto_localv1_local_proto_depIdxs = []int32{
 	62, // 4: causeway.local.v1.AgentStatus.last_handshake:type_name -> google.protobuf.Timestamp
 	62, // 5: causeway.local.v1.AgentStatus.last_answer:type_name -> google.protobuf.Timestamp
 	62, // 6: causeway.local.v1.AgentStatus.measured_at:type_name -> google.protobuf.Timestamp
-	0,  // 7: causeway.local.v1.Status.state:type_name -> causeway.local.v1.State
-	4,  // 8: causeway.local.v1.Status.problems:type_name -> causeway.local.v1.Problem
-	62, // 9: causeway.local.v1.Status.workspaces_as_of:type_name -> google.protobuf.Timestamp
-	5,  // 10: causeway.local.v1.Status.home_relay:type_name -> causeway.local.v1.Relay
-	6,  // 11: causeway.local.v1.Status.agents:type_name -> causeway.local.v1.AgentStatus
-	62, // 12: causeway.local.v1.Status.control_since:type_name -> google.protobuf.Timestamp
-	62, // 13: causeway.local.v1.Status.control_next_retry:type_name -> google.protobuf.Timestamp
-	1,  // 14: causeway.local.v1.Status.view:type_name -> causeway.local.v1.View
-	62, // 15: causeway.local.v1.Status.token_expires_at:type_name -> google.protobuf.Timestamp
-	10, // 16: causeway.local.v1.LoginRequest.headers:type_name -> causeway.local.v1.Header
-	2,  // 17: causeway.local.v1.LoginRequest.connect_at:type_name -> causeway.local.v1.ConnectAt
-	2,  // 18: causeway.local.v1.Profile.connect_at:type_name -> causeway.local.v1.ConnectAt
-	62, // 19: causeway.local.v1.Profile.token_expires_at:type_name -> google.protobuf.Timestamp
-	18, // 20: causeway.local.v1.ListProfilesResponse.profiles:type_name -> causeway.local.v1.Profile
-	27, // 21: causeway.local.v1.ListOperatorsResponse.operators:type_name -> causeway.local.v1.Operator
-	27, // 22: causeway.local.v1.SetOperatorRequest.operator:type_name -> causeway.local.v1.Operator
-	32, // 23: causeway.local.v1.GetSettingsResponse.settings:type_name -> causeway.local.v1.Setting
-	60, // 24: causeway.local.v1.SetSettingsRequest.values:type_name -> causeway.local.v1.SetSettingsRequest.ValuesEntry
-	62, // 25: causeway.local.v1.WatchLogsRequest.since:type_name -> google.protobuf.Timestamp
-	62, // 26: causeway.local.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	59, // 27: causeway.local.v1.LogEntry.fields:type_name -> causeway.local.v1.Variable
-	61, // 28: causeway.local.v1.SetLogLevelRequest.for:type_name -> google.protobuf.Duration
-	62, // 29: causeway.local.v1.Change.at:type_name -> google.protobuf.Timestamp
-	45, // 30: causeway.local.v1.ListChangesResponse.changes:type_name -> causeway.local.v1.Change
-	61, // 31: causeway.local.v1.PingReply.latency:type_name -> google.protobuf.Duration
-	3,  // 32: causeway.local.v1.PingReply.path:type_name -> causeway.local.v1.AgentStatus.Path
-	5,  // 33: causeway.local.v1.PingReply.relay:type_name -> causeway.local.v1.Relay
-	7,  // 34: causeway.local.v1.ExamineResponse.status:type_name -> causeway.local.v1.Status
-	59, // 35: causeway.local.v1.ExamineResponse.proxy_variables:type_name -> causeway.local.v1.Variable
-	58, // 36: causeway.local.v1.ExamineResponse.network:type_name -> causeway.local.v1.NetworkReport
-	62, // 37: causeway.local.v1.NetworkReport.at:type_name -> google.protobuf.Timestamp
-	5,  // 38: causeway.local.v1.NetworkReport.relays:type_name -> causeway.local.v1.Relay
-	8,  // 39: causeway.local.v1.Local.GetStatus:input_type -> causeway.local.v1.GetStatusRequest
-	8,  // 40: causeway.local.v1.Local.WatchStatus:input_type -> causeway.local.v1.GetStatusRequest
-	9,  // 41: causeway.local.v1.Local.Login:input_type -> causeway.local.v1.LoginRequest
-	12, // 42: causeway.local.v1.Local.Logout:input_type -> causeway.local.v1.LogoutRequest
-	14, // 43: causeway.local.v1.Local.Up:input_type -> causeway.local.v1.UpRequest
-	16, // 44: causeway.local.v1.Local.Down:input_type -> causeway.local.v1.DownRequest
-	50, // 45: causeway.local.v1.Local.Ping:input_type -> causeway.local.v1.PingRequest
-	52, // 46: causeway.local.v1.Local.QueryDNS:input_type -> causeway.local.v1.QueryDNSRequest
-	54, // 47: causeway.local.v1.Local.GetVersion:input_type -> causeway.local.v1.GetVersionRequest
-	56, // 48: causeway.local.v1.Local.Examine:input_type -> causeway.local.v1.ExamineRequest
-	19, // 49: causeway.local.v1.Local.ListProfiles:input_type -> causeway.local.v1.ListProfilesRequest
-	21, // 50: causeway.local.v1.Local.UseProfile:input_type -> causeway.local.v1.UseProfileRequest
-	23, // 51: causeway.local.v1.Local.RenameProfile:input_type -> causeway.local.v1.RenameProfileRequest
-	25, // 52: causeway.local.v1.Local.RemoveProfile:input_type -> causeway.local.v1.RemoveProfileRequest
-	28, // 53: causeway.local.v1.Local.ListOperators:input_type -> causeway.local.v1.ListOperatorsRequest
-	30, // 54: causeway.local.v1.Local.SetOperator:input_type -> causeway.local.v1.SetOperatorRequest
-	33, // 55: causeway.local.v1.Local.GetSettings:input_type -> causeway.local.v1.GetSettingsRequest
-	35, // 56: causeway.local.v1.Local.SetSettings:input_type -> causeway.local.v1.SetSettingsRequest
-	37, // 57: causeway.local.v1.Local.WatchLogs:input_type -> causeway.local.v1.WatchLogsRequest
-	39, // 58: causeway.local.v1.Local.SetLogLevel:input_type -> causeway.local.v1.SetLogLevelRequest
-	41, // 59: causeway.local.v1.Local.GetMetrics:input_type -> causeway.local.v1.GetMetricsRequest
-	43, // 60: causeway.local.v1.Local.CollectBundle:input_type -> causeway.local.v1.CollectBundleRequest
-	46, // 61: causeway.local.v1.Local.ListChanges:input_type -> causeway.local.v1.ListChangesRequest
-	48, // 62: causeway.local.v1.Local.RepairNames:input_type -> causeway.local.v1.RepairNamesRequest
-	7,  // 63: causeway.local.v1.Local.GetStatus:output_type -> causeway.local.v1.Status
-	7,  // 64: causeway.local.v1.Local.WatchStatus:output_type -> causeway.local.v1.Status
-	11, // 65: causeway.local.v1.Local.Login:output_type -> causeway.local.v1.LoginResponse
-	13, // 66: causeway.local.v1.Local.Logout:output_type -> causeway.local.v1.LogoutResponse
-	15, // 67: causeway.local.v1.Local.Up:output_type -> causeway.local.v1.UpResponse
-	17, // 68: causeway.local.v1.Local.Down:output_type -> causeway.local.v1.DownResponse
-	51, // 69: causeway.local.v1.Local.Ping:output_type -> causeway.local.v1.PingReply
-	53, // 70: causeway.local.v1.Local.QueryDNS:output_type -> causeway.local.v1.QueryDNSResponse
-	55, // 71: causeway.local.v1.Local.GetVersion:output_type -> causeway.local.v1.GetVersionResponse
-	57, // 72: causeway.local.v1.Local.Examine:output_type -> causeway.local.v1.ExamineResponse
-	20, // 73: causeway.local.v1.Local.ListProfiles:output_type -> causeway.local.v1.ListProfilesResponse
-	22, // 74: causeway.local.v1.Local.UseProfile:output_type -> causeway.local.v1.UseProfileResponse
-	24, // 75: causeway.local.v1.Local.RenameProfile:output_type -> causeway.local.v1.RenameProfileResponse
-	26, // 76: causeway.local.v1.Local.RemoveProfile:output_type -> causeway.local.v1.RemoveProfileResponse
-	29, // 77: causeway.local.v1.Local.ListOperators:output_type -> causeway.local.v1.ListOperatorsResponse
-	31, // 78: causeway.local.v1.Local.SetOperator:output_type -> causeway.local.v1.SetOperatorResponse
-	34, // 79: causeway.local.v1.Local.GetSettings:output_type -> causeway.local.v1.GetSettingsResponse
-	36, // 80: causeway.local.v1.Local.SetSettings:output_type -> causeway.local.v1.SetSettingsResponse
-	38, // 81: causeway.local.v1.Local.WatchLogs:output_type -> causeway.local.v1.LogEntry
-	40, // 82: causeway.local.v1.Local.SetLogLevel:output_type -> causeway.local.v1.SetLogLevelResponse
-	42, // 83: causeway.local.v1.Local.GetMetrics:output_type -> causeway.local.v1.GetMetricsResponse
-	44, // 84: causeway.local.v1.Local.CollectBundle:output_type -> causeway.local.v1.BundleFile
-	47, // 85: causeway.local.v1.Local.ListChanges:output_type -> causeway.local.v1.ListChangesResponse
-	49, // 86: causeway.local.v1.Local.RepairNames:output_type -> causeway.local.v1.RepairNamesResponse
-	63, // [63:87] is the sub-list for method output_type
-	39, // [39:63] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	62, // 7: causeway.local.v1.AgentStatus.offline_since:type_name -> google.protobuf.Timestamp
+	0,  // 8: causeway.local.v1.Status.state:type_name -> causeway.local.v1.State
+	4,  // 9: causeway.local.v1.Status.problems:type_name -> causeway.local.v1.Problem
+	62, // 10: causeway.local.v1.Status.workspaces_as_of:type_name -> google.protobuf.Timestamp
+	5,  // 11: causeway.local.v1.Status.home_relay:type_name -> causeway.local.v1.Relay
+	6,  // 12: causeway.local.v1.Status.agents:type_name -> causeway.local.v1.AgentStatus
+	62, // 13: causeway.local.v1.Status.control_since:type_name -> google.protobuf.Timestamp
+	62, // 14: causeway.local.v1.Status.control_next_retry:type_name -> google.protobuf.Timestamp
+	1,  // 15: causeway.local.v1.Status.view:type_name -> causeway.local.v1.View
+	62, // 16: causeway.local.v1.Status.token_expires_at:type_name -> google.protobuf.Timestamp
+	10, // 17: causeway.local.v1.LoginRequest.headers:type_name -> causeway.local.v1.Header
+	2,  // 18: causeway.local.v1.LoginRequest.connect_at:type_name -> causeway.local.v1.ConnectAt
+	2,  // 19: causeway.local.v1.Profile.connect_at:type_name -> causeway.local.v1.ConnectAt
+	62, // 20: causeway.local.v1.Profile.token_expires_at:type_name -> google.protobuf.Timestamp
+	18, // 21: causeway.local.v1.ListProfilesResponse.profiles:type_name -> causeway.local.v1.Profile
+	27, // 22: causeway.local.v1.ListOperatorsResponse.operators:type_name -> causeway.local.v1.Operator
+	27, // 23: causeway.local.v1.SetOperatorRequest.operator:type_name -> causeway.local.v1.Operator
+	32, // 24: causeway.local.v1.GetSettingsResponse.settings:type_name -> causeway.local.v1.Setting
+	60, // 25: causeway.local.v1.SetSettingsRequest.values:type_name -> causeway.local.v1.SetSettingsRequest.ValuesEntry
+	62, // 26: causeway.local.v1.WatchLogsRequest.since:type_name -> google.protobuf.Timestamp
+	62, // 27: causeway.local.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	59, // 28: causeway.local.v1.LogEntry.fields:type_name -> causeway.local.v1.Variable
+	61, // 29: causeway.local.v1.SetLogLevelRequest.for:type_name -> google.protobuf.Duration
+	62, // 30: causeway.local.v1.Change.at:type_name -> google.protobuf.Timestamp
+	45, // 31: causeway.local.v1.ListChangesResponse.changes:type_name -> causeway.local.v1.Change
+	61, // 32: causeway.local.v1.PingReply.latency:type_name -> google.protobuf.Duration
+	3,  // 33: causeway.local.v1.PingReply.path:type_name -> causeway.local.v1.AgentStatus.Path
+	5,  // 34: causeway.local.v1.PingReply.relay:type_name -> causeway.local.v1.Relay
+	7,  // 35: causeway.local.v1.ExamineResponse.status:type_name -> causeway.local.v1.Status
+	59, // 36: causeway.local.v1.ExamineResponse.proxy_variables:type_name -> causeway.local.v1.Variable
+	58, // 37: causeway.local.v1.ExamineResponse.network:type_name -> causeway.local.v1.NetworkReport
+	62, // 38: causeway.local.v1.NetworkReport.at:type_name -> google.protobuf.Timestamp
+	5,  // 39: causeway.local.v1.NetworkReport.relays:type_name -> causeway.local.v1.Relay
+	8,  // 40: causeway.local.v1.Local.GetStatus:input_type -> causeway.local.v1.GetStatusRequest
+	8,  // 41: causeway.local.v1.Local.WatchStatus:input_type -> causeway.local.v1.GetStatusRequest
+	9,  // 42: causeway.local.v1.Local.Login:input_type -> causeway.local.v1.LoginRequest
+	12, // 43: causeway.local.v1.Local.Logout:input_type -> causeway.local.v1.LogoutRequest
+	14, // 44: causeway.local.v1.Local.Up:input_type -> causeway.local.v1.UpRequest
+	16, // 45: causeway.local.v1.Local.Down:input_type -> causeway.local.v1.DownRequest
+	50, // 46: causeway.local.v1.Local.Ping:input_type -> causeway.local.v1.PingRequest
+	52, // 47: causeway.local.v1.Local.QueryDNS:input_type -> causeway.local.v1.QueryDNSRequest
+	54, // 48: causeway.local.v1.Local.GetVersion:input_type -> causeway.local.v1.GetVersionRequest
+	56, // 49: causeway.local.v1.Local.Examine:input_type -> causeway.local.v1.ExamineRequest
+	19, // 50: causeway.local.v1.Local.ListProfiles:input_type -> causeway.local.v1.ListProfilesRequest
+	21, // 51: causeway.local.v1.Local.UseProfile:input_type -> causeway.local.v1.UseProfileRequest
+	23, // 52: causeway.local.v1.Local.RenameProfile:input_type -> causeway.local.v1.RenameProfileRequest
+	25, // 53: causeway.local.v1.Local.RemoveProfile:input_type -> causeway.local.v1.RemoveProfileRequest
+	28, // 54: causeway.local.v1.Local.ListOperators:input_type -> causeway.local.v1.ListOperatorsRequest
+	30, // 55: causeway.local.v1.Local.SetOperator:input_type -> causeway.local.v1.SetOperatorRequest
+	33, // 56: causeway.local.v1.Local.GetSettings:input_type -> causeway.local.v1.GetSettingsRequest
+	35, // 57: causeway.local.v1.Local.SetSettings:input_type -> causeway.local.v1.SetSettingsRequest
+	37, // 58: causeway.local.v1.Local.WatchLogs:input_type -> causeway.local.v1.WatchLogsRequest
+	39, // 59: causeway.local.v1.Local.SetLogLevel:input_type -> causeway.local.v1.SetLogLevelRequest
+	41, // 60: causeway.local.v1.Local.GetMetrics:input_type -> causeway.local.v1.GetMetricsRequest
+	43, // 61: causeway.local.v1.Local.CollectBundle:input_type -> causeway.local.v1.CollectBundleRequest
+	46, // 62: causeway.local.v1.Local.ListChanges:input_type -> causeway.local.v1.ListChangesRequest
+	48, // 63: causeway.local.v1.Local.RepairNames:input_type -> causeway.local.v1.RepairNamesRequest
+	7,  // 64: causeway.local.v1.Local.GetStatus:output_type -> causeway.local.v1.Status
+	7,  // 65: causeway.local.v1.Local.WatchStatus:output_type -> causeway.local.v1.Status
+	11, // 66: causeway.local.v1.Local.Login:output_type -> causeway.local.v1.LoginResponse
+	13, // 67: causeway.local.v1.Local.Logout:output_type -> causeway.local.v1.LogoutResponse
+	15, // 68: causeway.local.v1.Local.Up:output_type -> causeway.local.v1.UpResponse
+	17, // 69: causeway.local.v1.Local.Down:output_type -> causeway.local.v1.DownResponse
+	51, // 70: causeway.local.v1.Local.Ping:output_type -> causeway.local.v1.PingReply
+	53, // 71: causeway.local.v1.Local.QueryDNS:output_type -> causeway.local.v1.QueryDNSResponse
+	55, // 72: causeway.local.v1.Local.GetVersion:output_type -> causeway.local.v1.GetVersionResponse
+	57, // 73: causeway.local.v1.Local.Examine:output_type -> causeway.local.v1.ExamineResponse
+	20, // 74: causeway.local.v1.Local.ListProfiles:output_type -> causeway.local.v1.ListProfilesResponse
+	22, // 75: causeway.local.v1.Local.UseProfile:output_type -> causeway.local.v1.UseProfileResponse
+	24, // 76: causeway.local.v1.Local.RenameProfile:output_type -> causeway.local.v1.RenameProfileResponse
+	26, // 77: causeway.local.v1.Local.RemoveProfile:output_type -> causeway.local.v1.RemoveProfileResponse
+	29, // 78: causeway.local.v1.Local.ListOperators:output_type -> causeway.local.v1.ListOperatorsResponse
+	31, // 79: causeway.local.v1.Local.SetOperator:output_type -> causeway.local.v1.SetOperatorResponse
+	34, // 80: causeway.local.v1.Local.GetSettings:output_type -> causeway.local.v1.GetSettingsResponse
+	36, // 81: causeway.local.v1.Local.SetSettings:output_type -> causeway.local.v1.SetSettingsResponse
+	38, // 82: causeway.local.v1.Local.WatchLogs:output_type -> causeway.local.v1.LogEntry
+	40, // 83: causeway.local.v1.Local.SetLogLevel:output_type -> causeway.local.v1.SetLogLevelResponse
+	42, // 84: causeway.local.v1.Local.GetMetrics:output_type -> causeway.local.v1.GetMetricsResponse
+	44, // 85: causeway.local.v1.Local.CollectBundle:output_type -> causeway.local.v1.BundleFile
+	47, // 86: causeway.local.v1.Local.ListChanges:output_type -> causeway.local.v1.ListChangesResponse
+	49, // 87: causeway.local.v1.Local.RepairNames:output_type -> causeway.local.v1.RepairNamesResponse
+	64, // [64:88] is the sub-list for method output_type
+	40, // [40:64] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_proto_localv1_local_proto_init() }
@@ -3991,6 +4023,7 @@ func file_proto_localv1_local_proto_init() {
 	}
 	file_proto_localv1_local_proto_msgTypes[3].OneofWrappers = []any{}
 	file_proto_localv1_local_proto_msgTypes[5].OneofWrappers = []any{}
+	file_proto_localv1_local_proto_msgTypes[10].OneofWrappers = []any{}
 	file_proto_localv1_local_proto_msgTypes[14].OneofWrappers = []any{}
 	file_proto_localv1_local_proto_msgTypes[23].OneofWrappers = []any{}
 	file_proto_localv1_local_proto_msgTypes[54].OneofWrappers = []any{}
