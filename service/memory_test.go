@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,12 +15,13 @@ func TestGiveBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var changed broadcast
+		var mu sync.Mutex
 		var freed []time.Duration
 		began := time.Now()
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			giveBack(ctx, changed.next, func() { freed = append(freed, time.Since(began)) })
+			giveBack(ctx, changed.next, func() { mu.Lock(); defer mu.Unlock(); freed = append(freed, time.Since(began)) })
 		}()
 		at := func(offset time.Duration) {
 			time.Sleep(time.Until(began.Add(offset)))
@@ -28,6 +30,8 @@ func TestGiveBack(t *testing.T) {
 		want := func(when string, times ...time.Duration) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if !slices.Equal(freed, times) {
 				t.Errorf("%s: freed at %v, want %v", when, freed, times)
 			}
