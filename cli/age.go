@@ -57,6 +57,8 @@ func (a *app) reachable(agent *localv1.AgentStatus) string {
 	switch {
 	case agent.GetReachable():
 		return "yes" + suffixed(", ", a.stale(agent.GetLastAnswer()))
+	case agent.GetOffline():
+		return a.offlineWords(agent)
 	case agent.GetLastAnswer() != nil:
 		return "no, last answer " + a.ago(agent.GetLastAnswer().AsTime())
 	case !agent.GetTried():

@@ -107,7 +107,12 @@ func judgePeers(flags statusFlags, status *localv1.Status) error {
 	}
 	var silent []string
 	for _, agent := range agents {
-		if agent.GetTried() && !agent.GetReachable() {
+		switch {
+		case !agent.GetTried() || agent.GetReachable():
+		case agent.GetOffline() && idle(agent): // its workspace was stopped
+		case agent.GetOffline():
+			silent = append(silent, agentName(agent)+" (offline)")
+		default:
 			silent = append(silent, agentName(agent))
 		}
 	}

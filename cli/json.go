@@ -84,6 +84,8 @@ type agentJSON struct {
 	Names           []string   `json:"names"`
 	Addresses       []string   `json:"addresses"`
 	Reachable       bool       `json:"reachable"`
+	Offline         bool       `json:"offline"`
+	OfflineSince    *time.Time `json:"offline_since"`
 	Path            string     `json:"path"`
 	Endpoint        string     `json:"endpoint"`
 	Relay           *relayJSON `json:"relay"`
@@ -125,7 +127,7 @@ func agentsOf(status *localv1.Status) []agentJSON {
 		out := agentJSON{
 			Name: agent.GetName(), Workspace: agent.GetWorkspace(), WorkspaceStatus: agent.GetWorkspaceStatus(),
 			Names: append([]string{}, agent.GetNames()...), Addresses: append([]string{}, agent.GetAddresses()...),
-			Reachable: agent.GetReachable(), Path: pathWord(agent.GetPath()), Endpoint: agent.GetEndpoint(),
+			Reachable: agent.GetReachable(), Offline: agent.GetOffline(), OfflineSince: timeOf(agent.GetOfflineSince()), Path: pathWord(agent.GetPath()), Endpoint: agent.GetEndpoint(),
 			Relay: relayOf(agent.GetRelay()), LatencyMS: milliseconds(agent.GetLatency()),
 			MeasuredAt: timeOf(agent.GetMeasuredAt()), LastAnswer: timeOf(agent.GetLastAnswer()), LastHandshake: timeOf(agent.GetLastHandshake()),
 			RxBytes: agent.GetRxBytes(), TxBytes: agent.GetTxBytes(),

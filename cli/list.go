@@ -70,7 +70,7 @@ func (a *app) printList(status *localv1.Status) error {
 			name, short = short, "-"
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", agent.GetWorkspace(), agent.GetName(), dash(agent.GetWorkspaceStatus()), name, short,
-			dash(a.latencyOf(agent)), way(agent))
+			dash(a.latencyOf(agent)), a.wayOrOffline(agent))
 	}
 	return table.Flush()
 }

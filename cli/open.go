@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -50,7 +51,7 @@ The pages are those of a Coder deployment; a Causeway server has none.`,
 			return err
 		}
 		if what == openShell {
-			return a.shellAt(status, args[0])
+			return a.shellAt(cmd.Context(), status, args[0])
 		}
 		page, err := pageOf(status, agent, what)
 		if err != nil {
@@ -74,12 +75,12 @@ The pages are those of a Coder deployment; a Causeway server has none.`,
 }
 
 // shellAt becomes ssh.
-func (a *app) shellAt(status *localv1.Status, name string) error {
+func (a *app) shellAt(ctx context.Context, status *localv1.Status, name string) error {
 	program, err := openSSH("ssh")
 	if err != nil {
 		return err
 	}
-	host, err := hostOf(status, name)
+	host, err := a.hostOf(ctx, status, name)
 	if err != nil {
 		return err
 	}

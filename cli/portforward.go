@@ -67,7 +67,7 @@ Exits with the code of ssh, 255 if it failed.`,
 			return err
 		}
 		user, name := cutUser(args[0])
-		host, err := hostOf(status, name)
+		host, err := a.hostOf(cmd.Context(), status, name)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -64,7 +65,7 @@ Exits with the code of scp.`,
 		if err != nil {
 			return err
 		}
-		operands, err := scpOperands(status, args)
+		operands, err := a.scpOperands(cmd.Context(), status, args)
 		if err != nil {
 			return err
 		}
@@ -89,7 +90,7 @@ Exits with the code of scp.`,
 
 // scpOperands puts the full names of agents in the place of those that were
 // given.
-func scpOperands(status *localv1.Status, given []string) ([]string, error) {
+func (a *app) scpOperands(ctx context.Context, status *localv1.Status, given []string) ([]string, error) {
 	var operands []string
 	remote := false
 	for _, operand := range given {
@@ -100,7 +101,7 @@ func scpOperands(status *localv1.Status, given []string) ([]string, error) {
 		}
 		remote = true
 		user, name := cutUser(target)
-		host, err := hostOf(status, strings.Trim(name, "[]"))
+		host, err := a.hostOf(ctx, status, strings.Trim(name, "[]"))
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -48,7 +49,7 @@ Exits with the code of the remote command, or 255 if ssh failed.`,
 			return err
 		}
 		user, name := cutUser(args[0])
-		host, err := hostOf(status, name)
+		host, err := a.hostOf(cmd.Context(), status, name)
 		if err != nil {
 			return err
 		}
@@ -82,8 +83,9 @@ func cutUser(target string) (user, name string) {
 	return "", target
 }
 
-// hostOf is the name that OpenSSH is to be given for an agent.
-func hostOf(status *localv1.Status, name string) (string, error) {
+// hostOf is the name that OpenSSH is to be given for an agent, which is there as
+// far as is known.
+func (a *app) hostOf(ctx context.Context, status *localv1.Status, name string) (string, error) {
 	agent, err := find(status, name)
 	if err != nil {
 		return "", err
@@ -95,7 +97,7 @@ func hostOf(status *localv1.Status, name string) (string, error) {
 			Remedy: "rename the workspace or the agent",
 		}
 	}
-	return agentName(agent), nil
+	return agentName(agent), a.present(ctx, status, agent)
 }
 
 // sshLine is the command line of ssh, its own name first.

@@ -104,6 +104,8 @@ func TestMarksAndWords(t *testing.T) {
 		{&localv1.AgentStatus{}, markIdle, "not in use"},
 		{&localv1.AgentStatus{WorkspaceStatus: "stopped"}, markStopped, "stopped"},
 		{&localv1.AgentStatus{WorkspaceStatus: "running", Tried: true}, markLost, "does not answer"},
+		{&localv1.AgentStatus{WorkspaceStatus: "running", Tried: true, Offline: true}, markLost, "offline"},
+		{&localv1.AgentStatus{WorkspaceStatus: "running", Offline: true}, markIdle, "offline"},
 		{&localv1.AgentStatus{Reachable: true, Path: localv1.AgentStatus_DIRECT, Latency: durationpb.New(300 * time.Microsecond)}, markGood, "direct, < 1 ms"},
 		{&localv1.AgentStatus{Reachable: true, Path: localv1.AgentStatus_DIRECT, Latency: ms(149)}, markGood, "direct, 150 ms"},
 		{&localv1.AgentStatus{Reachable: true, Path: localv1.AgentStatus_DIRECT, Latency: ms(150)}, markSlow, "direct, 150 ms (slow)"},

@@ -105,11 +105,18 @@ func connection(agent *localv1.AgentStatus) string {
 	switch markOf(agent) {
 	case markStopped:
 		return cut(agent.GetWorkspaceStatus(), 20)
+	case markGood, markSlow, markNone:
+	case markLost, markIdle:
+		if agent.GetOffline() {
+			return "offline"
+		}
+	}
+	switch markOf(agent) {
 	case markLost:
 		return "does not answer"
 	case markIdle:
 		return "not in use"
-	case markGood, markSlow, markNone:
+	case markGood, markSlow, markNone, markStopped:
 	}
 	text := "reachable"
 	switch agent.GetPath() {
