@@ -258,3 +258,23 @@ func TestPlanRoutes(t *testing.T) {
 		t.Errorf("taken %v", plan.taken)
 	}
 }
+
+// TestFlushNames empties both caches, also when nothing has changed, and tells
+// of each that it could not.
+func TestFlushNames(t *testing.T) {
+	mac := newFakeMac()
+	o := newTestOS(t, mac, t.TempDir())
+	apply(t, o, testConfig())
+	mac.transcript()
+	if err := o.FlushNames(t.Context()); err != nil {
+		t.Error(err)
+	}
+	same(t, "flush", mac.transcript(), "dscacheutil -flushcache\nkillall -HUP mDNSResponder")
+	mac.broken["/usr/bin/dscacheutil"] = syscall.EPERM
+	if err := o.FlushNames(t.Context()); !errors.Is(err, syscall.EPERM) {
+		t.Errorf("FlushNames() = %v", err)
+	}
+	if said := mac.transcript(); !strings.Contains(said, "killall -HUP mDNSResponder") {
+		t.Errorf("one that fails keeps the other: %s", said)
+	}
+}

@@ -36,9 +36,9 @@ func (s *session) wanted() netcfg.Config {
 func (s *session) apply(ctx context.Context) bool {
 	applyCtx, cancel := context.WithTimeout(ctx, hostTimeout)
 	defer cancel()
-	s.hosting.Lock()
+	s.hosting <- struct{}{}
 	err := s.tunnel.config.OS.Apply(applyCtx, s.wanted())
-	s.hosting.Unlock()
+	<-s.hosting
 	if ctx.Err() != nil {
 		return false
 	}

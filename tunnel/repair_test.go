@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/causewayhq/causeway/netcfg"
 )
 
 // flushing is a host with a cache of names: while it is full of old answers its
@@ -76,6 +79,50 @@ func TestRepairNames(t *testing.T) {
 		}
 		if err := <-asked; err == nil {
 			t.Error("asked while it ended: no error")
+		}
+	})
+}
+
+// alone is a host on which nothing else is applied meanwhile.
+type alone struct {
+	*host
+	inside, overlaps atomic.Int32
+}
+
+func (a *alone) Apply(ctx context.Context, want netcfg.Config) error {
+	if a.inside.Add(1) > 1 {
+		a.overlaps.Add(1)
+	}
+	defer a.inside.Add(-1)
+	time.Sleep(50 * time.Millisecond) // of the bubble
+	return a.host.Apply(ctx, want)
+}
+
+// TestAppliesTakeTurns: a repair that has taken down what was wanted is not
+// overtaken by a newer wish, which it would undo.
+func TestAppliesTakeTurns(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := barePlane()
+		network := servePipes(t, p)
+		r := newBubbleRig(t, p, network, t.TempDir())
+		one := &alone{host: r.host}
+		r.config.OS = one
+		end := r.until()
+		r.waitState(Connected)
+		for range 5 {
+			r.host.mu.Lock()
+			changed := r.host.changed
+			r.host.mu.Unlock()
+			changed(netcfg.NetworkChanged)
+			if _, err := r.RepairNames(t.Context(), false); err != nil {
+				t.Error(err)
+			}
+		}
+		if n := one.overlaps.Load(); n > 0 {
+			t.Errorf("applied side by side %d times", n)
+		}
+		if err := end(nil); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -120,7 +120,7 @@ func (t *Tunnel) assemble(ctx context.Context, disk store, web *http.Client) (le
 		tunnel: t, disk: disk, http: web, device: name, asked: asked,
 		host: make(chan struct{}, 1), look: make(chan struct{}, 1), dirty: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
 		connected: make(chan struct{}, 1), kicked: make(chan struct{}, 1), began: make(chan struct{}, 1), woke: make(chan struct{}, 1),
-		parted: make(chan struct{}, 1), doubt: make(chan struct{}, 1), homed: make(chan struct{}, 1), places: make(chan struct{}, pingsAtOnce),
+		parted: make(chan struct{}, 1), doubt: make(chan struct{}, 1), homed: make(chan struct{}, 1), hosting: make(chan struct{}, 1), places: make(chan struct{}, pingsAtOnce),
 	}
 	var upstreams func() []netip.Addr
 	if t.config.DNSForwarder {
@@ -159,9 +159,9 @@ type session struct {
 	// connection ended, look whether the peers in use still answer, the home relay
 	// may have come or gone.
 	host, look, dirty, urgent, connected, kicked, began, woke, parted, doubt, homed chan struct{}
-	// hosting is held by who brings the host to the wanted state: what was wanted
-	// last is then also applied last.
-	hosting sync.Mutex
+	// hosting holds a token while somebody brings the host to the wanted state:
+	// what was wanted last is then also applied last.
+	hosting chan struct{}
 	// places bounds the pings under way.
 	places chan struct{}
 }
