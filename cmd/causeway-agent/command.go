@@ -33,13 +33,26 @@ type options struct {
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "causeway-agent",
-		Short:         "Make this workspace reachable through the tunnel",
+		Use:   "causeway-agent",
+		Short: "Make this workspace reachable through the tunnel",
+		Long: `Make this workspace reachable through the tunnel: SSH, files, and every port of
+localhost. It runs as the user whose workspace it is, and needs no privilege.
+
+As a service of the package: sudo systemctl enable --now causeway-agent@USER,
+once /etc/causeway/agent-USER.env holds CAUSEWAY_AGENT_URL=URL, and
+/etc/causeway/agent-USER.token, which only root need read, the agent's token.
+
+` + exitHelp,
+		Example: `  causeway-agent run --url https://causeway.example.com --token-file token
+  causeway-agent run --help    # every setting
+  causeway-agent version`,
+		Version:       version.Version,
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		Args:              unknownCommand,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate(versionLine())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newRun(), newVersion())
 	return root
@@ -59,12 +72,16 @@ func noArguments(_ *cobra.Command, args []string) error {
 	return nil
 }
 
+func versionLine() string {
+	return fmt.Sprintf("causeway-agent %s (%s, %s/%s)\n", version.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
 func newVersion() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			fmt.Fprintf(cmd.OutOrStdout(), "causeway-agent %s (%s, %s/%s)\n", version.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return nil
+			_, err := fmt.Fprint(cmd.OutOrStdout(), versionLine())
+			return err
 		},
 	}
 }

@@ -130,7 +130,7 @@ func TestBadInput(t *testing.T) {
 }
 
 func TestHelpAndVersion(t *testing.T) {
-	for _, arguments := range [][]string{{}, {"--help"}, {"run", "--help"}, {"version"}} {
+	for _, arguments := range [][]string{{}, {"--help"}, {"run", "--help"}, {"version"}, {"--version"}} {
 		text, err := program(t, nil, arguments...).Output()
 		if err != nil || len(text) == 0 {
 			t.Errorf("%q: %v", arguments, err)

@@ -381,7 +381,9 @@ func TestHelp(t *testing.T) {
 			t.Errorf("%s has no description or example", command.CommandPath())
 		}
 	}
-	if out := ok(t, "version"); !strings.HasPrefix(out, "causeway-server "+version) {
-		t.Errorf("version printed %q", out)
+	for _, form := range []string{"version", "--version"} {
+		if out := ok(t, form); !strings.HasPrefix(out, "causeway-server "+version) {
+			t.Errorf("%s printed %q", form, out)
+		}
 	}
 }

@@ -63,6 +63,8 @@ underscores, such as ` + envName("data-dir") + `. A flag wins over the environme
 		PersistentPreRunE: func(command *cobra.Command, _ []string) error { return a.readEnvironment(command) },
 		RunE:              func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
+	root.Version = version
+	root.SetVersionTemplate(versionLine())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.PersistentFlags().StringVar(&a.dataDir, "data-dir", defaultDataDir(), "directory of the database")
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -236,11 +238,15 @@ func subcommands(command *cobra.Command) string {
 	return strings.Join(names, ", ")
 }
 
+func versionLine() string {
+	return fmt.Sprintf("causeway-server %s %s/%s\n", version, runtime.GOOS, runtime.GOARCH)
+}
+
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(a.stdout, "causeway-server %s %s/%s\n", version, runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprint(a.stdout, versionLine())
 			return err
 		},
 	}

@@ -62,6 +62,13 @@ Exit codes:
 	flags.BoolVar(&p.remove, "remove-autostart", false, "do not start it any more when you log in, and end")
 	flags.BoolVarP(&p.verbose, "verbose", "v", false, "log what happens to standard error")
 	command.MarkFlagsMutuallyExclusive("install-autostart", "remove-autostart")
+	command.AddCommand(&cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "causeway-tray %s\n", version.Version)
+			return err
+		},
+	})
 	command.RunE = func(cmd *cobra.Command, _ []string) error { return p.start(cmd) }
 	return command
 }

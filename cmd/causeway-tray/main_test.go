@@ -42,6 +42,7 @@ func TestCommandLine(t *testing.T) {
 		stdout, stderr string
 	}{
 		{"--version", 0, "causeway-tray dev\n", ""},
+		{"version", 0, "causeway-tray dev\n", ""},
 		{"--theme pink", 2, "", "causeway-tray: --theme \"pink\": want one of auto, dark, light\n  remedy: see: causeway-tray --help\n"},
 		{"--no-such-flag", 2, "", "causeway-tray: unknown flag: --no-such-flag\n  remedy: see: causeway-tray --help\n"},
 		{"word", 2, "", "causeway-tray: unknown command \"word\" for \"causeway-tray\"\n  remedy: see: causeway-tray --help\n"},

@@ -80,6 +80,8 @@ func rootCommand() *cobra.Command {
 	}
 	root.AddCommand(runCommand(), tunnelCommand("tunnel"), vpnDaemonCommand(), cleanupCommand(), operatorCommand(), versionCommand(),
 		installCommand(), uninstallCommand(), startCommand(), stopCommand(), restartCommand(), statusCommand())
+	root.Version = version.Version
+	root.SetVersionTemplate("causewayd {{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	inWordsOfThisSystem(root)
 	return root
