@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -63,7 +64,8 @@ interfaces of this machine with the names that they usually have.
 UDP decides whether there can be direct paths. A hard NAT uses another port for
 each destination: then the other side has to be easy to reach.
 
-Exits with 8 if neither UDP nor a relay works.`,
+Exits with 8 if neither UDP nor a relay works. With --every it goes on, also
+while the daemon is away, until it is interrupted.`,
 		Example: `  causeway netcheck
   causeway netcheck --every 30s --json`,
 	}
@@ -75,8 +77,13 @@ Exits with 8 if neither UDP nor a relay works.`,
 		}
 		for {
 			err := a.survey(cmd.Context(), asJSON)
-			if every == 0 || err != nil {
+			if every == 0 || !passing(err) {
 				return err
+			}
+			// What is down now is what this is for; a daemon may be restarted.
+			var silent *silentError
+			if err != nil && !errors.As(err, &silent) && cmd.Context().Err() == nil {
+				a.report(err)
 			}
 			if !pause(cmd.Context(), every) {
 				return nil
