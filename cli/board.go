@@ -86,7 +86,7 @@ func (b board) head(width, height int) []string {
 		lines = append(lines, b.style.yellow+"daemon is away, waiting"+b.style.reset+": what follows is from before")
 	}
 	if b.status.GetView() == localv1.View_SUMMARY {
-		return append(lines, folded("the tunnel belongs to "+owner(b.status)+"; names and workspaces are shown to them and to administrators", "  ", width)...)
+		return append(lines, folded(summarised(b.status), "  ", width)...)
 	}
 	// The agents have their place, then problems, then facts.
 	room := height - len(lines) - min(len(b.agents()), leastRows) - 2

@@ -65,6 +65,7 @@ func (b *bundle) lacks(what string, err error) {
 
 func (a *app) bundle() *cobra.Command {
 	var output, level string
+	var force bool
 	var span time.Duration
 	command := &cobra.Command{
 		Use: "bundle", Short: "Collect what is needed to find a fault, in one file", Args: args(0, 0, ""),
@@ -86,6 +87,7 @@ README.txt in the file says so.`,
 	}
 	flags := command.Flags()
 	flags.StringVarP(&output, "output", "o", "", "file to write (default causeway-bundle-DATE.zip)")
+	flags.BoolVar(&force, "force", false, "replace the file if it is there")
 	flags.StringVar(&level, "redact", "default", "what to take out: default (secrets), or strict (names and addresses as well)")
 	flags.DurationVar(&span, "for", 0, "log everything for that long first, for example 2m")
 	completeWords(command, "redact", []string{"default", "strict"})
@@ -98,6 +100,9 @@ README.txt in the file says so.`,
 		}
 		if output == "" {
 			output = "causeway-bundle-" + a.now().Format("20060102-150405") + ".zip"
+		}
+		if _, err := os.Lstat(output); err == nil && !force {
+			return &localapi.Error{Code: localapi.CodeGeneric, Cause: fmt.Sprintf("write %s: it exists", output), Remedy: "choose another name with -o, or replace it with --force"}
 		}
 		return a.makeBundle(cmd.Context(), output, level == "strict", span)
 	}

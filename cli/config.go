@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -48,6 +49,9 @@ key, and what would be taken. Needs no daemon.`,
 				path = args[0]
 			} else if named := a.getenv(config.FileEnv); named != "" {
 				path = named
+			} else if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+				_, err := fmt.Fprintf(a.env.Stdout, "there is no %s: the defaults hold, which is fine\n", path)
+				return err
 			}
 			if full, err := filepath.Abs(path); err == nil {
 				path = full

@@ -30,8 +30,11 @@ type fakeDaemon struct {
 
 func fakeStatus(name string) *localv1.Status {
 	status := &localv1.Status{Version: "v1.2.3"}
-	if name == "signed-out" {
-		status.State = localv1.State_SIGNED_OUT
+	if name == "signed-out" || name == "nobodys" { // to an operator, and to somebody who is none
+		status.State, status.View = localv1.State_SIGNED_OUT, localv1.View_FULL
+		if name == "nobodys" {
+			status.View = localv1.View_SUMMARY
+		}
 		return status
 	}
 	if name == "summary" { // of bob's tunnel, for somebody else

@@ -65,9 +65,9 @@ you paste. A token in a file or on standard input does on both.
 The token is checked before it is kept; the daemon keeps it readable for root
 only. Without a URL it is the deployment of the active profile, or of --profile.
 
-The first time needs root, because the daemon belongs to the machine. Signing
-in with sudo makes the user who ran sudo the owner of the tunnel: that user
-needs no sudo afterwards.
+Who installed Causeway may sign in, and whom an administrator lets: causeway
+operator add. Everybody else signs in with sudo, once: that makes the user who
+ran sudo an operator.
 
 A new token for the same deployment and user is taken over by the running
 tunnel: names and open sessions stay.
@@ -76,8 +76,8 @@ Values of headers are secrets: give them in a file (--header-file), one
 "Name: value" on a line, since every user of this machine can read a command
 line. The file, --ca-file and --proxy count for every request to the
 deployment, those of the sign-in too, and are kept with the profile.`,
-		Example: `  sudo causeway login https://coder.example.com
-  sudo causeway login https://coder.example.com --up    # and connect at once
+		Example: `  causeway login https://coder.example.com         # (with sudo, if you did not install it)
+  causeway login https://coder.example.com --up    # and connect at once
   causeway login                                        # again, when the token has expired
   causeway login https://coder.example.com --device     # where there is no browser
   causeway login https://coder.example.com --token-file ~/token

@@ -28,6 +28,7 @@ type logJSON struct {
 func (a *app) logs() *cobra.Command {
 	var follow, asJSON bool
 	var level, since string
+	var last int
 	command := &cobra.Command{
 		Use: "logs", Short: "Show what the daemon logged", Args: args(0, 0, ""),
 		Long: `Show the newest entries of the daemon's log, of which it keeps some thousand in
@@ -37,6 +38,7 @@ all. The whole log, also of a daemon that has ended, is kept by the system: see
 
 To have more logged for a while: causeway log-level debug --for 10m`,
 		Example: `  causeway logs --since 10m --level warn
+  causeway logs -n 50
   causeway logs -f
   causeway logs --json | jq -r 'select(.level == "error") | .message'`,
 	}
@@ -44,9 +46,14 @@ To have more logged for a while: causeway log-level debug --for 10m`,
 	flags.BoolVarP(&follow, "follow", "f", false, "go on with what is logged from now on, until Ctrl-C")
 	flags.StringVar(&level, "level", "info", "least severe level to show: debug, info, warn or error")
 	flags.StringVar(&since, "since", "", "show what is not older than a time such as 10m, or came after a moment such as 2026-11-22T16:00:00Z")
+	flags.IntVarP(&last, "lines", "n", 0, "only the newest that many entries")
+	command.MarkFlagsMutuallyExclusive("follow", "lines")
 	flags.BoolVar(&asJSON, "json", false, "print a line of JSON for each entry (cli/schema/logs.json)")
 	completeWords(command, "level", logLevels)
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
+		if last < 0 || cmd.Flags().Changed("lines") && last == 0 {
+			return &usageError{cause: fmt.Sprintf("run causeway logs: --lines %d shows nothing", last), remedy: "give a number from 1 on"}
+		}
 		in := &localv1.WatchLogsRequest{Follow: follow, Level: level}
 		if !slices.Contains(logLevels, level) {
 			return unknownLevel("causeway logs", level)
@@ -58,7 +65,7 @@ To have more logged for a while: causeway log-level debug --for 10m`,
 			}
 			in.Since = timestamppb.New(from)
 		}
-		err := a.showLogs(cmd.Context(), in, asJSON)
+		err := a.showLogs(cmd.Context(), in, last, asJSON)
 		var known *localapi.Error
 		if errors.As(err, &known) && known.Code == localapi.CodeNotRunning {
 			away := *known
@@ -84,7 +91,8 @@ func (a *app) moment(text string) (time.Time, error) {
 	return time.Time{}, &usageError{cause: fmt.Sprintf("run causeway logs: %q is no time", text), remedy: "give a length of time such as 10m, or a moment such as 2026-11-22T16:00:00Z"}
 }
 
-func (a *app) showLogs(ctx context.Context, in *localv1.WatchLogsRequest, asJSON bool) error {
+// showLogs shows all entries as they come, or the last ones when all have come.
+func (a *app) showLogs(ctx context.Context, in *localv1.WatchLogsRequest, last int, asJSON bool) error {
 	client, err := a.dial(ctx)
 	if err != nil {
 		return err
@@ -94,18 +102,32 @@ func (a *app) showLogs(ctx context.Context, in *localv1.WatchLogsRequest, asJSON
 	if err != nil {
 		return err
 	}
+	var kept []*localv1.LogEntry
 	for {
 		entry, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return a.showEntries(kept, asJSON)
 		}
 		if err != nil {
 			return err
+		}
+		if last > 0 {
+			kept = append(kept[max(len(kept)-last+1, 0):], entry)
+			continue
 		}
 		if err := a.showEntry(shown(entry), asJSON); err != nil {
 			return err
 		}
 	}
+}
+
+func (a *app) showEntries(entries []*localv1.LogEntry, asJSON bool) error {
+	for _, entry := range entries {
+		if err := a.showEntry(shown(entry), asJSON); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *app) showEntry(entry *localv1.LogEntry, asJSON bool) error {

@@ -16,7 +16,7 @@ import (
 func userOf(ctx context.Context, name string) (*localv1.Operator, error) {
 	found, err := localapi.UserNamed(ctx, name)
 	if err != nil {
-		return nil, noSuchUser(name, "give the number that `id -u "+quote(name)+"` prints")
+		return nil, noSuchUser(name, "check the name; a user of a directory that this machine does not search by name is given by number, which id -u prints for them")
 	}
 	return &localv1.Operator{Uid: proto.Uint32(found.UID), Name: name}, nil
 }

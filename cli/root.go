@@ -32,12 +32,12 @@ A daemon (causewayd) keeps the tunnel; this command tells it what you want and
 shows what it does. Everything that speaks TCP or UDP then reaches a workspace
 by its name, for example: ssh main.myws.me.coder`
 
-const examples = `  sudo causeway login https://coder.example.com   # once; afterwards no sudo is needed
-  causeway up --wait                              # connect
-  causeway list                                   # which names there are
-  causeway ssh myws                               # or plainly: ssh main.myws.me.coder
-  causeway status                                 # what works, what does not, and why
-  causeway doctor                                 # what is in the way, and what to do about it`
+const examples = `  causeway login https://coder.example.com   # once; with sudo, if you did not install it
+  causeway up --wait                         # connect
+  causeway list                              # which names there are
+  causeway ssh myws                          # or plainly: ssh main.myws.me.coder
+  causeway status                            # what works, what does not, and why
+  causeway doctor                            # what is in the way, and what to do about it`
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
@@ -52,6 +52,8 @@ func (a *app) root() *cobra.Command {
 			return unknownCommand(cmd, args[0])
 		},
 	}
+	root.Version = a.env.Version
+	root.SetVersionTemplate(a.versionLine())
 	root.PersistentFlags().StringVar(&a.socket, "socket", "",
 		"socket of the daemon (default $CAUSEWAY_SOCKET, else "+config.DefaultSocket+")")
 	root.SetFlagErrorFunc(flagError)

@@ -63,7 +63,9 @@ message of ssh then says which line to remove.`,
 		if err := a.writeConfig(path, before, after, remove); err != nil {
 			return fmt.Errorf("configure ssh: %w", err)
 		}
-		if remove {
+		if remove && after == nil {
+			fmt.Fprintf(a.env.Stdout, "removed %s, which causeway config-ssh had made\n", path)
+		} else if remove {
 			fmt.Fprintf(a.env.Stdout, "the section is gone from %s\n", path)
 		} else {
 			fmt.Fprintf(a.env.Stdout, "%s is set up; host keys are accepted when first seen, and kept\n", path)
@@ -145,11 +147,24 @@ func (a *app) writeConfig(path string, before, after []byte, remove bool) error 
 			return err
 		}
 	}
+	if after == nil {
+		return removeFile(path, before)
+	}
 	return replaceFile(path, before, after)
 }
 
 // errChanged: somebody else wrote the file meanwhile.
 var errChanged = errors.New("it has changed meanwhile")
+
+// removeFile takes away the one that was read.
+func removeFile(path string, before []byte) error {
+	if now, err := os.ReadFile(path); err != nil {
+		return err
+	} else if !bytes.Equal(now, before) {
+		return fmt.Errorf("remove %s: %w", path, errChanged)
+	}
+	return os.Remove(path)
+}
 
 // replaceFile puts a new content in the place of the one that was read, whole or
 // not at all. A new file is for its owner alone, another keeps its mode.

@@ -9,10 +9,12 @@ import (
 
 // Our section of a configuration of ssh stands between these lines. The second
 // form of the first says that what stood before did not end with a line break,
-// so that taking the section away leaves every byte as it was.
+// so that taking the section away leaves every byte as it was; the third that
+// there was no file.
 const (
 	sectionBegin  = "# >>> causeway config-ssh >>>"
 	sectionJoined = "# >>> causeway config-ssh, after a line without an end >>>"
+	sectionAlone  = "# >>> causeway config-ssh, in a file of its own >>>"
 	sectionEnd    = "# <<< causeway config-ssh <<<"
 )
 
@@ -22,19 +24,20 @@ var errDamaged = errors.New("the lines that begin and end Causeway's section do 
 // section is where ours stands: all of a file is before + ours + after.
 type section struct {
 	before, ours, after []byte
-	found, joined       bool
+
+	found, joined, alone bool
 }
 
 // findSection looks for whole lines only.
 func findSection(file []byte) (section, error) {
-	begin, end, joined, offset := -1, -1, false, 0
+	begin, end, joined, alone, offset := -1, -1, false, false, 0
 	for line := range bytes.Lines(file) {
 		switch text := string(bytes.TrimSuffix(line, []byte("\n"))); text {
-		case sectionBegin, sectionJoined:
+		case sectionBegin, sectionJoined, sectionAlone:
 			if begin >= 0 {
 				return section{}, errDamaged
 			}
-			begin, joined = offset, text == sectionJoined
+			begin, joined, alone = offset, text == sectionJoined, text == sectionAlone
 		case sectionEnd:
 			if begin < 0 || end >= 0 {
 				return section{}, errDamaged
@@ -49,7 +52,7 @@ func findSection(file []byte) (section, error) {
 	case end < 0 || joined && begin == 0:
 		return section{}, errDamaged
 	}
-	return section{before: file[:begin], ours: file[begin:end], after: file[end:], found: true, joined: joined}, nil
+	return section{before: file[:begin], ours: file[begin:end], after: file[end:], found: true, joined: joined, alone: alone}, nil
 }
 
 // withSection is the file with our section, in its old place or at the end:
@@ -67,15 +70,21 @@ func withSection(file []byte, lines []string) ([]byte, error) {
 	if begin == sectionJoined && !s.found {
 		before = append(before, '\n')
 	}
+	if s.alone || file == nil {
+		begin = sectionAlone
+	}
 	ours := begin + "\n" + strings.Join(lines, "\n") + "\n" + sectionEnd + "\n"
 	return append(append(before, ours...), s.after...), nil
 }
 
-// withoutSection is the file as it was without it.
+// withoutSection is the file as it was without it; nil: there was none.
 func withoutSection(file []byte) ([]byte, error) {
 	s, err := findSection(file)
 	if err != nil {
 		return nil, err
+	}
+	if s.alone && len(s.before)+len(s.after) == 0 {
+		return nil, nil
 	}
 	before := bytes.Clone(s.before)
 	if s.joined && len(s.after) == 0 {

@@ -56,7 +56,7 @@ func lossless(t *testing.T, file []byte) {
 
 func TestSectionOfAnyBytes(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	pieces := []string{"\n", "\r\n", "Host x", sectionBegin, sectionJoined, sectionEnd, "\x00", " ", "é", "\n\n"}
+	pieces := []string{"\n", "\r\n", "Host x", sectionBegin, sectionJoined, sectionAlone, sectionEnd, "\x00", " ", "é", "\n\n"}
 	for range 20_000 {
 		var file strings.Builder
 		for range random.IntN(8) {

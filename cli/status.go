@@ -178,7 +178,7 @@ func (a *app) printStatus(w io.Writer, status *localv1.Status) error {
 	}
 	text.WriteByte('\n')
 	if status.GetView() == localv1.View_SUMMARY {
-		fmt.Fprintf(&text, "  the tunnel belongs to %s; names and workspaces are shown to them and to administrators\n", owner(status))
+		fmt.Fprintf(&text, "  %s\n", summarised(status))
 		_, err := io.WriteString(w, text.String())
 		return err
 	}
@@ -197,6 +197,14 @@ func (a *app) printStatus(w io.Writer, status *localv1.Status) error {
 	}
 	_, err := io.WriteString(w, text.String())
 	return err
+}
+
+// summarised is what there is to say to somebody who is shown no more.
+func summarised(status *localv1.Status) string {
+	if unowned(status) && status.GetState() == localv1.State_SIGNED_OUT {
+		return "nobody has signed in, and you are no operator of this machine; next: " + here.signIn(status)
+	}
+	return "the tunnel belongs to " + owner(status) + "; names and workspaces are shown to them and to administrators"
 }
 
 // nextStep is the command that leads to a tunnel, or "".

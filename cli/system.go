@@ -25,11 +25,13 @@ var darwinSystem = system{sudo: "sudo ", installSSH: "it comes with macOS, in /u
 var windowsSystem = system{
 	installSSH: `install it: Settings, System, Optional features, "OpenSSH Client"`,
 	help: []string{
-		"once; afterwards no sudo is needed", "once, as administrator",
+		"once; with sudo, if you did not install it", "once; as administrator, if you did not install it",
 		"(default you; under sudo who ran it)", "(default you)",
-		`in with sudo makes the user who ran sudo the owner of the tunnel: that user
-needs no sudo afterwards.`, `in as administrator makes you the owner of the tunnel: you need no
-administrator's terminal afterwards.`,
+		`Who installed Causeway may sign in, and whom an administrator lets: causeway
+operator add. Everybody else signs in with sudo, once: that makes the user who
+ran sudo an operator.`, `Who installed Causeway may sign in, and whom an administrator lets: causeway
+operator add. Everybody else signs in as administrator, once: that makes an
+operator of you.`, "(with sudo, if you did not install it)", "(as administrator, if you did not install it)",
 		"sudo ", "",
 	},
 }
@@ -45,17 +47,22 @@ func (s system) adapt(command *cobra.Command) {
 	}
 }
 
-// signIn is the command to sign in with: only an administrator may while nobody
-// owns the tunnel.
+// signIn is the command to sign in with. While nobody has the tunnel, the daemon
+// shows all to those who may sign in; others first need an administrator.
 func (s system) signIn(status *localv1.Status) string {
 	const command = "causeway login <url>"
 	switch {
-	case status.OwnerUid != nil || status.GetOwnerSid() != "":
+	case !unowned(status) || status.GetView() == localv1.View_FULL:
 		return command
 	case s.sudo == "":
 		return command + ", in a terminal that was opened as administrator"
 	}
 	return s.sudo + command
+}
+
+// unowned says that the tunnel is nobody's.
+func unowned(status *localv1.Status) bool {
+	return status.OwnerUid == nil && status.GetOwnerSid() == ""
 }
 
 // takeOver is what helps against another user's tunnel.

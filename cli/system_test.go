@@ -2,6 +2,7 @@ package cli
 
 import (
 	"io"
+	"os"
 	"strings"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/causewayhq/causeway/config"
 	"github.com/causewayhq/causeway/proto/localv1"
 )
 
@@ -58,10 +60,29 @@ func TestSignInIsForAdministratorsAtFirst(t *testing.T) {
 		if got := s.signIn(&localv1.Status{}); got != want {
 			t.Errorf("signIn() = %q, want %q", got, want)
 		}
+		// Who is shown all may sign in: the operators, and root by itself.
+		if got := s.signIn(&localv1.Status{View: localv1.View_FULL}); got != "causeway login <url>" {
+			t.Errorf("an operator: signIn() = %q", got)
+		}
+		if got := s.signIn(&localv1.Status{View: localv1.View_SUMMARY}); got != want {
+			t.Errorf("no operator: signIn() = %q", got)
+		}
 		for _, status := range owned {
 			if got := s.signIn(status); got != "causeway login <url>" {
 				t.Errorf("signIn(%v) = %q", status, got)
 			}
 		}
+	}
+}
+
+// TestValidateNothing: a machine without a settings file is as it should be.
+func TestValidateNothing(t *testing.T) {
+	if _, err := os.Stat(config.DefaultFile); err == nil {
+		t.Skip(config.DefaultFile + " is there")
+	}
+	var stdout, stderr output
+	code := Main(t.Context(), Env{Args: []string{"causeway", "config", "validate"}, Stdout: &stdout, Stderr: &stderr, LookupEnv: noEnv})
+	if want := "there is no " + config.DefaultFile + ": the defaults hold, which is fine\n"; code != 0 || stdout.String() != want || stderr.String() != "" {
+		t.Errorf("exit code %d, %q, %q", code, stdout.String(), stderr.String())
 	}
 }

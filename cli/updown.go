@@ -23,7 +23,8 @@ the command returns when names answer on this machine, and says on the way what
 it waits for.
 
 While another user of this machine has the tunnel up, that is theirs to give:
-they run causeway down first. An administrator may take it.`,
+they run causeway down first. An administrator may take it: without --profile
+for the user who ran sudo.`,
 		Example: `  causeway up --wait
   causeway up --profile work
   sudo causeway up --take-over`,
@@ -39,16 +40,33 @@ they run causeway down first. An administrator may take it.`,
 			return err
 		}
 		defer client.Close()
+		if request.GetTakeOver() && request.GetProfile() == "" {
+			request.ForUid = a.sudoUser()
+		}
 		if wait {
 			return a.bringUp(cmd.Context(), client, request, timeout)
 		}
+		before, err := a.askStatus(cmd.Context(), client)
+		if err != nil {
+			return err
+		}
 		if _, err := call(cmd.Context(), a, workLimit, client.Up, request); err != nil {
 			return err
+		}
+		if goesOn(before, request) {
+			fmt.Fprintf(a.env.Stdout, "connected already to %s as %s\n", shown(before).GetUrl(), shown(before).GetUser())
+			return nil
 		}
 		fmt.Fprintln(a.env.Stdout, "connecting; causeway status shows how it goes")
 		return nil
 	}
 	return command
+}
+
+// goesOn says that what is asked for is there already.
+func goesOn(status *localv1.Status, wanted *localv1.UpRequest) bool {
+	return !wanted.GetTakeOver() && status.GetView() != localv1.View_SUMMARY && status.GetWantedUp() && status.GetState() == localv1.State_CONNECTED &&
+		(wanted.GetProfile() == "" || wanted.GetProfile() == status.GetProfile())
 }
 
 // defaultWait is how long a command waits for the tunnel to work.

@@ -22,6 +22,11 @@ type daemonJSON struct {
 	API      int32  `json:"api"`
 }
 
+// versionLine is what --version prints too.
+func (a *app) versionLine() string {
+	return fmt.Sprintf("causeway %s (%s/%s, %s)\n", a.env.Version, runtime.GOOS, runtime.GOARCH, runtime.Version())
+}
+
 func (a *app) version() *cobra.Command {
 	var asJSON, daemon bool
 	command := &cobra.Command{
@@ -48,7 +53,7 @@ func (a *app) version() *cobra.Command {
 		if asJSON {
 			return writeJSON(a.env.Stdout, out)
 		}
-		fmt.Fprintf(a.env.Stdout, "causeway %s (%s, %s)\n", out.Causeway, out.Platform, out.Go)
+		fmt.Fprint(a.env.Stdout, a.versionLine())
 		if out.Daemon != nil {
 			fmt.Fprintf(a.env.Stdout, "causewayd %s (local API %d)\n", out.Daemon.Causeway, out.Daemon.API)
 		}

@@ -45,7 +45,8 @@ type waiting struct {
 func (a *app) wait() *cobra.Command {
 	w := &waiting{app: a}
 	command := &cobra.Command{
-		Use: "wait", Short: "Wait until the tunnel, names or a workspace works", Args: args(0, 0, ""),
+		Use: "wait [name]", Short: "Wait until the tunnel, names or a workspace works", Args: args(0, 1, "at most one name"),
+		ValidArgsFunction: a.completeNames,
 		Long: `Wait until something works, for scripts and for units that need it:
 
   connected       the tunnel works as wanted
@@ -53,20 +54,29 @@ func (a *app) wait() *cobra.Command {
   workspace/NAME  every agent of that workspace answers
   NAME            that agent answers, by any name of causeway list
 
+What to wait for stands after --for, or by itself.
+
 The daemon may start, restart or be upgraded meanwhile. Nothing is switched on:
 for that see causeway up --wait.
 
 Exits with 6 when the time is over, and says what was in the way.`,
 		Example: `  causeway wait
   causeway wait --for dns --timeout 2m
-  causeway wait --for workspace/myws && ssh myws.coder`,
+  causeway wait myws && ssh myws.coder
+  causeway wait --for workspace/myws`,
 	}
 	flags := command.Flags()
 	flags.StringVar(&w.what, "for", "connected", "what to wait for: connected, dns, workspace/NAME or NAME")
 	flags.DurationVar(&w.timeout, "timeout", defaultWait, "give up after this long (0: never)")
 	flags.BoolVar(&w.asJSON, "json", false, "print JSON at the end (cli/schema/wait.json)")
 	a.completeFlag(command, "for", completeWait, "connected", "dns")
-	command.RunE = func(cmd *cobra.Command, _ []string) error {
+	command.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			if cmd.Flags().Changed("for") {
+				return &usageError{cause: "wait: both " + args[0] + " and --for say what to wait for", remedy: "give one of them"}
+			}
+			w.what = args[0]
+		}
 		if w.timeout < 0 || strings.TrimPrefix(w.what, workspacePrefix) == "" {
 			return &usageError{cause: "wait: the time must not be negative, nor the name empty", remedy: "see: causeway wait --help"}
 		}
@@ -228,6 +238,9 @@ func (w *waiting) finish(err error) error {
 // notYours is what somebody gets who asks for more of another user's tunnel
 // than the summary.
 func notYours(status *localv1.Status, verb string) error {
+	if unowned(status) && status.GetState() == localv1.State_SIGNED_OUT {
+		return notWorking(status, verb)
+	}
 	return &localapi.Error{
 		Code:   localapi.CodePermission,
 		Cause:  verb + ": the tunnel belongs to " + owner(status),

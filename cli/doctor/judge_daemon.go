@@ -220,7 +220,7 @@ func judgeSignIn(f *Facts) Finding {
 	status := f.Tunnel.Status
 	if status.GetState() == localv1.State_SIGNED_OUT {
 		run := "run: "
-		if status.OwnerUid == nil && status.GetOwnerSid() == "" {
+		if status.OwnerUid == nil && status.GetOwnerSid() == "" && status.GetView() != localv1.View_FULL {
 			run = f.words.run
 		}
 		return fail("nobody has signed in", run+"causeway login <url>").withCode(localapi.CodeNotSignedIn)
