@@ -71,7 +71,7 @@ func (s *Service) Up(ctx context.Context, in *localv1.UpRequest) (*localv1.UpRes
 	var already Tunnel
 	var wanted Profile
 	_, err = s.change(func(next *state) error {
-		p, err := s.pick(*next, who, in.GetProfile())
+		p, err := s.pickUp(*next, who, in)
 		switch {
 		case err != nil:
 			return err

@@ -113,6 +113,28 @@ func TestHandOver(t *testing.T) {
 	if got := r.tunnel(t); got.profile.Owner.UID != aliceUID {
 		t.Errorf("tunnel of %+v", got.profile)
 	}
+	// Without a profile it is taken for whoever ran sudo, not for who has it.
+	if err := up(t, s, 0, &localv1.UpRequest{TakeOver: true, ForUid: proto.Uint32(bobUID)}); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.tunnel(t); got.profile.Owner.UID != bobUID {
+		t.Errorf("tunnel of %+v", got.profile)
+	}
+	// Root itself, or somebody without a profile, has to say whose.
+	for _, in := range []*localv1.UpRequest{{TakeOver: true}, {TakeOver: true, ForUid: proto.Uint32(carolUID)}} {
+		err := up(t, s, 0, in)
+		wantCode(t, err, localapi.CodeUsage)
+		var refused *localapi.Error
+		if errors.As(err, &refused) && (!strings.Contains(refused.Cause, "has no profile") ||
+			!strings.Contains(refused.Remedy, "alice/corp.example") || !strings.Contains(refused.Remedy, "bob/lab.example")) {
+			t.Errorf("%+v", refused)
+		}
+	}
+	if holder, _ := s.rule().Owner(); holder.UID != bobUID {
+		t.Errorf("a refusal moved the tunnel to %v", holder)
+	}
+	err = up(t, s, aliceUID, &localv1.UpRequest{TakeOver: true, ForUid: proto.Uint32(bobUID)})
+	wantCode(t, err, localapi.CodePermission)
 }
 
 // TestStrangerSeesASummary looks at all that who has nothing to do with the
