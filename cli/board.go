@@ -159,7 +159,7 @@ func (b board) table(width, rows int) []string {
 		}
 		line := fmt.Sprintf("%s %s %-*s  ", cursor, b.mark(agent), names, clip(agentName(agent), names))
 		if width >= narrow {
-			line += fmt.Sprintf("%-9s  %-12s  %s", dash(latency(agent.GetLatency())), b.answered(agent), way(agent))
+			line += fmt.Sprintf("%-9s  %-12s  %s", dash(latency(agent.GetLatency())), b.answered(agent), b.app.wayOrOffline(agent))
 		} else {
 			line += dash(latency(agent.GetLatency()))
 		}

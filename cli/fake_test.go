@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -72,6 +73,16 @@ func fakeStatus(name string) *localv1.Status {
 	}
 	if name == "stopped" { // one of the workspaces
 		status.Agents[1].WorkspaceStatus = "stopped"
+	}
+	if name == "agent-offline" { // one agent was stopped after it was used
+		gone := status.Agents[1]
+		gone.Reachable, gone.Tried, gone.Offline, gone.Path, gone.Endpoint = false, true, true, localv1.AgentStatus_PATH_UNSPECIFIED, ""
+		gone.OfflineSince, gone.LastAnswer = timestamppb.New(time.Now().Add(-12*time.Second)), timestamppb.New(time.Now().Add(-20*time.Second))
+		status.Agents[2].Offline = true
+	}
+	if name == "token-expired" { // while the control connection stands
+		status.State = localv1.State_DEGRADED
+		status.Problems = []*localv1.Problem{{Code: "token-expired", Cause: "you were signed in to https://coder.example.com until now", Remedy: "sign in again: causeway login https://coder.example.com"}}
 	}
 	if name == "revoked" {
 		status.State, status.ControlConnected = localv1.State_DEGRADED, false
@@ -181,7 +192,16 @@ func (f *fakeDaemon) Down(context.Context, *localv1.DownRequest) (*localv1.DownR
 
 // Ping answers by the relay first and directly from the third time on.
 func (f *fakeDaemon) Ping(ctx context.Context, in *localv1.PingRequest) (*localv1.PingReply, error) {
-	switch in.GetName() {
+	name := in.GetName()
+	if f.get().GetState() == localv1.State_DEGRADED && strings.HasPrefix(name, "main.web") { // as its status says
+		name = "silent"
+	}
+	for _, agent := range f.get().GetAgents() {
+		if agent.GetOffline() && agentName(agent) == name {
+			return nil, errors.New("ping " + name + ": agent is not online")
+		}
+	}
+	switch name {
 	case "silent":
 		<-ctx.Done()
 		return nil, ctx.Err()

@@ -120,7 +120,7 @@ func (a *app) show(status *localv1.Status, asJSON bool) error {
 // codeOf is the exit code that a status stands for; 0 when all is as wanted.
 func codeOf(status *localv1.Status) localapi.Code {
 	for _, problem := range status.GetProblems() {
-		if problem.GetCode() == "signed-out" {
+		if problem.GetCode() == "signed-out" || problem.GetCode() == "token-expired" {
 			return localapi.CodeNotSignedIn
 		}
 	}
@@ -202,7 +202,8 @@ func (a *app) printStatus(w io.Writer, status *localv1.Status) error {
 // summarised is what there is to say to somebody who is shown no more.
 func summarised(status *localv1.Status) string {
 	if unowned(status) && status.GetState() == localv1.State_SIGNED_OUT {
-		return "nobody has signed in, and you are no operator of this machine; next: " + here.signIn(status)
+		return "nobody has signed in, and you are no operator of this machine; next: " + here.signIn(status) +
+			"; or, to be let: " + here.sudo + "causeway operator add <your name>"
 	}
 	return "the tunnel belongs to " + owner(status) + "; names and workspaces are shown to them and to administrators"
 }

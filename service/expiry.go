@@ -125,6 +125,9 @@ func (s *Service) record(edit func(*state) (changed bool)) error {
 	return nil
 }
 
+// codeExpired is of a token that has ended.
+const codeExpired = "token-expired"
+
 // expiryProblem tells of a token that ends soon, or that has ended, which a
 // control plane that is connected does not notice. Its text stays the same, so
 // that a status is not a new one each second.
@@ -137,7 +140,7 @@ func expiryProblem(p Profile, now time.Time) *localv1.Problem {
 	case now.Before(p.Expires):
 		return &localv1.Problem{Code: "token-expires", Cause: "you are signed in to " + until, Remedy: "sign in again before that: " + again}
 	}
-	return &localv1.Problem{Code: "token-expired", Cause: "you were signed in to " + until, Remedy: "sign in again: " + again}
+	return &localv1.Problem{Code: codeExpired, Cause: "you were signed in to " + until, Remedy: "sign in again: " + again}
 }
 
 // saysSignedOut is what the deployment itself says of the token.

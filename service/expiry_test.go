@@ -78,6 +78,12 @@ func TestTokenExpiryIsAskedAndSaid(t *testing.T) {
 			t.Error("said twice")
 		}
 		s.mu.Lock()
+		s.tunnel = &fakeTunnel{status: &localv1.Status{State: localv1.State_CONNECTED, ControlConnected: true}}
+		s.mu.Unlock()
+		if now := s.status(); now.GetState() != localv1.State_DEGRADED || !said("token-expired") {
+			t.Errorf("it goes on without a sign-in as %s: %v", now.GetState(), now.GetProblems())
+		}
+		s.mu.Lock()
 		s.tunnel = nil
 		s.mu.Unlock()
 		if n := asked.Load(); n < 2+20 || n > 2+28 {

@@ -225,6 +225,10 @@ func (s *Service) statusLocked() *localv1.Status {
 			status.User, status.TokenExpiresAt, status.WorkspacePages = p.User, timeMessage(p.Expires), p.Token.WorkspacePages()
 			if problem := expiryProblem(*p, time.Now()); problem != nil && !saysSignedOut(status.GetProblems()) {
 				status.Problems = append(status.Problems, problem)
+				if problem.GetCode() == codeExpired && status.GetState() == localv1.State_CONNECTED {
+					// Names and sessions go on, until the control connection is cut.
+					status.State = localv1.State_DEGRADED
+				}
 			}
 		}
 	}

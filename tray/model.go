@@ -345,7 +345,7 @@ func signInItem(in input, status *localv1.Status) item {
 // needsSignIn says that the credentials are missing or refused.
 func needsSignIn(status *localv1.Status) bool {
 	for _, problem := range status.GetProblems() {
-		if problem.GetCode() == "signed-out" {
+		if problem.GetCode() == "signed-out" || problem.GetCode() == "token-expired" {
 			return true
 		}
 	}

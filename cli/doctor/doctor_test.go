@@ -164,7 +164,11 @@ func TestEachFault(t *testing.T) {
 		"another API":  {func(f *Facts) { f.Daemon.API = 2 }, idVersion, Failed, "different versions|same release", 9, MendNone},
 		"not upgraded": {func(f *Facts) { f.Daemon.Version = "v1.2.2" }, idVersion, Warning, "v1.2.2|restart", 0, MendNone},
 		"signed out":   {func(f *Facts) { f.Tunnel.Status = &localv1.Status{State: localv1.State_SIGNED_OUT} }, idSignIn, Failed, "nobody|sudo causeway login", 4, MendNone},
-		"token":        {problem("signed-out"), idSignIn, Failed, "expired|causeway login https://coder.example.com", 4, MendNone},
+		"token ended":  {problem("token-expired"), idSignIn, Failed, "cause of token-expired|remedy of token-expired", 4, MendNone},
+		"no rights": {func(f *Facts) {
+			f.Tunnel = Tunnel{Err: &localapi.Error{Code: localapi.CodePermission, Cause: "call the daemon: dave is no operator", Remedy: "sudo"}}
+		}, idSocket, Failed, "answers, but not to you|dave is no operator|sudo", 5, MendNone},
+		"token": {problem("signed-out"), idSignIn, Failed, "expired|causeway login https://coder.example.com", 4, MendNone},
 		"down": {func(f *Facts) {
 			f.Tunnel.Status.State, f.Tunnel.Status.WantedUp = localv1.State_DOWN, false
 		}, idTunnel, Warning, "asked for|up --wait", 0, MendNone},

@@ -172,6 +172,8 @@ func judgeSocket(f *Facts) Finding {
 	switch {
 	case err == nil, is(err, localapi.CodeIncompatible): // which the version's check says in better words
 		return well("%s can be used by this user", socket.Path)
+	case is(err, localapi.CodePermission) && d.Dial == nil:
+		return fail("the daemon answers, but not to you, which says nothing about whether the tunnel works: "+err.Error(), remedyOf(err)).withCode(localapi.CodePermission)
 	case is(err, localapi.CodePermission):
 		return fail(err.Error(), remedyOf(err)).withCode(localapi.CodePermission)
 	}
@@ -228,6 +230,9 @@ func judgeSignIn(f *Facts) Finding {
 	if problem := f.Tunnel.problem("signed-out"); problem != nil {
 		return fail(fmt.Sprintf("%s refuses the token of %s, which has expired or was revoked: %s", status.GetUrl(), status.GetUser(), problem.GetCause()),
 			"run: causeway login "+status.GetUrl()).withCode(localapi.CodeNotSignedIn)
+	}
+	if problem := f.Tunnel.problem("token-expired"); problem != nil {
+		return fail(problem.GetCause(), problem.GetRemedy()).withCode(localapi.CodeNotSignedIn)
 	}
 	return well("%s as %s", status.GetUrl(), status.GetUser())
 }
@@ -308,6 +313,6 @@ func judgeRest(f *Facts) Finding {
 
 // covered are the codes of problems that other checks are about.
 var covered = map[string]bool{
-	"signed-out": true, "control-unreachable": true, "control-certificate": true, "control-version": true, "control-rejected": true,
+	"signed-out": true, "token-expired": true, "control-unreachable": true, "control-certificate": true, "control-version": true, "control-rejected": true,
 	"control-not-causeway": true, "relay-unreachable": true, "names-not-resolved": true, "tunnel-stopped": true, "path-mtu": true, "agent-silent": true,
 }
