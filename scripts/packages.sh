@@ -22,7 +22,7 @@ go build -o "$work/licenses" ./internal/licenses
 
 step "documentation"
 CGO_ENABLED=0 go build -trimpath -tags docs -ldflags "-X github.com/causewayhq/causeway/internal/version.Version=$VERSION" -o "$work/writers/" \
-  ./cmd/causewayd ./cmd/causeway ./cmd/causeway-agent ./cmd/causeway-server
+  ./cmd/causewayd ./cmd/causeway ./cmd/causeway-agent ./cmd/causeway-server ./cmd/causeway-tray
 for writer in "$work"/writers/*; do env -i "SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH" HOME=/root PATH="$PATH" "$writer" "$work/docs/$(basename "$writer")"; done
 find "$work/docs" -path '*/man/*' -type f -exec gzip -9n {} +
 
@@ -32,7 +32,7 @@ package() {
   [[ " ${NAMES:-$name} " = *" $name "* ]] || return 0
   for arch in ${ARCHES:-amd64 arm64}; do
     local stage=$work/stage/$name-$arch bin=$BINARIES/linux-$arch programs=()
-    mkdir -p "$stage"/{units,man/man1,man/man8,completions/{bash,zsh,fish}}
+    mkdir -p "$stage"/{units,man/man1,man/man5,man/man8,completions/{bash,zsh,fish}}
     for program in "$@"; do
       programs+=("$bin/$program")
       [ ! -d "$work/docs/$program" ] || cp -r "$work/docs/$program/." "$stage/"

@@ -12,5 +12,7 @@ import (
 
 // With this tag the program writes its documentation and does nothing else.
 func init() {
-	gendocs.Main(cli.Root(cli.Env{LookupEnv: os.LookupEnv, Version: version.Version}), "1")
+	root := cli.Root(cli.Env{LookupEnv: os.LookupEnv, Version: version.Version})
+	root.Long += "\n\n" + cli.ExitCodes()
+	gendocs.Main(root, "1")
 }

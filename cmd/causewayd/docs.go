@@ -8,5 +8,5 @@ import (
 
 // With this tag the program writes its documentation and does nothing else.
 func init() {
-	gendocs.Main(rootCommand(), "8", gendocs.File{Name: "causeway.yaml", Text: gendocs.Settings()})
+	gendocs.Main(rootCommand(), "8", gendocs.SettingsFiles()...)
 }

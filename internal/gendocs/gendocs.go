@@ -5,6 +5,7 @@
 package gendocs
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -53,11 +54,6 @@ func Write(root *cobra.Command, section, dir string, files ...File) error {
 		}
 	}
 	root.DisableAutoGenTag = true // it holds the day of the build
-	header := &doc.GenManHeader{Section: section, Date: &when, Source: "Causeway " + version.Version, Manual: "Causeway"}
-	options := doc.GenManTreeOptions{Header: header, Path: man, CommandSeparator: "-"}
-	if err := doc.GenManTreeFromOpts(root, options); err != nil {
-		return fmt.Errorf("write man pages: %w", err)
-	}
 	name := root.Name()
 	if err := root.GenBashCompletionFileV2(filepath.Join(paths["bash"], name), true); err != nil {
 		return fmt.Errorf("write bash completion: %w", err)
@@ -69,11 +65,31 @@ func Write(root *cobra.Command, section, dir string, files ...File) error {
 		return fmt.Errorf("write fish completion: %w", err)
 	}
 	for _, file := range files {
-		if err := os.WriteFile(filepath.Join(dir, file.Name), []byte(file.Text), 0o644); err != nil {
+		path := filepath.Join(dir, file.Name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(file.Text), 0o644)); err != nil {
 			return err
 		}
 	}
+	// Last: it changes the texts.
+	root.InitDefaultVersionFlag()
+	forMan(root)
+	header := &doc.GenManHeader{Section: section, Date: &when, Source: source(), Manual: "Causeway"}
+	options := doc.GenManTreeOptions{Header: header, Path: man, CommandSeparator: "-"}
+	if err := doc.GenManTreeFromOpts(root, options); err != nil {
+		return fmt.Errorf("write man pages: %w", err)
+	}
 	return nil
+}
+
+func source() string { return "Causeway " + version.Version }
+
+// SettingsFiles are causewayd's settings file as it is installed, and its page.
+func SettingsFiles() []File {
+	when, err := date()
+	if err != nil {
+		when = time.Now().UTC() // Write says it
+	}
+	return []File{{"causeway.yaml", Settings()}, {filepath.Join("man", "man5", "causeway.yaml.5"), SettingsPage(when, source())}}
 }
 
 // date is SOURCE_DATE_EPOCH, so that two builds of one commit agree; without

@@ -109,12 +109,60 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// TestPrograms holds that the programs still build with the tag, which nothing
-// but make packages does.
-func TestPrograms(t *testing.T) {
-	cmd := exec.Command("go", "vet", "-tags", "docs", "github.com/causewayhq/causeway/cmd/...")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if output, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, output)
+// TestPages holds that what people read in the pages of the programs is what was
+// written: tables line by line, names of variables whole, each command and each
+// exit code. It builds the programs with the tag, which nothing but make packages
+// does.
+func TestPages(t *testing.T) {
+	dir := t.TempDir()
+	build := exec.Command("go", "build", "-tags", "docs", "-o", dir+"/", "github.com/causewayhq/causeway/cmd/...")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
 	}
+	for page, lines := range map[string][]string{
+		"causewayd/man/man8/causewayd.8": {
+			"--state-dir, CAUSEWAY_STATE_DIR (default /var/lib/causeway)", "Directory (0700) of the credentials, keys and caches.",
+			"--interface, CAUSEWAY_INTERFACE (default causeway0)", "proxy (in the file only)", "15  the process is not root", "uninstall  Stop the service, put the network back, and take the service away",
+		},
+		"causewayd/man/man5/causeway.yaml.5":             {"log-level: (default info)", "header-command:", "Least severe level that is logged. One of: debug, info, warn, error. Variable: CAUSEWAY_LOG_LEVEL."},
+		"causeway/man/man1/causeway.1":                   {"4  not signed in, or the deployment refuses the token", "netcheck      Survey the network: UDP, NAT, relays, proxies, other VPNs"},
+		"causeway/man/man1/causeway-wait.1":              {"dns             this machine's own resolver answers for our names"},
+		"causeway-server/man/man8/causeway-server.8":     {"Every flag has an environment variable: CAUSEWAY_SERVER_ and its name in capitals with underscores, such as CAUSEWAY_SERVER_DATA_DIR.", "12  an address cannot be listened on"},
+		"causeway-agent/man/man1/causeway-agent.1":       {"4  the control plane refuses the token", "As a service of the package: sudo systemctl enable --now causeway-agent@USER, once /etc/causeway/agent-USER.env holds CAUSEWAY_AGENT_URL=URL"},
+		"causeway-tray/man/man1/causeway-tray.1":         {"2  the command line is wrong", "--theme=\"auto\"      the panel to stand out from: auto, dark, light"},
+		"causeway-tray/man/man1/causeway-tray-version.1": {"causeway-tray-version - Print the version"},
+	} {
+		t.Run(filepath.Base(page), func(t *testing.T) {
+			program, _, _ := strings.Cut(page, "/")
+			into := filepath.Join(dir, "docs", program)
+			if output, err := exec.Command(filepath.Join(dir, program), into).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, output)
+			}
+			text := read(t, filepath.Join(dir, "docs", page))
+			for _, line := range lines {
+				if !strings.Contains(text, "\n"+strings.Join(strings.Fields(line), " ")) {
+					t.Errorf("%q is not in:\n%s", line, text)
+				}
+			}
+		})
+	}
+}
+
+// read renders a page on lines that are long enough to break nothing.
+func read(t *testing.T, page string) string {
+	t.Helper()
+	roff, err := exec.LookPath("groff")
+	if err != nil {
+		t.Skip("needs groff")
+	}
+	output, err := exec.Command(roff, "-man", "-Tutf8", "-P-cbou", "-rLL=400n", "-rHY=0", page).Output()
+	if err != nil {
+		t.Fatalf("%s: %v", page, err)
+	}
+	var text strings.Builder
+	for line := range strings.Lines(string(output)) {
+		text.WriteString("\n" + strings.Join(strings.Fields(line), " "))
+	}
+	return text.String()
 }
