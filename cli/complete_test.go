@@ -46,6 +46,7 @@ var completions = map[string]string{
 	"dns query ":           agentsOffered,
 	"status --workspace ":  "myws web",
 	"status --check ":      "live ready dns peers",
+	"set ":                 "log-level= telemetry= dns-forwarder=",
 	"wait --for ":          "connected dns " + agentsOffered + " workspace/myws workspace/web",
 }
 

@@ -34,7 +34,7 @@ func (a *app) logs() *cobra.Command {
 		Long: `Show the newest entries of the daemon's log, of which it keeps some thousand in
 memory. Who has the tunnel sees what was logged since it is theirs, an administrator
 all. The whole log, also of a daemon that has ended, is kept by the system: see
-` + systemLog + `
+` + journal + `
 
 To have more logged for a while: causeway log-level debug --for 10m`,
 		Example: `  causeway logs --since 10m --level warn
@@ -69,7 +69,7 @@ To have more logged for a while: causeway log-level debug --for 10m`,
 		var known *localapi.Error
 		if errors.As(err, &known) && known.Code == localapi.CodeNotRunning {
 			away := *known
-			away.Remedy = "see what an earlier daemon logged: " + systemLog + "; or " + known.Remedy
+			away.Remedy = "see what an earlier daemon logged: " + here.log + "; or " + known.Remedy
 			return &away
 		}
 		if follow && errors.Is(err, context.Canceled) {

@@ -13,20 +13,34 @@ import (
 type system struct {
 	sudo       string // before a command that only an administrator may run
 	installSSH string
+	log        string // where the system keeps the daemon's log
 	// help makes the text of the commands, which is written for Unix, that of this
 	// system: pairs of what is there and what takes its place.
 	help []string
 }
 
-var linuxSystem = system{sudo: "sudo ", installSSH: "install it, for example: sudo apt install openssh-client"}
+// journal is where systemd keeps the daemon's log.
+const journal = "journalctl -u causewayd"
 
-var darwinSystem = system{sudo: "sudo ", installSSH: "it comes with macOS, in /usr/bin: add that to PATH"}
+var linuxSystem = system{sudo: "sudo ", installSSH: "install it, for example: sudo apt install openssh-client", log: journal}
+
+var darwinSystem = system{
+	sudo: "sudo ", installSSH: "it comes with macOS, in /usr/bin: add that to PATH", log: darwinLog,
+	help: []string{journal, darwinLog},
+}
+
+const (
+	darwinLog  = "/Library/Logs/Causeway/causewayd.log"
+	windowsLog = `C:\ProgramData\Causeway\Logs\causewayd.log`
+)
 
 var windowsSystem = system{
-	installSSH: `install it: Settings, System, Optional features, "OpenSSH Client"`,
+	installSSH: `install it: Settings, System, Optional features, "OpenSSH Client"`, log: windowsLog,
 	help: []string{
+		journal, windowsLog,
 		"once; with sudo, if you did not install it", "once; as administrator, if you did not install it",
 		"(default you; under sudo who ran it)", "(default you)",
+		"(default who ran sudo, while", "(default you, while", "for the user who ran sudo.", "for you.",
 		`Who installed Causeway may sign in, and whom an administrator lets: causeway
 operator add. Everybody else signs in with sudo, once: that makes the user who
 ran sudo an operator.`, `Who installed Causeway may sign in, and whom an administrator lets: causeway
