@@ -44,7 +44,7 @@ func (a *app) serviceVerb(verb, short, example string, changes bool) *cobra.Comm
 	}
 	if verb == "install" {
 		flags.BoolVar(&now, "now", false, "start it too")
-		flags.StringVar(&operator, "operator", "", "user (number, or SID on Windows) who may sign in and connect without being an administrator")
+		flags.StringVar(&operator, "operator", "", "user (number, or SID on Windows) who may sign in and connect without being an administrator (default who ran sudo, while there is nobody; none: nobody)")
 	}
 	command.RunE = func(*cobra.Command, []string) error {
 		words := []string{verb}

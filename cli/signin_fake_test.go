@@ -114,6 +114,9 @@ func taken() error {
 
 func (d *profileDaemon) Up(ctx context.Context, in *localv1.UpRequest) (*localv1.UpResponse, error) {
 	d.note("up %q %t", in.GetProfile(), in.GetTakeOver())
+	if in.ForUid != nil {
+		d.note("for %d", in.GetForUid())
+	}
 	if in.GetProfile() == "lab" && !in.GetTakeOver() {
 		return nil, taken()
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
@@ -21,7 +22,13 @@ var discard = slog.New(slog.DiscardHandler)
 func TestSignInScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
-		Dir:           "testdata/signin",
+		Dir: "testdata/signin",
+		Condition: func(name string) (bool, error) {
+			if name != "root" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			return os.Geteuid() == 0, nil
+		},
 		UpdateScripts: os.Getenv("CAUSEWAY_UPDATE_SCRIPTS") != "",
 		Setup: func(env *testscript.Env) error {
 			dir, err := os.MkdirTemp("", "cw")

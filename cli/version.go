@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"runtime"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,7 +16,7 @@ type versionJSON struct {
 	Causeway string      `json:"causeway"`
 	Go       string      `json:"go"`
 	Platform string      `json:"platform"`
-	Daemon   *daemonJSON `json:"daemon"` // null: not asked for
+	Daemon   *daemonJSON `json:"daemon"` // null: none answers
 }
 
 type daemonJSON struct {
@@ -35,20 +37,12 @@ func (a *app) version() *cobra.Command {
   causeway version --daemon --json`,
 	}
 	command.Flags().BoolVar(&asJSON, "json", false, "print JSON (cli/schema/version.json)")
-	command.Flags().BoolVar(&daemon, "daemon", false, "ask the daemon for its version too")
+	command.Flags().BoolVar(&daemon, "daemon", false, "fail if the daemon cannot be asked, which is else left out")
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
 		out := versionJSON{Version: jsonVersion, Causeway: a.env.Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-		if daemon {
-			client, err := a.dial(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			answer, err := call(cmd.Context(), a, answerLimit, client.GetVersion, &localv1.GetVersionRequest{})
-			if err != nil {
-				return err
-			}
-			out.Daemon = &daemonJSON{answer.GetVersion(), answer.GetApi()}
+		var err error
+		if out.Daemon, err = a.daemonVersion(cmd.Context(), daemon); err != nil {
+			return err
 		}
 		if asJSON {
 			return writeJSON(a.env.Stdout, out)
@@ -61,3 +55,29 @@ func (a *app) version() *cobra.Command {
 	}
 	return command
 }
+
+// daemonVersion asks the daemon for its version. One that has to be there is
+// waited for as in every command; else it is asked only if it is there.
+func (a *app) daemonVersion(ctx context.Context, needed bool) (*daemonJSON, error) {
+	limited := ctx
+	if !needed {
+		short, cancel := context.WithTimeout(ctx, versionLimit)
+		defer cancel()
+		limited = short
+	}
+	client, err := a.dial(limited)
+	if err == nil {
+		defer client.Close()
+		var answer *localv1.GetVersionResponse
+		if answer, err = call(limited, a, answerLimit, client.GetVersion, &localv1.GetVersionRequest{}); err == nil {
+			return &daemonJSON{answer.GetVersion(), answer.GetApi()}, nil
+		}
+	}
+	if !needed && ctx.Err() == nil {
+		return nil, nil
+	}
+	return nil, err
+}
+
+// versionLimit is how long a daemon that need not be there may take.
+const versionLimit = time.Second

@@ -6,6 +6,6 @@ package localapi
 const (
 	runAsRoot      = "run the same command with sudo"
 	becomeOperator = "signing in as administrator makes you one (sudo causeway login <url>), and so does: sudo causeway operator add <your name>"
-	startDaemon    = "start the daemon: sudo causewayd run (or systemctl start causewayd where it is installed as a service)"
+	startDaemon    = "start the daemon: sudo causewayd run (or systemctl start causewayd where it is installed as a service); causeway doctor says why it does not run"
 	findServer     = "find out who serves it (sudo ss -xlp), or name the right socket with --socket"
 )

@@ -4,6 +4,6 @@ package localapi
 const (
 	runAsRoot      = "run the same command in a terminal that was opened as administrator"
 	becomeOperator = "signing in there makes you one, and so does: causeway operator add <your name>"
-	startDaemon    = "start the daemon: sc start causewayd (or causewayd run as administrator)"
+	startDaemon    = "start the daemon: sc start causewayd (or causewayd run as administrator); causeway doctor says why it does not run"
 	findServer     = "end the program that serves it, or name the right pipe with --socket"
 )

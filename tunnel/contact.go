@@ -99,9 +99,9 @@ func (c controlFacts) problem(now time.Time, relayed bool) Problem {
 }
 
 func unreachableRemedy(relayed bool) string {
-	going := "known workspaces with a direct path go on working meanwhile"
+	going := "workspaces in use go on working meanwhile where there is a direct path; others may have to wait for it"
 	if relayed {
-		going = "known workspaces go on working meanwhile"
+		going = "workspaces in use go on working meanwhile; others may have to wait for it"
 	}
 	return "check the network; it is tried again by itself, and " + going
 }

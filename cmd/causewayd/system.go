@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -81,16 +82,17 @@ func installCommand() *cobra.Command {
 		Use: "install", Short: "Install the daemon as a service of this machine",
 		Long: `Install this program as a service that starts with the machine. What is
 installed already stays as it is, or is brought up to date; each thing that is
-changed is said. Where a package has brought the unit, it is only enabled.`,
+changed is said. Where a package has brought the unit, it is only enabled.
+
+Who runs it with sudo may then sign in and connect without sudo, unless somebody
+else may already; --operator names another user, or none.`,
 		Example: "  sudo causewayd install --now\n  sudo causewayd install --operator 1000   # that user may sign in and connect\n  causewayd install --dry-run",
 	}, "install service", func(cmd *cobra.Command, found hostService) error {
 		if err := found.Install(cmd.Context()); err != nil {
 			return err
 		}
-		if operator != "" {
-			if err := addOperator(cmd, found, operator); err != nil {
-				return err
-			}
+		if err := firstOperator(cmd, found, operator); err != nil {
+			return err
 		}
 		if now {
 			return found.Start(cmd.Context())
@@ -98,7 +100,7 @@ changed is said. Where a package has brought the unit, it is only enabled.`,
 		return nil
 	})
 	command.Flags().BoolVar(&now, "now", false, "start it too")
-	command.Flags().StringVar(&operator, "operator", "", "user (name, number, or SID on Windows) who may sign in and connect without being an administrator")
+	command.Flags().StringVar(&operator, "operator", "", "user (name, number, or SID on Windows) who may sign in and connect without being an administrator (default who ran sudo, while there is nobody; none: nobody)")
 	return command
 }
 
@@ -130,6 +132,45 @@ func restartCommand() *cobra.Command {
 	return managing(&cobra.Command{
 		Use: "restart", Short: "Restart the service and wait until it answers", Example: "  sudo causewayd restart",
 	}, "restart service", func(cmd *cobra.Command, found hostService) error { return found.Restart(cmd.Context()) })
+}
+
+// firstOperator lets a user sign in: the one that was named, or else the one who
+// installs, as the packages do. That one's failure does not undo an install.
+func firstOperator(cmd *cobra.Command, found hostService, named string) error {
+	switch named {
+	case "none":
+		return nil
+	case "":
+	default:
+		return addOperator(cmd, found, named)
+	}
+	installs := installer(os.LookupEnv)
+	if installs == "" {
+		return nil
+	}
+	if users, err := operators(cmd.Context(), found.options); err == nil && len(users) > 0 {
+		return nil
+	}
+	if err := addOperator(cmd, found, installs); err != nil {
+		_, err = fmt.Fprintf(cmd.ErrOrStderr(), "causewayd: the user %s, who installs, may not sign in: %s\n  remedy: run: %scausewayd operator add %s\n", installs, err, sudo, installs)
+		return err
+	}
+	if found.dry {
+		return nil
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "the user %s, who installs, may sign in and connect: causeway login <url> (take it back with: %scausewayd operator remove %s)\n", installs, sudo, installs)
+	return err
+}
+
+// installer is the number of the user who became root to install, or "".
+func installer(lookupEnv func(string) (string, bool)) string {
+	for _, name := range []string{"SUDO_UID", "PKEXEC_UID"} {
+		text, _ := lookupEnv(name)
+		if uid, err := strconv.ParseUint(text, 10, 32); err == nil && uid != 0 {
+			return strconv.FormatUint(uid, 10)
+		}
+	}
+	return ""
 }
 
 // addOperator is what "causewayd operator add" does.
@@ -168,10 +209,8 @@ Exits with %d where the service is not installed, and with %d where it does not 
 	load := settings(command, "socket")
 	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	command.RunE = ran(func(cmd *cobra.Command) error {
-		options, err := load()
-		if err != nil {
-			return err
-		}
+		// A settings file that the daemon does not take is no reason to say nothing.
+		options, wrong := load()
 		found, err := manager(cmd, options, true)
 		if err != nil {
 			return err
@@ -182,6 +221,9 @@ Exits with %d where the service is not installed, and with %d where it does not 
 		}
 		if err := printStatus(cmd, now, asJSON); err != nil {
 			return err
+		}
+		if wrong != nil {
+			fmt.Fprintf(cmd.ErrOrStderr(), "causewayd: it cannot start with its settings: %s\n", wrong)
 		}
 		return verdict(now)
 	})
