@@ -1,6 +1,8 @@
 package linux
 
 import (
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -28,6 +30,24 @@ func TestUnits(t *testing.T) {
 	for _, path := range []string{"causewayd", "/a/../b", "/a b", "/a%n", "/a\nExecStartPre=/evil", "/a$X", "/{{x}}", ""} {
 		if _, err := Units(path, ""); err == nil {
 			t.Errorf("%q is taken", path)
+		}
+	}
+}
+
+// TestAgentFiles holds that a start without a file that the unit needs names it:
+// by itself systemd says only that resources are unavailable.
+func TestAgentFiles(t *testing.T) {
+	unit, err := os.ReadFile("causeway-agent@.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	needed := regexp.MustCompile(`(?m)^(?:EnvironmentFile=|LoadCredential=\w+:)(/.*)$`).FindAllStringSubmatch(string(unit), -1)
+	if len(needed) != 2 {
+		t.Fatalf("it needs %q", needed)
+	}
+	for _, file := range needed {
+		if !strings.Contains(string(unit), "\nAssertPathExists="+file[1]+"\n") {
+			t.Errorf("nothing asserts %s", file[1])
 		}
 	}
 }
