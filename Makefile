@@ -60,7 +60,7 @@ generate: ## compile the .proto files again; CI fails when that changes anything
 cross: ## vet and build for linux, darwin and windows on amd64 and arm64
 	@scripts/cross.sh
 
-packages: ## every package of every system into dist/, with SBOM, licences and checksums
+packages: ## every package of every system into dist/, with SBOM, licences and checksums (fewer: FORMATS="deb rpm apk" ARCHES="amd64 arm64" NAMES="causeway ...")
 	@scripts/packages.sh dist
 
 licenses: ## the licence of every third-party module that is linked into the programs
