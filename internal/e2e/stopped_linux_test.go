@@ -46,3 +46,32 @@ func TestStoppedAgent(t *testing.T) {
 	}
 	t.Log(output)
 }
+
+// TestKilledAgent: one that ends without a word while packets go to it is a
+// problem as soon as it is sure, and gone after that.
+func TestKilledAgent(t *testing.T) {
+	needRig(t, false)
+	stack := newStack(t, testnet.Public, testnet.Public)
+	upAndReach(t, stack)
+	session := ssh(t.Context(), stack, rig.Name, "while sleep 1; do echo on; done")
+	must(t, session.Start())
+	t.Cleanup(func() { session.Process.Kill(); session.Wait() })
+	pinging := stack.On(t.Context(), "ping", "-i", "1", rig.Name)
+	must(t, pinging.Start())
+	t.Cleanup(func() { pinging.Process.Kill(); pinging.Wait() })
+	time.Sleep(6 * time.Second) // the session shows as in use
+	began := time.Now()
+	stack.Agent.Kill()
+	must(t, rig.Eventually(within(t, time.Minute), func() error {
+		output, err := stack.Causeway(t.Context(), "status")
+		if exitCode(unwrapped(err)) != 8 || !strings.Contains(output, "problem agent-silent: no answer from main.myws") {
+			return errors.New("it does not show:\n" + output)
+		}
+		return nil
+	}))
+	figure(t, "%.1f s from the kill to the problem", time.Since(began).Seconds())
+	output, err := stack.Client(within(t, 20*time.Second), "env", "HOME=/tmp", stack.Path("causeway"), "ssh", "myws", "true")
+	if got := exitCode(unwrapped(err)); got != 8 || !strings.Contains(output, "agent is not online") {
+		t.Errorf("causeway ssh: exit code %d, %s", got, output)
+	}
+}
