@@ -59,6 +59,12 @@ func TestTwoUsersOfOneMachine(t *testing.T) {
 	// By an administrator, who has to say that it is taken.
 	m.refused(t, root, "Up", `{"profile":"20001/work"}`)
 	m.ok(t, root, "Up", `{"profile":"20001/work","takeOver":true}`, nil)
+	// And without a profile, for who ran sudo.
+	m.ok(t, root, "Up", `{"takeOver":true,"forUid":20002}`, nil)
+	if got := m.status(t, bob); got.GetView() != localv1.View_FULL || got.GetUser() != "user-b" {
+		t.Errorf("bob sees %v", got)
+	}
+	m.ok(t, root, "Up", `{"takeOver":true,"forUid":20001}`, nil)
 	if got := m.status(t, alice); got.GetView() != localv1.View_FULL || !got.GetWantedUp() {
 		t.Errorf("alice sees %v", got)
 	}
