@@ -32,7 +32,7 @@ func TestBrief(t *testing.T) {
 		}
 		r.Tunnel.mu.Lock()
 		next, _, err := r.Tunnel.state().Apply(update, false)
-		r.Tunnel.saved.Workspaces = next
+		r.saved.Workspaces = next
 		r.Tunnel.mu.Unlock()
 		if err != nil {
 			t.Fatal(err)
