@@ -223,12 +223,12 @@ func TestHomeRelayAway(t *testing.T) {
 		network.set(func(n *pipes) { n.down = true })
 		p.drop()
 		status = r.wait("control plane away too", func(s Status) bool { return problemOf(s, CodeUnreachable) != nil })
-		if remedy := problemOf(status, CodeUnreachable).Remedy; !strings.Contains(remedy, "with a direct path") {
+		if remedy := problemOf(status, CodeUnreachable).Remedy; !strings.Contains(remedy, "there is a direct path") {
 			t.Errorf("remedy %q", remedy)
 		}
 		r.engine().do(func() { r.engine().homeless = nil })
 		status = r.wait("relay back", func(s Status) bool { return problemOf(s, CodeRelay) == nil })
-		if remedy := problemOf(status, CodeUnreachable).Remedy; strings.Contains(remedy, "with a direct path") {
+		if remedy := problemOf(status, CodeUnreachable).Remedy; strings.Contains(remedy, "there is a direct path") {
 			t.Errorf("remedy %q", remedy)
 		}
 	})
