@@ -15,7 +15,10 @@ import (
 	"github.com/causewayhq/causeway/service"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The goroutine that go-winio starts at its first pipe is never ended.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Microsoft/go-winio.ioCompletionProcessor"))
+}
 
 // recorder is a service manager's program: it notes each call and answers as a
 // test wants.
