@@ -87,7 +87,7 @@ func clientMistakes(good, tls, agentToken, expired string) map[string]mistake {
 		"unknown flag":     {"$bin/causeway status --nonsense", 2, []string{"--nonsense"}},
 		"not signed in":    {"$bin/causeway up", 4, []string{"causeway login"}},
 		"no URL":           {login("not a url", "x"), 2, []string{"URL", "https://coder.example.com"}},
-		"wrong scheme":     {login("ftp://192.0.2.10", "x"), 2, []string{"ftp"}},
+		"wrong scheme":     {login("ftp://192.0.2.10", "x"), 2, []string{"https://"}},
 		"dead port":        {login("http://192.0.2.10:9", "x"), 1, []string{"192.0.2.10:9", "refused"}},
 		"not a server":     {login("http://192.0.2.10:7080/elsewhere", "x"), 1, []string{"192.0.2.10"}},
 		"TLS not trusted":  {login(tls, "x"), 1, []string{"certificate"}},
@@ -96,8 +96,8 @@ func clientMistakes(good, tls, agentToken, expired string) map[string]mistake {
 		"agent's token":    {login(good, agentToken), 4, []string{"agent"}},
 		"token file gone":  {"$bin/causeway login " + good + " --token-file /tmp/none", 1, []string{"/tmp/none"}},
 		"empty token":      {login(good, ""), 2, []string{"token"}},
-		"stranger's up":    {"setpriv --reuid 65534 --clear-groups $bin/causeway up", 5, []string{"not root", "sudo"}},
-		"stranger's login": {"echo x | setpriv --reuid 65534 --clear-groups $bin/causeway login " + good + " --token-file -", 5, []string{"not root", "sudo"}},
+		"stranger's up":    {"setpriv --reuid 65534 --clear-groups $bin/causeway up", 5, []string{"no operator", "sudo"}},
+		"stranger's login": {"echo x | setpriv --reuid 65534 --clear-groups $bin/causeway login " + good + " --token-file -", 5, []string{"no operator", "sudo"}},
 	}
 }
 

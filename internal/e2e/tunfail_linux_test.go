@@ -171,12 +171,12 @@ func TestTUNFailures(t *testing.T) {
 }
 
 // footprint is what a daemon that refuses could have left; its own directories,
-// in which there is only the lock, are its to keep.
+// in which there are only the lock and an empty place for a crash, are its to keep.
 func footprint(t *testing.T, host *testnet.Host) string {
 	t.Helper()
 	output, err := host.Shell(t.Context(), `for what in link addr "route show table all" "-6 route show table all" rule "-6 rule"; do
 		echo "== $what"; ip -d $what | sed -E 's/ (valid_lft|preferred_lft|expires) [0-9a-z]+//g'; done
-		find /run /var/lib /dev/net ! -path /run/causeway ! -path /var/lib/causeway ! -path /var/lib/causeway/lock; md5sum /etc/hosts /etc/resolv.conf`)
+		find /run /var/lib /dev/net ! -path /run/causeway ! -path /var/lib/causeway ! -path /var/lib/causeway/lock ! -path /var/lib/causeway/crash.log; md5sum /etc/hosts /etc/resolv.conf`)
 	must(t, err)
 	return output
 }
