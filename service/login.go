@@ -55,8 +55,10 @@ func (s *Service) Login(ctx context.Context, in *localv1.LoginRequest) (*localv1
 	s.names.learn(wanted.Owner)
 	active := false
 	number, err := s.change(func(next *state) error {
+		if err := next.setOperator(wanted.Owner, true); err != nil {
+			return err
+		}
 		next.put(wanted)
-		next.allow(wanted.Owner)
 		holder, up := next.heldUp()
 		if active = !up || holder == wanted.Owner; active {
 			next.activate(wanted)

@@ -94,6 +94,9 @@ func (s *Service) RenameProfile(ctx context.Context, in *localv1.RenameProfileRe
 	if err := checkName(in.GetNewName()); err != nil {
 		return nil, &localapi.Error{Code: localapi.CodeUsage, Cause: "rename profile: " + err.Error(), Remedy: "choose another name"}
 	}
+	// A sign-in that is being checked has chosen its profile's name already.
+	s.verifying.Lock()
+	defer s.verifying.Unlock()
 	_, err = s.change(func(next *state) error {
 		p, err := s.pick(*next, who, in.GetName())
 		switch {

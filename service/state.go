@@ -155,6 +155,11 @@ func saveState(dir string, s state) error {
 	if err != nil {
 		return fmt.Errorf("encode state: %w", err)
 	}
+	// A daemon does not start with a state that it cannot read, and names would be
+	// gone: better to refuse the wish now.
+	if _, err := decodeState(data); err != nil {
+		return fmt.Errorf("encode state: it could not be read again: %w", err)
+	}
 	return writePrivate(filepath.Join(dir, stateFile), data)
 }
 

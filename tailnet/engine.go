@@ -393,8 +393,7 @@ func (e *Engine) Close() error {
 // logf writes upstream's lines at debug level: they are for developers.
 func (e *Engine) logf() logger.Logf {
 	return func(format string, args ...any) {
-		ctx := context.Background()
-		if e.logger.Enabled(ctx, slog.LevelDebug) {
+		if ctx := context.Background(); e.logger.Enabled(ctx, slog.LevelDebug) {
 			e.logger.LogAttrs(ctx, slog.LevelDebug, "upstream", slog.String("line", fmt.Sprintf(format, args...)))
 		}
 	}

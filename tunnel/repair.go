@@ -27,8 +27,8 @@ type repaired struct {
 
 func newRepairs() repairs { return repairs{make(chan repair), make(chan struct{})} }
 
-// RepairNames empties the host's cache of names, unless told otherwise puts back
-// what they need, and asks the canary: whether names answer now, and what failed.
+// RepairNames puts back what names need, unless told otherwise, empties the host's
+// cache of them, and asks the canary: whether names answer now, and what failed.
 func (t *Tunnel) RepairNames(ctx context.Context, flushOnly bool) (answers bool, err error) {
 	t.mu.Lock()
 	running := t.live
@@ -67,17 +67,18 @@ func (s *session) mend(ctx context.Context, from repairs) {
 
 func (s *session) repair(ctx context.Context, flushOnly bool) repaired {
 	var errs []error
+	if !flushOnly && !s.apply(ctx) {
+		s.tunnel.mu.Lock()
+		errs = append(errs, s.tunnel.facts.applied.err)
+		s.tunnel.mu.Unlock()
+	}
+	// Afterwards: what the system learns before it is put right is wrong again.
 	if host, ok := s.tunnel.config.OS.(netcfg.Flusher); ok {
 		flushCtx, cancel := context.WithTimeout(ctx, hostTimeout)
 		if err := host.FlushNames(flushCtx); err != nil {
 			errs = append(errs, fmt.Errorf("empty the system's cache of names: %w", err))
 		}
 		cancel()
-	}
-	if !flushOnly && !s.apply(ctx) {
-		s.tunnel.mu.Lock()
-		errs = append(errs, s.tunnel.facts.applied.err)
-		s.tunnel.mu.Unlock()
 	}
 	err := s.lookup(ctx)
 	if err != nil && pause(ctx, canaryAgain) {
