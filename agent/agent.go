@@ -56,6 +56,7 @@ type agent struct {
 	loop     *control.Loop
 	ssh      *sshd.Server
 	reporter *reporter
+	parts    []part
 	open     openNetwork
 	failed   chan error // takes the first error that ends the agent
 
@@ -90,12 +91,11 @@ func run(ctx context.Context, config Config, open openNetwork) error {
 		config: config, log: config.Logger, state: state, open: open,
 		reporter: newReporter(config.Logger, config.Version), failed: make(chan error, 1),
 	}
-	a.ssh, err = sshd.New(sshd.Config{
-		HostKey: state.HostKey(), Logger: config.Logger, Environment: a.environment, Directory: a.directory,
-	})
+	a.ssh, err = sshd.New(sshd.Config{HostKey: state.HostKey(), Logger: config.Logger, Login: a.login()})
 	if err != nil {
 		return err
 	}
+	a.parts = a.makeParts()
 	a.loop = &control.Loop{
 		Dialer: &control.Dialer{
 			URL: config.URL, Path: control.AgentPath, Query: url.Values{"role": {"agent"}},
@@ -161,12 +161,6 @@ func (a *agent) prepare(ctx context.Context, conn *control.Conn) error {
 		return err
 	}
 	return a.install(manifest)
-}
-
-// extra reports beside the other controllers until the connection ends.
-func (a *agent) extra(ctx context.Context, conn *control.Conn) error {
-	a.reporter.run(ctx, agentv2.NewDRPCAgentClient(conn), a.directory())
-	return ctx.Err()
 }
 
 // setConnected hears of each change of the connection and each failed dial.

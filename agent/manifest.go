@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/causewayhq/causeway/agent/login"
 	"github.com/causewayhq/causeway/proto"
 	"github.com/causewayhq/causeway/proto/agentv2"
 )
@@ -101,7 +102,7 @@ func (a *agent) environment() []string {
 // appendVariable leaves out what the kernel would not take: one bad name must
 // not cost the user every session.
 func appendVariable(variables []string, name, value string) []string {
-	if name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(value, "\x00") {
+	if !login.Valid(name, value) {
 		return variables
 	}
 	return append(variables, name+"="+value)

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -68,6 +67,7 @@ func testLogger() *slog.Logger {
 // plane is a control plane: the real services and coordinator behind a
 // listener that can go away and come back.
 type plane struct {
+	agentv2.DRPCAgentUnimplementedServer
 	t           *testing.T
 	url         *url.URL
 	relays      proto.RelayMap
@@ -178,28 +178,24 @@ func (p *plane) up() {
 	p.serve(listener)
 }
 
-func (p *plane) Manifest(context.Context) (*agentv2.Manifest, error) {
+func (p *plane) GetManifest(context.Context, *agentv2.GetManifestRequest) (*agentv2.Manifest, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.manifest, nil
 }
 
-func (p *plane) Startup(_ context.Context, startup *agentv2.Startup) error {
+func (p *plane) UpdateStartup(_ context.Context, req *agentv2.UpdateStartupRequest) (*agentv2.Startup, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.startup = startup
-	return p.getStartup
+	p.startup = req.GetStartup()
+	return p.startup, p.getStartup
 }
 
-func (p *plane) Lifecycle(_ context.Context, lifecycle *agentv2.Lifecycle) error {
+func (p *plane) UpdateLifecycle(_ context.Context, req *agentv2.UpdateLifecycleRequest) (*agentv2.Lifecycle, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lifecycle = append(p.lifecycle, lifecycle.GetState())
-	return nil
-}
-
-func (p *plane) Stats(context.Context, *agentv2.Stats) (time.Duration, error) {
-	return 0, errors.New("not asked for")
+	p.lifecycle = append(p.lifecycle, req.GetLifecycle().GetState())
+	return req.GetLifecycle(), nil
 }
 
 // startRelay serves DERP over plain HTTP, and STUN.

@@ -20,8 +20,12 @@ var (
 	V22 = Version{2, 2}
 	// V23 adds RefreshResumeToken, WorkspaceUpdates and the agent's ScriptCompleted.
 	V23 = Version{2, 3}
+	// V24 adds the agent's ReportConnection and the calls of the resources' monitoring.
+	V24 = Version{2, 4}
+	// V25 adds the manifest's parent_id.
+	V25 = Version{2, 5}
 	// Current is the newest version of which our server knows every message.
-	Current = V23
+	Current = V25
 )
 
 // ErrVersion is wrapped by every refusal of a version.

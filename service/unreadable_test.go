@@ -74,7 +74,8 @@ func TestRenameWaitsForSignIn(t *testing.T) {
 	}()
 	select {
 	case err := <-renamed:
-		t.Errorf("renamed while a sign-in was checked: %v", err)
+		close(proceed)
+		t.Fatalf("renamed while a sign-in was checked: %v", err)
 	case <-time.After(200 * time.Millisecond): // long enough for one that does not wait
 	}
 	close(proceed)

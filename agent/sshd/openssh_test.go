@@ -24,6 +24,8 @@ import (
 
 	"github.com/creack/pty"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/causewayhq/causeway/agent/login"
 )
 
 // rig is a server on loopback and the options that make OpenSSH reach it.
@@ -48,8 +50,10 @@ func newRig(t *testing.T, environment ...string) *rig {
 	r := &rig{t: t, directory: t.TempDir()}
 	r.server, err = New(Config{
 		HostKey: signer, Logger: slog.New(slog.DiscardHandler),
-		Environment: func() []string { return environment },
-		Directory:   func() string { return r.directory },
+		Login: login.Login{
+			Environment: func() []string { return environment },
+			Directory:   func() string { return r.directory },
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -12,25 +12,15 @@ import (
 // a terminal is refused it and gets pipes.
 const terminalsWork = false
 
-// commandFlag makes the shell run one command.
-const commandFlag = "/c"
-
-// loginFlags make the shell a login shell, which Windows does not know.
-var loginFlags []string
-
 // signalNumbers holds the one signal that Windows can deliver.
 var signalNumbers = map[string]syscall.Signal{"KILL": syscall.SIGKILL}
 
-func loginShell(string) string {
-	if shell := os.Getenv("ComSpec"); shell != "" {
-		return shell
-	}
-	return "cmd.exe"
-}
-
 // separate keeps the console's Ctrl-C away from the command.
 func separate(cmd *exec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.CreationFlags |= syscall.CREATE_NEW_PROCESS_GROUP
 }
 
 func (p *process) openTerminal(*ptyMessage) ([]*os.File, error) {

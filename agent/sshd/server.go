@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/causewayhq/causeway/agent/login"
 )
 
 // handshakeLimit bounds the time from accepting a connection to the end of its
@@ -23,13 +25,8 @@ type Config struct {
 	HostKey ssh.Signer
 	// Logger gets connections and refusals, never what passes through them.
 	Logger *slog.Logger
-	// Environment and Directory are asked at the start of each session, because
-	// the manifest they come from can change while the agent runs. Environment
-	// returns variables as KEY=VALUE that are added to the agent's own.
-	Environment func() []string
-	// Directory is where sessions start; where it does not exist, the home
-	// directory takes its place.
-	Directory func() string
+	// Login makes the programs that sessions run.
+	Login login.Login
 }
 
 // Server serves SSH connections. Its methods are safe for concurrent use.
@@ -51,12 +48,6 @@ func New(config Config) (*Server, error) {
 		return nil, errors.New("make ssh server: no host key")
 	case config.Logger == nil:
 		return nil, errors.New("make ssh server: no logger")
-	}
-	if config.Environment == nil {
-		config.Environment = func() []string { return nil }
-	}
-	if config.Directory == nil {
-		config.Directory = func() string { return "" }
 	}
 	wire := &ssh.ServerConfig{
 		NoClientAuth:  true,

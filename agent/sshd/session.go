@@ -5,6 +5,8 @@ import (
 	"net"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/causewayhq/causeway/agent/login"
 )
 
 // Limits on what a client may send ahead of a session. OpenSSH's own client
@@ -155,7 +157,7 @@ func (s *session) addVariable(payload []byte) bool {
 	if len(s.variables) >= maxVariables || s.variableBytes+size > maxVariableBytes {
 		return false
 	}
-	if !validVariable(variable.Name, variable.Value) {
+	if !login.Valid(variable.Name, variable.Value) {
 		return false
 	}
 	s.variables = append(s.variables, variable.Name+"="+variable.Value)

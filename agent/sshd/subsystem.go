@@ -15,7 +15,7 @@ func (s *session) runSubsystem(name string) exit {
 		fmt.Fprintf(s.channel.Stderr(), "causeway-agent: unknown subsystem %q\r\n", name)
 		return exit{status: statusFailed}
 	}
-	directory := firstDirectory(s.conn.server.config.Directory(), currentIdentity().home)
+	directory := s.conn.server.config.Login.WorkDirectory()
 	server, err := sftp.NewServer(keptOpen{s.channel}, sftp.WithServerWorkingDirectory(directory))
 	if err != nil {
 		return s.failSetup(fmt.Errorf("start sftp: %w", err))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/causewayhq/causeway/proto/agentv2"
 	"github.com/causewayhq/causeway/proto/tailnetv2"
@@ -20,15 +21,16 @@ const statsInterval = 5 * time.Minute
 
 // agentHandler answers the agent API for one connection of one agent.
 type agentHandler struct {
+	agentv2.DRPCAgentUnimplementedServer
 	server *Server
 	agent  store.Agent
 }
 
 var _ tailnetsvc.AgentHandler = (*agentHandler)(nil)
 
-// Manifest says who the agent is. The row is read again: the agent may have
+// GetManifest says who the agent is. The row is read again: the agent may have
 // been deleted since the connection was made.
-func (h *agentHandler) Manifest(ctx context.Context) (*agentv2.Manifest, error) {
+func (h *agentHandler) GetManifest(ctx context.Context, _ *agentv2.GetManifestRequest) (*agentv2.Manifest, error) {
 	agent, err := h.server.config.Store.Agent(ctx, h.agent.ID)
 	if err != nil {
 		return nil, fmt.Errorf("get manifest: %w", err)
@@ -40,21 +42,29 @@ func (h *agentHandler) Manifest(ctx context.Context) (*agentv2.Manifest, error) 
 	}, nil
 }
 
-// Startup notes the agent's version in the log.
-func (h *agentHandler) Startup(_ context.Context, startup *agentv2.Startup) error {
+// UpdateStartup notes the agent's version in the log.
+func (h *agentHandler) UpdateStartup(_ context.Context, req *agentv2.UpdateStartupRequest) (*agentv2.Startup, error) {
+	startup := req.GetStartup()
+	if startup == nil {
+		startup = &agentv2.Startup{}
+	}
 	h.server.config.Logger.Info("agent started", slog.String("agent", h.agent.Path()), slog.String("version", startup.GetVersion()))
-	return nil
+	return startup, nil
 }
 
-// Lifecycle notes the agent's state in the log.
-func (h *agentHandler) Lifecycle(_ context.Context, lifecycle *agentv2.Lifecycle) error {
+// UpdateLifecycle notes the agent's state in the log.
+func (h *agentHandler) UpdateLifecycle(_ context.Context, req *agentv2.UpdateLifecycleRequest) (*agentv2.Lifecycle, error) {
+	lifecycle := req.GetLifecycle()
+	if lifecycle == nil {
+		lifecycle = &agentv2.Lifecycle{}
+	}
 	h.server.config.Logger.Debug("agent lifecycle", slog.String("agent", h.agent.Path()), slog.String("state", lifecycle.GetState().String()))
-	return nil
+	return lifecycle, nil
 }
 
-// Stats tells the report interval; the figures themselves are not kept.
-func (h *agentHandler) Stats(context.Context, *agentv2.Stats) (time.Duration, error) {
-	return statsInterval, nil
+// UpdateStats tells the report interval; the figures themselves are not kept.
+func (h *agentHandler) UpdateStats(context.Context, *agentv2.UpdateStatsRequest) (*agentv2.UpdateStatsResponse, error) {
+	return &agentv2.UpdateStatsResponse{ReportInterval: durationpb.New(statsInterval)}, nil
 }
 
 // Workspaces is the state that watchers of an owner's workspaces are told of.

@@ -6,7 +6,6 @@ import (
 	"io"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"storj.io/drpc/drpcerr"
@@ -14,23 +13,23 @@ import (
 	"github.com/causewayhq/causeway/proto/agentv2"
 )
 
-type fakeAgent struct{ panics bool }
+type fakeAgent struct {
+	agentv2.DRPCAgentUnimplementedServer
+	panics bool
+}
 
-func (f *fakeAgent) Manifest(context.Context) (*agentv2.Manifest, error) {
+func (f *fakeAgent) GetManifest(context.Context, *agentv2.GetManifestRequest) (*agentv2.Manifest, error) {
 	if f.panics {
 		panic("secret of the server")
 	}
 	return &agentv2.Manifest{AgentName: "main"}, nil
 }
-func (f *fakeAgent) Startup(_ context.Context, s *agentv2.Startup) error {
-	if s.GetVersion() == "bad" {
-		return errors.New("bad version")
+
+func (f *fakeAgent) UpdateStartup(_ context.Context, req *agentv2.UpdateStartupRequest) (*agentv2.Startup, error) {
+	if req.GetStartup().GetVersion() == "bad" {
+		return nil, errors.New("bad version")
 	}
-	return nil
-}
-func (f *fakeAgent) Lifecycle(context.Context, *agentv2.Lifecycle) error { return nil }
-func (f *fakeAgent) Stats(context.Context, *agentv2.Stats) (time.Duration, error) {
-	return time.Minute, nil
+	return req.GetStartup(), nil
 }
 
 func TestAgentAPI(t *testing.T) {
@@ -45,15 +44,6 @@ func TestAgentAPI(t *testing.T) {
 	}
 	if _, err := client.UpdateStartup(ctx, &agentv2.UpdateStartupRequest{Startup: &agentv2.Startup{Version: "bad"}}); err == nil || !strings.Contains(err.Error(), "bad version") {
 		t.Errorf("bad startup: %v", err)
-	}
-	if got, err := client.UpdateLifecycle(ctx, &agentv2.UpdateLifecycleRequest{Lifecycle: &agentv2.Lifecycle{State: agentv2.Lifecycle_READY}}); err != nil || got.GetState() != agentv2.Lifecycle_READY {
-		t.Errorf("lifecycle: %v, %v", got, err)
-	}
-	if got, err := client.UpdateStats(ctx, &agentv2.UpdateStatsRequest{}); err != nil || got.GetReportInterval().AsDuration() != time.Minute {
-		t.Errorf("stats: %v, %v", got, err)
-	}
-	if _, err := client.UpdateStartup(ctx, &agentv2.UpdateStartupRequest{}); err != nil {
-		t.Errorf("empty startup: %v", err)
 	}
 	if _, err := client.BatchCreateLogs(ctx, &agentv2.BatchCreateLogsRequest{}); drpcerr.Code(err) != drpcerr.Unimplemented {
 		t.Errorf("logs: %v", err)

@@ -75,7 +75,7 @@ func (s *Service) ServeAgent(ctx, leave context.Context, conn io.ReadWriteCloser
 	if err := tailnetv2.DRPCRegisterTailnet(router, peer); err != nil {
 		return fmt.Errorf("register tailnet service: %w", err)
 	}
-	if err := agentv2.DRPCRegisterAgent(router, &agentSession{handler: agent}); err != nil {
+	if err := agentv2.DRPCRegisterAgent(router, agent); err != nil {
 		return fmt.Errorf("register agent service: %w", err)
 	}
 	return peer.serve(ctx, leave, conn, &guard{next: router, logger: s.Logger, places: make(chan struct{}, agentCalls)})
