@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -21,24 +20,22 @@ type gitKeyBody struct {
 // getGitKey shows the public half of the user's key. Administrators see it too:
 // it is no secret, and they may have to name it to a git host.
 func (s *Server) getGitKey(r *http.Request) (int, any, error) {
-	return s.gitKey(r, s.config.Store.GitSSHKey)
-}
-
-// replaceGitKey makes a new one.
-func (s *Server) replaceGitKey(r *http.Request) (int, any, error) {
-	return s.gitKey(r, s.config.Store.ReplaceGitSSHKey)
-}
-
-func (s *Server) gitKey(r *http.Request, work func(context.Context, store.User) (store.GitKey, error)) (int, any, error) {
 	user, err := s.subject(r)
 	if err != nil {
 		return 0, nil, err
 	}
-	key, err := work(r.Context(), user)
+	key, err := s.config.Store.GitSSHKey(r.Context(), user)
+	return http.StatusOK, gitKeyBody{user.ID, key.CreatedAt, key.UpdatedAt, key.PublicKey}, err
+}
+
+// replaceGitKey makes a new one.
+func (s *Server) replaceGitKey(r *http.Request) (int, any, error) {
+	user, err := s.self(r)
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, gitKeyBody{user.ID, key.CreatedAt, key.UpdatedAt, key.PublicKey}, nil
+	key, err := s.config.Store.ReplaceGitSSHKey(r.Context(), user)
+	return http.StatusOK, gitKeyBody{user.ID, key.CreatedAt, key.UpdatedAt, key.PublicKey}, err
 }
 
 // agentGitKey gives an agent its owner's key, private half included: git in the
