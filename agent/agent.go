@@ -56,6 +56,7 @@ type agent struct {
 	loop     *control.Loop
 	ssh      *sshd.Server
 	reporter *reporter
+	reports  *reports
 	parts    []part
 	open     openNetwork
 	failed   chan error // takes the first error that ends the agent
@@ -91,6 +92,7 @@ func run(ctx context.Context, config Config, open openNetwork) error {
 		config: config, log: config.Logger, state: state, open: open,
 		reporter: newReporter(config.Logger, config.Version), failed: make(chan error, 1),
 	}
+	a.reports = newReports(a)
 	a.ssh, err = sshd.New(sshd.Config{HostKey: state.HostKey(), Logger: config.Logger, Login: a.login()})
 	if err != nil {
 		return err

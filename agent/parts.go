@@ -22,9 +22,9 @@ type part interface {
 // makeParts makes what runs over each connection, after the manifest was read
 // and the network made, side by side.
 func (a *agent) makeParts() []part {
-	return []part{
+	return append([]part{
 		reporting{a},
-	}
+	}, a.reports.parts()...)
 }
 
 // extra runs all parts beside the other controllers until the connection ends.
