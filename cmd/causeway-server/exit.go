@@ -75,8 +75,9 @@ func exitCode(err error) int {
 	var listen *server.ListenError
 	var name *store.NameError
 	var password *store.PasswordError
+	var credential *store.GitCredentialError
 	switch {
-	case errors.As(err, &usage), errors.As(err, &name), errors.As(err, &password):
+	case errors.As(err, &usage), errors.As(err, &name), errors.As(err, &password), errors.As(err, &credential):
 		return exitUsage
 	case errors.As(err, &health):
 		return health.code
