@@ -16,7 +16,7 @@ const (
 // backoff decides how long to wait before the next dial: between the floor and
 // a bound that doubles up to the ceiling, evenly spread, so that the clients
 // of a control plane that restarts do not all come back at the same instant.
-type backoff struct{ bound time.Duration }
+type backoff struct{ floor, bound time.Duration }
 
 func (b *backoff) reset() { b.bound = 0 }
 
@@ -24,7 +24,11 @@ func (b *backoff) reset() { b.bound = 0 }
 // the attempt itself took counts as waited, so that two tries never start more
 // than the ceiling apart because of the waiting.
 func (b *backoff) next(attempt time.Duration) time.Duration {
-	b.bound = min(max(2*b.bound, 2*backoffFloor), backoffCeiling)
-	wait := backoffFloor + rand.N(b.bound-backoffFloor+1)
-	return max(wait-attempt, backoffFloor)
+	floor := b.floor
+	if floor == 0 {
+		floor = backoffFloor
+	}
+	b.bound = min(max(2*b.bound, 2*floor), backoffCeiling)
+	wait := floor + rand.N(b.bound-floor+1)
+	return max(wait-attempt, floor)
 }

@@ -48,6 +48,9 @@ func (c *coordination) run() error {
 	loop.Destinations.detach()
 	loop.Coordinatee.SetAllPeersLost()
 	close(c.gone)
+	if err == nil && loop.farewells.gone() {
+		return errSpared
+	}
 	return err
 }
 
@@ -160,16 +163,25 @@ func (c *coordination) say(request *tailnetv2.CoordinateRequest) bool {
 	return false
 }
 
+// goodbye is a disconnect within the limit of a graceful end. There is nobody
+// to say it to where no coordination took place.
+func (c *coordination) goodbye() bool {
+	if c == nil {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), graceful)
+	defer cancel()
+	return c.disconnect(ctx)
+}
+
 // disconnect says goodbye and waits for the far side to end the stream, or
-// for the limit; it says which.
-func (c *coordination) disconnect(limit time.Duration) bool {
+// for the context; it says which.
+func (c *coordination) disconnect(ctx context.Context) bool {
 	c.once.Do(func() { close(c.bye) })
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
 	select {
 	case <-c.gone:
 		return true
-	case <-timer.C:
+	case <-ctx.Done():
 		return false
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
 	"sync"
 	"time"
@@ -49,7 +50,7 @@ type Loop struct {
 	Prepare func(context.Context, *Conn) error
 	// Extra runs beside the controllers and shares their fate: when it ends,
 	// the connection ends. Its context ends with the connection, and in the
-	// graceful end only after the disconnect was said.
+	// graceful end only after the disconnect was said; after Leave it goes on.
 	Extra func(context.Context, *Conn) error
 	// RelayMap gets each relay map, embedded relays already pointed at the
 	// access URL. Nil: none is asked for.
@@ -76,18 +77,25 @@ type Loop struct {
 	// control plane has answered, false with the reason. A reason that
 	// matches ErrSignedOut needs the user.
 	Connected func(bool, error)
+	// Wish is a version with more in it than the fields need, for Extra, and asked
+	// for first at each dial; a control plane that is older is asked for the
+	// lowest. Zero: the lowest at once.
+	Wish proto.Version
+	// Floor is the shortest wait before a dial. Zero: 50 ms.
+	Floor time.Duration
 	// Retry hears when the next dial will be, just before Connected hears of
 	// what ended the last; the zero time when it begins.
 	Retry func(time.Time)
 
-	once    sync.Once
-	dialer  Dialer // with the version that is asked for
-	first   firstDial
-	kicked  chan struct{}
-	resume  resumeStore
-	backoff backoff
-	rivals  rivals
-	state   *workspace.State
+	once      sync.Once
+	dialer    Dialer // with the version that the fields need
+	first     firstDial
+	kicked    chan struct{}
+	resume    resumeStore
+	backoff   backoff
+	rivals    rivals
+	farewells farewells
+	state     *workspace.State
 }
 
 // ErrHandover is the cause of a context's end after which another loop goes on
@@ -140,6 +148,7 @@ func (l *Loop) init() {
 			l.state = l.Known
 		}
 		l.resume = resumeStore{token: l.Resume, changed: l.ResumeChanged}
+		l.backoff.floor = l.Floor
 	})
 }
 
@@ -230,7 +239,7 @@ func (l *Loop) dialOnce(ctx context.Context, patience time.Duration) (conn *Conn
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		conn, err = l.dialer.Dial(ctx, l.resume.usable(began))
+		conn, err = l.dialWish(ctx, l.resume.usable(began))
 	}()
 	var giveUp <-chan time.Time
 	for {
@@ -245,6 +254,23 @@ func (l *Loop) dialOnce(ctx context.Context, patience time.Duration) (conn *Conn
 			return conn, again && err != nil, err
 		}
 	}
+}
+
+// dialWish asks for the version that is wished for, and for the lowest when
+// that one is refused. What is offered on the connection is the same in both
+// cases: only Extra uses more, and finds out what there is by calling.
+func (l *Loop) dialWish(ctx context.Context, resumeToken string) (*Conn, error) {
+	if l.Wish == (proto.Version{}) {
+		return l.dialer.Dial(ctx, resumeToken)
+	}
+	wish := l.dialer
+	wish.Version = l.Wish
+	conn, err := wish.Dial(ctx, resumeToken)
+	var refused *DialError
+	if errors.As(err, &refused) && refused.Status == http.StatusBadRequest && refused.has("version") {
+		return l.dialer.Dial(ctx, resumeToken)
+	}
+	return conn, err
 }
 
 func (l *Loop) pause(ctx context.Context, wait time.Duration) {

@@ -81,7 +81,7 @@ func (s *session) live(ctx, connCtx context.Context) (websocket.StatusCode, erro
 				return websocket.StatusNormalClosure, errMute
 			}
 		case <-ctx.Done():
-			if errors.Is(context.Cause(ctx), ErrHandover) || !coordination.disconnect(graceful) {
+			if errors.Is(context.Cause(ctx), ErrHandover) || !coordination.goodbye() {
 				s.conn.shut()
 			}
 			return websocket.StatusNormalClosure, ctx.Err()
@@ -155,6 +155,12 @@ func (s *session) prepare(ctx context.Context) error {
 // start opens all streams and runs a controller on each. The resume token's
 // controller alone shares nobody's fate.
 func (s *session) start(ctx context.Context, clients offer) (*coordination, error) {
+	if s.loop.farewells.gone() {
+		s.startExtra(ctx)
+		s.waiting.Store(1)
+		s.answered()
+		return nil, nil
+	}
 	stream, err := clients.coordination.Coordinate(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("open coordination: %w", err)
@@ -166,15 +172,22 @@ func (s *session) start(ctx context.Context, clients offer) (*coordination, erro
 		return nil, err
 	}
 	s.share("coordination", c.run)
-	if s.loop.Extra != nil {
-		s.share("extra controller", func() error { return s.loop.Extra(ctx, s.conn) })
+	if !s.loop.farewells.enter(c) {
+		c.goodbye() // Leave was called meanwhile
 	}
+	s.startExtra(ctx)
 	if clients.updates != nil {
 		refresher := &refresher{store: &s.loop.resume, client: clients.updates, ended: s.conn.Err, log: s.log}
 		s.group.Go(func() { refresher.run(ctx) })
 	}
 	s.answered()
 	return c, nil
+}
+
+func (s *session) startExtra(ctx context.Context) {
+	if s.loop.Extra != nil {
+		s.share("extra controller", func() error { return s.loop.Extra(ctx, s.conn) })
+	}
 }
 
 func (s *session) startReceivers(ctx context.Context, clients offer, c *coordination) error {
