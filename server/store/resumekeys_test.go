@@ -2,9 +2,11 @@ package store
 
 import (
 	"bytes"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -124,13 +126,20 @@ func TestNewestResumeKeySigns(t *testing.T) {
 // TestOldResumeKeyIsKept migrates a database of the first schema: clients keep their peers.
 func TestOldResumeKeyIsKept(t *testing.T) {
 	dir := t.TempDir()
-	s := open(t, dir)
-	for _, table := range []string{"resume_keys", "passwords", "one_time_codes", "sessions"} {
-		exec(t, s, "DROP TABLE "+table)
+	db, err := sql.Open("sqlite", filepath.Join(dir, FileName))
+	if err != nil {
+		t.Fatal(err)
 	}
-	exec(t, s, "DELETE FROM schema_migrations WHERE version > 1")
+	defer db.Close()
+	steps, err := loadMigrations(migrationFiles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := applyMigration(t.Context(), db, steps[0]); err != nil {
+		t.Fatal(err)
+	}
 	old := bytes.Repeat([]byte{7}, resumeSecretSize)
-	if _, err := s.db.ExecContext(t.Context(), "INSERT INTO server_secrets (name, value, created_at) VALUES ('resume-signing-key', $1, $2)", old, millis(now())); err != nil {
+	if _, err := db.ExecContext(t.Context(), "INSERT INTO server_secrets (name, value, created_at) VALUES ('resume-signing-key', $1, $2)", old, millis(now())); err != nil {
 		t.Fatal(err)
 	}
 	keys, err := open(t, dir).ResumeKeys(t.Context(), testRotation)

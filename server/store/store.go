@@ -65,9 +65,12 @@ const (
 
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
-	db     *sql.DB
-	path   string
-	hasher *hasher
+	db *sql.DB
+	// reports is one more connection, for what agents report and for Watch,
+	// which does not see what is written on it.
+	reports *sql.DB
+	path    string
+	hasher  *hasher
 }
 
 // Path is the file that the database is in.
@@ -112,9 +115,16 @@ func openFile(ctx context.Context, path string) (*Store, error) {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	db.SetMaxOpenConns(poolSize)
-	store := &Store{db: db, path: path, hasher: newHasher()}
-	if err := store.prepare(ctx); err != nil {
+	reports, err := sql.Open("sqlite", dataSource(path, query))
+	if err != nil {
 		db.Close()
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	reports.SetMaxOpenConns(1)
+	reports.SetMaxIdleConns(1)
+	store := &Store{db: db, reports: reports, path: path, hasher: newHasher()}
+	if err := store.prepare(ctx); err != nil {
+		store.Close()
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	return store, nil
@@ -151,7 +161,7 @@ func verdictCause(verdict string) error {
 }
 
 // Close closes the database.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error { return errors.Join(s.reports.Close(), s.db.Close()) }
 
 // pingTimeout is how long Ping waits for the writer's turn: a tenth of what our
 // own writes wait for, which a database in order never needs.
@@ -213,6 +223,16 @@ func conflict(err error) error {
 	var failure *sqlite.Error
 	if errors.As(err, &failure) && (failure.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || failure.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY) {
 		return ErrExists
+	}
+	return storageCause(err)
+}
+
+// orphan turns a violated reference, to an agent that has been deleted, into
+// ErrNotFound.
+func orphan(err error) error {
+	var failure *sqlite.Error
+	if errors.As(err, &failure) && failure.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY {
+		return ErrNotFound
 	}
 	return storageCause(err)
 }

@@ -10,20 +10,16 @@ import (
 // whichever process it belongs to: the subcommands write to the file of a
 // running server. It looks each interval, which costs one read of shared
 // memory, and returns the context's error or the database's. Changes between
-// two looks are one call.
+// two looks are one call. What agents report is no change, as long as it is this
+// Store that writes it.
 func (s *Store) Watch(ctx context.Context, interval time.Duration, changed func()) error {
-	// The counter is per connection, so this one is held and never writes.
-	conn, err := s.db.Conn(ctx)
-	if err != nil {
-		return fmt.Errorf("watch database %s: %w", s.path, err)
-	}
-	defer conn.Close()
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	var last int64
 	for first := true; ; first = false {
 		var version int64
-		if err := conn.QueryRowContext(ctx, "PRAGMA data_version").Scan(&version); err != nil {
+		// The counter is per connection, and does not count what that one writes.
+		if err := s.reports.QueryRowContext(ctx, "PRAGMA data_version").Scan(&version); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
