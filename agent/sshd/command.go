@@ -3,6 +3,7 @@ package sshd
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"sync"
 )
 
@@ -12,11 +13,29 @@ type exit struct {
 	status uint32
 	signal string
 	core   bool
+	// cause says, for the reports, why it ended so, where status and signal do not.
+	cause string
+}
+
+// report is what the control plane hears of a session's end.
+func (e exit) report() (code int32, reason string) {
+	switch {
+	case e.cause != "":
+		return int32(e.status), e.cause
+	case e.signal != "":
+		return statusUnknown, "ended by signal " + e.signal
+	case e.status != 0:
+		return int32(e.status), fmt.Sprintf("exited with status %d", e.status)
+	}
+	return 0, ""
 }
 
 // runCommand runs the shell, or a command in it, until it has ended and all of
 // its output was sent, or the client has gone.
 func (s *session) runCommand(line string) exit {
+	if s.conn.server.config.BlockFileTransfer && transfers(line) {
+		return s.refuseTransfer()
+	}
 	cmd, cleanup, err := s.conn.server.config.Login.Command(line)
 	if err != nil {
 		return s.failSetup(err)
@@ -27,18 +46,32 @@ func (s *session) runCommand(line string) exit {
 	if err != nil {
 		return s.failSetup(err)
 	}
-	return s.attend(process)
+	preface := ""
+	if s.pty != nil && line == "" {
+		preface = s.conn.server.preface()
+	}
+	return s.attend(process, preface)
 }
+
+// refuseTransfer tells the client that files do not pass here.
+func (s *session) refuseTransfer() exit {
+	s.say(transferRefused)
+	return exit{status: statusTransfer, cause: "file transfer is disabled"}
+}
+
+// say shows the user a line of the server's own.
+func (s *session) say(line string) { _, _ = io.WriteString(s.channel.Stderr(), line+"\r\n") }
 
 // failSetup tells the client why nothing ran.
 func (s *session) failSetup(err error) exit {
-	s.log.Debug("ssh session failed to start")
-	fmt.Fprintf(s.channel.Stderr(), "causeway-agent: start session: %v\r\n", err)
-	return exit{status: statusSetup}
+	s.log.Debug("ssh session failed to start", slog.String("error", err.Error()))
+	s.say("causeway-agent: start session: " + err.Error())
+	return exit{status: statusSetup, cause: "the session could not be started"}
 }
 
-// attend moves input and output, and carries out signals and resizes.
-func (s *session) attend(p *process) exit {
+// attend moves input and output, and carries out signals and resizes. What
+// precedes the output is sent beside them: the client may not be reading.
+func (s *session) attend(p *process, preface string) exit {
 	var pumps sync.WaitGroup
 	pumps.Go(func() {
 		// Input ends when the client says so; a failed write says that the
@@ -48,7 +81,10 @@ func (s *session) attend(p *process) exit {
 	})
 	outputs := make(chan struct{})
 	var output sync.WaitGroup
-	output.Go(func() { p.copyOutput(s.channel, p.output) })
+	output.Go(func() {
+		_, _ = io.WriteString(s.channel, preface)
+		p.copyOutput(s.channel, p.output)
+	})
 	if p.errors != nil {
 		output.Go(func() { p.copyOutput(s.channel.Stderr(), p.errors) })
 	}
@@ -80,7 +116,7 @@ func (s *session) attend(p *process) exit {
 			continue
 		case <-s.gone:
 			p.hangUp()
-			return exit{}
+			return exit{status: statusUnknown, cause: s.conn.ended()}
 		}
 		if exited == nil && finished == nil {
 			return p.result

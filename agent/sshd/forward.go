@@ -56,6 +56,9 @@ func (c *connection) directTCP(channel ssh.NewChannel) {
 		_ = channel.Reject(ssh.ConnectionFailed, "malformed forward")
 		return
 	}
+	if !c.localForward(channel) {
+		return
+	}
 	c.direct(channel, "tcp", net.JoinHostPort(target.Host, strconv.FormatUint(uint64(target.Port), 10)))
 }
 
@@ -65,7 +68,19 @@ func (c *connection) directUnix(channel ssh.NewChannel) {
 		_ = channel.Reject(ssh.ConnectionFailed, "malformed forward")
 		return
 	}
+	if !c.localForward(channel) {
+		return
+	}
 	c.direct(channel, "unix", target.Path)
+}
+
+// localForward refuses the channel where such forwards are switched off.
+func (c *connection) localForward(channel ssh.NewChannel) bool {
+	if c.server.config.BlockLocalForward {
+		_ = channel.Reject(ssh.Prohibited, "local port forwarding has been disabled")
+		return false
+	}
+	return true
 }
 
 func (c *connection) direct(channel ssh.NewChannel, network, address string) {
@@ -80,6 +95,7 @@ func (c *connection) direct(channel ssh.NewChannel, network, address string) {
 		conn.Close()
 		return
 	}
+	c.work.Go(func() { c.inspect(conn.RemoteAddr()) })
 	c.join(conn, stream, requests)
 }
 
@@ -92,7 +108,8 @@ type halfCloser interface {
 // join copies both ways until both directions have ended, passing on each end
 // of file, then closes both. What the client sent before it closed the channel
 // is still delivered; the end of the whole connection cuts everything.
-func (c *connection) join(conn net.Conn, stream ssh.Channel, requests <-chan *ssh.Request) {
+func (c *connection) join(conn net.Conn, channel ssh.Channel, requests <-chan *ssh.Request) {
+	stream := stirring{channel, c}
 	defer conn.Close()
 	defer stream.Close()
 	stop := context.AfterFunc(c.ctx, func() { conn.Close() })
@@ -130,7 +147,7 @@ func copyHalf(to, from halfCloser) {
 // loopback of both families and the empty name every address (RFC 4254, 7.1).
 func (c *connection) forwardTCP(payload []byte) (answer []byte, accepted bool) {
 	var want forwardTCPMessage
-	if err := ssh.Unmarshal(payload, &want); err != nil || want.Port > 65535 {
+	if err := ssh.Unmarshal(payload, &want); err != nil || want.Port > 65535 || c.server.config.BlockReverseForward {
 		return nil, false
 	}
 	listeners, err := listenTCP(want.Host, uint16(want.Port))
@@ -212,7 +229,7 @@ func (c *connection) cancelTCP(payload []byte) bool {
 // program left behind is replaced; one that is being served is not.
 func (c *connection) forwardUnix(payload []byte) bool {
 	var want forwardUnixMessage
-	if err := ssh.Unmarshal(payload, &want); err != nil || want.Path == "" {
+	if err := ssh.Unmarshal(payload, &want); err != nil || want.Path == "" || c.server.config.BlockReverseForward {
 		return false
 	}
 	listener, err := listenUnix(want.Path)
@@ -277,7 +294,12 @@ func (c *connection) accept(listener net.Listener, channelType string, describe 
 			}
 			return
 		}
+		if !c.takeChannel() {
+			conn.Close()
+			continue
+		}
 		c.work.Go(func() {
+			defer c.freeChannel()
 			stream, requests, err := c.wire.OpenChannel(channelType, describe(conn))
 			if err != nil {
 				conn.Close()
@@ -292,11 +314,12 @@ func tcpKey(host string, port uint32) string {
 	return "tcp:" + net.JoinHostPort(host, strconv.FormatUint(uint64(port), 10))
 }
 
-// addForward refuses when the connection has ended or has this forward already.
+// addForward refuses when the connection has ended, or has this forward or too
+// many already.
 func (c *connection) addForward(key string, forward *remoteForward) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.forwards == nil || c.forwards[key] != nil {
+	if c.forwards == nil || c.forwards[key] != nil || len(c.forwards) >= maxForwards {
 		return false
 	}
 	c.forwards[key] = forward

@@ -17,10 +17,11 @@ const drainQuiet = 100 * time.Millisecond
 // one terminal.
 type process struct {
 	cmd    *exec.Cmd
-	input  *os.File
-	output *os.File
-	errors *os.File // nil with a terminal
-	master *os.File // nil without
+	input  io.WriteCloser
+	output io.ReadCloser
+	errors io.ReadCloser // nil with a terminal
+	// console is the terminal, if there is one.
+	console console
 
 	// exited is closed when the command has ended, and result is valid then.
 	exited chan struct{}
@@ -31,13 +32,17 @@ type process struct {
 func startProcess(cmd *exec.Cmd, terminal *ptyMessage) (*process, error) {
 	separate(cmd)
 	p := &process{cmd: cmd, exited: make(chan struct{})}
-	var theirs []*os.File
-	var err error
 	if terminal != nil {
-		theirs, err = p.openTerminal(terminal)
-	} else {
-		theirs, err = p.openPipes()
+		return p, p.startOnTerminal(terminal)
 	}
+	theirs, err := p.openPipes()
+	return p, p.launch(theirs, err)
+}
+
+// launch starts the command with its ends of its streams, unless making them
+// has failed.
+func (p *process) launch(theirs []*os.File, err error) error {
+	cmd := p.cmd
 	if err == nil {
 		err = cmd.Start()
 	}
@@ -46,10 +51,10 @@ func startProcess(cmd *exec.Cmd, terminal *ptyMessage) (*process, error) {
 	}
 	if err != nil {
 		p.release()
-		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
+		return fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
 	go p.wait()
-	return p, nil
+	return nil
 }
 
 // wait reaps the command. Its goroutine outlives the session, and the server,
@@ -63,13 +68,12 @@ func (p *process) wait() {
 func (p *process) openPipes() ([]*os.File, error) {
 	var theirs []*os.File
 	for _, end := range []struct {
-		ours  **os.File
-		wants func(theirs *os.File)
-		input bool
+		divide func(ours, theirs *os.File)
+		input  bool
 	}{
-		{&p.input, func(f *os.File) { p.cmd.Stdin = f }, true},
-		{&p.output, func(f *os.File) { p.cmd.Stdout = f }, false},
-		{&p.errors, func(f *os.File) { p.cmd.Stderr = f }, false},
+		{func(ours, theirs *os.File) { p.input, p.cmd.Stdin = ours, theirs }, true},
+		{func(ours, theirs *os.File) { p.output, p.cmd.Stdout = ours, theirs }, false},
+		{func(ours, theirs *os.File) { p.errors, p.cmd.Stderr = ours, theirs }, false},
 	} {
 		read, write, err := os.Pipe()
 		if err != nil {
@@ -78,8 +82,7 @@ func (p *process) openPipes() ([]*os.File, error) {
 		if end.input {
 			read, write = write, read
 		}
-		*end.ours = read
-		end.wants(write)
+		end.divide(read, write)
 		theirs = append(theirs, write)
 	}
 	return theirs, nil
@@ -88,24 +91,20 @@ func (p *process) openPipes() ([]*os.File, error) {
 // closeInput ends the command's input. A terminal has no such end: its users
 // type the character that means one.
 func (p *process) closeInput() {
-	if p.master == nil {
+	if !p.console.open() {
 		p.input.Close()
 	}
 }
 
 // copyOutput sends until the source ends, which for a terminal is an error
 // (EIO), or until the client takes no more.
-func (p *process) copyOutput(to io.Writer, from *os.File) {
+func (p *process) copyOutput(to io.Writer, from io.ReadCloser) {
 	buffer := make([]byte, 32<<10)
 	for {
-		if p.master != nil {
-			select {
-			case <-p.exited:
-				if err := from.SetReadDeadline(time.Now().Add(drainQuiet)); err != nil {
-					return
-				}
-			default:
-			}
+		select {
+		case <-p.exited:
+			p.drain()
+		default:
 		}
 		count, err := from.Read(buffer)
 		if count > 0 {
@@ -124,17 +123,16 @@ func (p *process) copyOutput(to io.Writer, from *os.File) {
 // Pipes end by themselves when the last writer has closed them, and as under
 // OpenSSH a background process may be the last.
 func (p *process) drain() {
-	if p.master != nil {
-		// A file without deadlines ends with an error when its last user goes.
-		_ = p.master.SetReadDeadline(time.Now().Add(drainQuiet))
+	if p.console.open() {
+		p.console.endAfter(drainQuiet)
 	}
 }
 
 // release closes our ends. The command notices when it uses its own.
 func (p *process) release() {
-	for _, file := range []*os.File{p.input, p.output, p.errors} {
-		if file != nil {
-			file.Close() // a second time does nothing
+	for _, end := range []io.Closer{p.input, p.output, p.errors} {
+		if end != nil {
+			end.Close() // a second time does nothing
 		}
 	}
 }

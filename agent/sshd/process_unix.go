@@ -7,29 +7,44 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 )
 
-// terminalsWork says that this system gives terminals to sessions.
-const terminalsWork = true
-
 // separate puts the command into a session and process group of its own.
 func separate(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} }
 
-// openTerminal makes a terminal and gives the command its far side.
+// console is our side of a terminal.
+type console struct{ master *os.File }
+
+func (c console) open() bool { return c.master != nil }
+
+// endAfter lets reading end when the terminal is silent for so long from now on.
+func (c console) endAfter(quiet time.Duration) {
+	// A file without deadlines ends with an error when its last user goes.
+	_ = c.master.SetReadDeadline(time.Now().Add(quiet))
+}
+
+// startOnTerminal makes a terminal and starts the command on its far side.
+func (p *process) startOnTerminal(want *ptyMessage) error {
+	theirs, err := p.openTerminal(want)
+	return p.launch(theirs, err)
+}
+
 func (p *process) openTerminal(want *ptyMessage) ([]*os.File, error) {
 	opened, slave, err := pty.Open()
 	if err != nil {
 		return nil, fmt.Errorf("open terminal: %w", err)
 	}
-	p.master, err = pollable(opened)
+	master, err := pollable(opened)
 	if err != nil {
 		slave.Close()
 		return nil, fmt.Errorf("open terminal: %w", err)
 	}
-	p.input, p.output = p.master, p.master
+	p.console = console{master}
+	p.input, p.output = master, master
 	applyModes(slave, want.Modes)
 	p.resize(window{want.Columns, want.Rows, want.Width, want.Height})
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = slave, slave, slave
@@ -54,10 +69,10 @@ func pollable(file *os.File) (*os.File, error) {
 
 // resize tells the terminal its size; the kernel tells the processes.
 func (p *process) resize(size window) {
-	if p.master == nil {
+	if !p.console.open() {
 		return
 	}
-	raw, err := p.master.SyscallConn()
+	raw, err := p.console.master.SyscallConn()
 	if err != nil {
 		return
 	}
@@ -83,7 +98,7 @@ func (p *process) signal(number syscall.Signal) {
 
 // hangUp ends what must not outlive its session: processes on a terminal.
 func (p *process) hangUp() {
-	if p.master != nil {
+	if p.console.open() {
 		p.signal(syscall.SIGHUP)
 	}
 }

@@ -6,18 +6,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"github.com/causewayhq/causeway/agent/login"
+	"github.com/causewayhq/causeway/proto/agentv2"
 )
-
-// handshakeLimit bounds the time from accepting a connection to the end of its
-// handshake. OpenSSH's server allows two minutes, for somebody who types a
-// password; nobody types here.
-const handshakeLimit = 30 * time.Second
 
 // Config says how sessions run.
 type Config struct {
@@ -27,6 +24,25 @@ type Config struct {
 	Logger *slog.Logger
 	// Login makes the programs that sessions run.
 	Login login.Login
+
+	// Banners are the deployment's, MOTD the path of the workspace's message of the
+	// day; login shells show them. Nil: there are none.
+	Banners func() []string
+	MOTD    func() string
+	// Opened is told of each session, and each connection of an editor, that
+	// begins, and answers with what is to be told of its end. Nil: nobody listens.
+	Opened func(kind agentv2.Connection_Type, remote net.Addr) (closed func(code int32, reason string))
+
+	// BlockFileTransfer refuses SFTP and the usual programs of file transfer,
+	// BlockLocalForward what -L, -D, -J and -W do, BlockReverseForward -R.
+	BlockFileTransfer, BlockLocalForward, BlockReverseForward bool
+	// IdleTimeout ends connections over which no data passes, MaxSession those that
+	// have lasted so long. Zero: none.
+	IdleTimeout, MaxSession time.Duration
+	// MaxTimeout from 3 s on is how long a client may leave questions without an
+	// answer; a shorter one ends connections that have lasted so long (docs of the
+	// protocol, 5.3). Zero: none.
+	MaxTimeout time.Duration
 }
 
 // Server serves SSH connections. Its methods are safe for concurrent use.
@@ -38,7 +54,11 @@ type Server struct {
 	closed    bool
 	listeners map[net.Listener]struct{}
 	conns     map[net.Conn]struct{}
+	shaking   []net.Conn // in their handshake, the oldest first
 	work      sync.WaitGroup
+
+	displays  displays
+	processes processes
 }
 
 // New checks the configuration and makes a server. Shutdown ends it.
@@ -63,6 +83,7 @@ func New(config Config) (*Server, error) {
 	return &Server{
 		config: config, ssh: wire,
 		listeners: map[net.Listener]struct{}{}, conns: map[net.Conn]struct{}{},
+		processes: processes{find: findCommandLine},
 	}, nil
 }
 
@@ -92,14 +113,23 @@ func (s *Server) ServeConn(conn net.Conn) {
 	if !s.add(func() { s.conns[conn] = struct{}{} }) {
 		return
 	}
+	oldest, room := s.shake(conn)
+	if oldest != nil {
+		oldest.Close()
+	}
 	defer s.remove(func() { delete(s.conns, conn) })
 
 	remote := slog.String("remote", conn.RemoteAddr().String())
+	if !room {
+		s.config.Logger.Warn("ssh connection refused: there are too many", remote)
+		return
+	}
 	s.config.Logger.Debug("ssh connection taken", remote)
 	if err := conn.SetDeadline(time.Now().Add(handshakeLimit)); err != nil {
 		s.config.Logger.Debug("ssh connection has no deadlines", remote, slog.String("error", err.Error()))
 	}
 	wire, channels, requests, err := ssh.NewServerConn(conn, s.ssh)
+	s.shaken(conn)
 	if err != nil {
 		s.config.Logger.Debug("ssh handshake failed", remote, slog.String("error", err.Error()))
 		return
@@ -157,6 +187,27 @@ func (s *Server) remove(unregister func()) {
 	unregister()
 	s.mu.Unlock()
 	s.work.Done()
+}
+
+// shake counts a connection whose handshake begins. The oldest one that is
+// still in its own must go when there are too many.
+func (s *Server) shake(conn net.Conn) (oldest net.Conn, room bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.conns) > maxConnections {
+		return nil, false
+	}
+	s.shaking = append(s.shaking, conn)
+	if len(s.shaking) > maxHandshakes {
+		oldest, s.shaking = s.shaking[0], s.shaking[1:]
+	}
+	return oldest, true
+}
+
+func (s *Server) shaken(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shaking = slices.DeleteFunc(s.shaking, func(other net.Conn) bool { return other == conn })
 }
 
 func (s *Server) isClosed() bool {

@@ -9,13 +9,6 @@ import (
 	"github.com/causewayhq/causeway/agent/login"
 )
 
-// Limits on what a client may send ahead of a session. OpenSSH's own client
-// sends a few dozen variables at most.
-const (
-	maxVariables     = 1024
-	maxVariableBytes = 1 << 20
-)
-
 // Exit statuses that are the server's own; they are those of
 // the protocol's other implementation (docs of the protocol, 5.3).
 const (
@@ -44,6 +37,7 @@ type session struct {
 	variableBytes int
 	pty           *ptyMessage
 	agentSocket   net.Listener
+	x11           *display
 
 	// gone is closed when the client has closed the channel.
 	gone    chan struct{}
@@ -61,9 +55,12 @@ func handleSession(conn *connection, offered ssh.NewChannel) {
 		return
 	}
 	s := &session{
-		conn: conn, channel: channel, log: conn.server.config.Logger,
+		conn: conn, channel: stirring{channel, conn}, log: conn.server.config.Logger,
 		gone: make(chan struct{}), control: make(chan func(*process)), done: make(chan struct{}),
 	}
+	conn.mu.Lock()
+	conn.sessions[s] = struct{}{}
+	conn.mu.Unlock()
 	for request := range requests {
 		accepted := s.handle(request)
 		if request.WantReply {
@@ -80,6 +77,10 @@ func handleSession(conn *connection, offered ssh.NewChannel) {
 	if s.agentSocket != nil {
 		s.agentSocket.Close()
 	}
+	s.closeX11()
+	conn.mu.Lock()
+	delete(conn.sessions, s)
+	conn.mu.Unlock()
 	channel.Close()
 }
 
@@ -92,6 +93,8 @@ func (s *session) handle(request *ssh.Request) bool {
 		return s.addTerminal(request.Payload)
 	case "auth-agent-req@openssh.com":
 		return s.addAgent()
+	case "x11-req":
+		return s.addX11(request.Payload)
 	case "shell":
 		return !s.started
 	case "exec", "subsystem":
@@ -111,23 +114,24 @@ func (s *session) handle(request *ssh.Request) bool {
 // acceptance has been answered before, so that it precedes any output.
 func (s *session) start(request *ssh.Request) {
 	var text struct{ Value string }
-	var run func() exit
+	run := s.runCommand
 	switch request.Type {
 	case "shell":
-		run = func() exit { return s.runCommand("") }
 	case "exec":
 		_ = ssh.Unmarshal(request.Payload, &text)
-		run = func() exit { return s.runCommand(text.Value) }
 	case "subsystem":
 		_ = ssh.Unmarshal(request.Payload, &text)
-		run = func() exit { return s.runSubsystem(text.Value) }
+		run = s.runSubsystem
 	default:
 		return
 	}
 	s.started, s.commanded = true, request.Type != "subsystem"
 	s.conn.work.Go(func() {
 		defer close(s.done)
-		s.finish(run())
+		closed := s.conn.sessionOpened(s.kind(text.Value))
+		result := run(text.Value)
+		s.finish(result)
+		closed(result.report())
 	})
 }
 
@@ -167,7 +171,7 @@ func (s *session) addVariable(payload []byte) bool {
 
 func (s *session) addTerminal(payload []byte) bool {
 	var terminal ptyMessage
-	if s.started || s.pty != nil || !terminalsWork || ssh.Unmarshal(payload, &terminal) != nil {
+	if s.started || s.pty != nil || ssh.Unmarshal(payload, &terminal) != nil {
 		return false
 	}
 	s.pty = &terminal

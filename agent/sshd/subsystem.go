@@ -12,8 +12,11 @@ import (
 // agent, with the rights that a command would have.
 func (s *session) runSubsystem(name string) exit {
 	if name != "sftp" {
-		fmt.Fprintf(s.channel.Stderr(), "causeway-agent: unknown subsystem %q\r\n", name)
-		return exit{status: statusFailed}
+		s.say(fmt.Sprintf("causeway-agent: unknown subsystem %q", name))
+		return exit{status: statusFailed, cause: "unknown subsystem"}
+	}
+	if s.conn.server.config.BlockFileTransfer {
+		return s.refuseTransfer()
 	}
 	directory := s.conn.server.config.Login.WorkDirectory()
 	server, err := sftp.NewServer(keptOpen{s.channel}, sftp.WithServerWorkingDirectory(directory))
@@ -22,7 +25,7 @@ func (s *session) runSubsystem(name string) exit {
 	}
 	defer server.Close()
 	if err := server.Serve(); err != nil && !errors.Is(err, io.EOF) {
-		return exit{status: statusFailed}
+		return exit{status: statusFailed, cause: "sftp ended in an error"}
 	}
 	return exit{}
 }
