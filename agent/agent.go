@@ -43,6 +43,8 @@ type Config struct {
 	Header http.Header
 	// Version is reported to the control plane.
 	Version string
+	// SSH is what can be set of the SSH server.
+	SSH SSH
 	// Connected is told, each time the control plane has accepted the agent,
 	// under which names it can be reached. Nil: nobody is.
 	Connected func(names []string)
@@ -93,7 +95,7 @@ func run(ctx context.Context, config Config, open openNetwork) error {
 		reporter: newReporter(config.Logger, config.Version), failed: make(chan error, 1),
 	}
 	a.reports = newReports(a)
-	a.ssh, err = sshd.New(sshd.Config{HostKey: state.HostKey(), Logger: config.Logger, Login: a.login()})
+	a.ssh, err = a.newSSH()
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ const envPrefix = "CAUSEWAY_AGENT_"
 type options struct {
 	url, token, tokenFile, stateDir, logLevel string
 	headers                                   []string
+	ssh                                       agent.SSH
 }
 
 func newRoot() *cobra.Command {
@@ -103,6 +104,9 @@ Each flag has a variable: CAUSEWAY_AGENT_URL for --url, and so on.
 		Example: "  CAUSEWAY_AGENT_TOKEN=... causeway-agent run --url https://causeway.example.com",
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := readSSHVariables(cmd.Flags()); err != nil {
+				return usageError{err}
+			}
 			return o.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr(), cmd.Flags().Changed("token"))
 		},
 	}
@@ -112,6 +116,7 @@ Each flag has a variable: CAUSEWAY_AGENT_URL for --url, and so on.
 	flags.StringVar(&o.tokenFile, "token-file", os.Getenv(envPrefix+"TOKEN_FILE"), "`file` that holds the token, - for standard input")
 	flags.StringVar(&o.stateDir, "state-dir", defaultStateDir(), "`directory` that keeps the agent's keys")
 	flags.StringVar(&o.logLevel, "log-level", variable("LOG_LEVEL", "info"), "debug, info, warn or error")
+	addSSHFlags(flags, &o.ssh)
 	flags.StringArrayVar(&o.headers, "header", nil, "extra `\"Name: value\"` on requests to the control plane and its relays; repeatable")
 	return cmd
 }
@@ -166,7 +171,7 @@ func (o options) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Wri
 
 // config reads and checks everything that the user gave.
 func (o options) config(stdin io.Reader, stderr io.Writer) (agent.Config, error) {
-	config := agent.Config{StateDir: o.stateDir, Version: version.Version}
+	config := agent.Config{StateDir: o.stateDir, Version: version.Version, SSH: o.ssh}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
 		return config, fmt.Errorf("--log-level %q: want debug, info, warn or error", o.logLevel)
