@@ -128,12 +128,11 @@ func (c *Checker) check(ctx context.Context, of *app, as plan) {
 	limited, cancel := context.WithTimeout(ctx, as.interval-early)
 	err := c.get(limited, as.url)
 	cancel()
-	if ctx.Err() != nil {
-		return
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	of.checking = false
+	if of.checking = false; ctx.Err() != nil {
+		return
+	}
 	before := of.health
 	if err == nil {
 		of.failures, of.health = 0, agentv2.AppHealth_HEALTHY
