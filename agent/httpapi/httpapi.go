@@ -84,6 +84,7 @@ type Server struct {
 
 	ctx  context.Context
 	stop context.CancelFunc
+	mu   sync.Mutex // of the end: no work begins after it
 	work sync.WaitGroup
 }
 
@@ -111,13 +112,26 @@ func (s *Server) Serve(listener net.Listener) error {
 // Close ends every connection. What a listing waits for, a file system that does
 // not answer, is not waited for.
 func (s *Server) Close() error {
+	s.mu.Lock()
 	s.stop()
+	s.mu.Unlock()
 	err := s.http.Close()
 	s.work.Wait()
 	if err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("close HTTP server: %w", err)
 	}
 	return nil
+}
+
+// begin says whether work may begin, which Close then waits for.
+func (s *Server) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return false
+	}
+	s.work.Add(1)
+	return true
 }
 
 // notOffered are parts of the API of other agents, and why they are not here.
@@ -156,9 +170,6 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("/debug/magicsock/debug-logging/{state}", s.debugLogging)
 	mux.HandleFunc("GET /debug/manifest", s.manifest)
 	mux.HandleFunc("GET /debug/prometheus", s.prometheus)
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		write(w, http.StatusNotFound, message{Message: "There is nothing of this name."})
-	})
 	return mux
 }
 

@@ -39,6 +39,10 @@ func (s *Server) netcheck(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	measured := s.flight.DoChan("netcheck", func() (any, error) {
+		if !s.begin() {
+			return netcheckOf(tailnet.NetworkReport{}), nil
+		}
+		defer s.work.Done()
 		return netcheckOf(network.MeasureNetwork(s.ctx)), nil
 	})
 	select {

@@ -91,7 +91,9 @@ type tee struct {
 	next slog.Handler
 }
 
-func (t *tee) keeps(level slog.Level) bool { return level >= slog.LevelInfo || t.ring.everything.Load() }
+func (t *tee) keeps(level slog.Level) bool {
+	return level >= slog.LevelInfo || t.ring.everything.Load()
+}
 
 func (t *tee) Enabled(ctx context.Context, level slog.Level) bool {
 	return t.keeps(level) || t.next.Enabled(ctx, level)
