@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/causewayhq/causeway/agent/httpapi"
 	"github.com/causewayhq/causeway/agent/sshd"
 	"github.com/causewayhq/causeway/control"
 	"github.com/causewayhq/causeway/proto/agentv2"
@@ -59,6 +60,7 @@ type agent struct {
 	ssh      *sshd.Server
 	reporter *reporter
 	reports  *reports
+	side     side
 	parts    []part
 	open     openNetwork
 	failed   chan error // takes the first error that ends the agent
@@ -90,6 +92,8 @@ func run(ctx context.Context, config Config, open openNetwork) error {
 		return err
 	}
 	defer state.Close()
+	logs := &httpapi.Ring{}
+	config.Logger = slog.New(logs.Handler(config.Logger.Handler()))
 	a := &agent{
 		config: config, log: config.Logger, state: state, open: open,
 		reporter: newReporter(config.Logger, config.Version), failed: make(chan error, 1),
@@ -99,6 +103,8 @@ func run(ctx context.Context, config Config, open openNetwork) error {
 	if err != nil {
 		return err
 	}
+	a.side = a.newSide(logs)
+	defer a.side.close(a.log)
 	a.parts = a.makeParts()
 	a.loop = &control.Loop{
 		Dialer: &control.Dialer{
@@ -121,6 +127,8 @@ func (a *agent) serve(ctx context.Context) error {
 		defer close(loopEnded)
 		_ = a.loop.Run(loopCtx) // it ends with its context only
 	}()
+
+	a.work.Go(func() { a.serveGit(loopCtx) })
 
 	var err error
 	select {

@@ -75,8 +75,7 @@ func (m manifest) names() []string {
 // environment is what sessions get besides the agent's own environment (docs
 // of the protocol, 5.3). The token is among it because programs of the
 // workspace act as the agent with it; they run as the same user, who could read
-// it from the agent's memory anyway. GIT_SSH_COMMAND is left out: it names a
-// subcommand that this agent does not have, and would break git.
+// it from the agent's memory anyway.
 func (a *agent) environment() []string {
 	a.mu.Lock()
 	m := a.manifest
@@ -86,6 +85,7 @@ func (a *agent) environment() []string {
 		"CODER_WORKSPACE_OWNER_NAME=" + m.owner, "CODER_WORKSPACE_ID=" + m.workspaceID.String(),
 		"CODER_AGENT_TOKEN=" + string(a.config.Token), "CS_DISABLE_GETTING_STARTED_OVERRIDE=true",
 	}
+	variables = append(variables, a.gitEnvironment(m)...)
 	if uri := m.message.GetVsCodePortProxyUri(); uri != "" {
 		variables = append(variables, "VSCODE_PROXY_URI="+uri)
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -35,6 +36,9 @@ A control plane that cannot be reached is no reason to end: the agent says so
 once and tries until it answers. Once it has been accepted, it never gives up.`
 
 func main() {
+	if code, asked := askpass(context.Background(), os.Args, os.Stdout, os.Stderr); asked {
+		os.Exit(code)
+	}
 	os.Exit(exitCode(newRoot().Execute()))
 }
 
@@ -45,6 +49,10 @@ type usageError struct{ error }
 func exitCode(err error) int {
 	if err == nil {
 		return exitOK
+	}
+	var status exitStatus
+	if errors.As(err, &status) {
+		return int(status) // the other program has said why
 	}
 	code, remedy := exitGeneric, ""
 	var usage usageError
