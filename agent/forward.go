@@ -6,7 +6,10 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/causewayhq/causeway/agent/httpapi"
 )
 
 // firstForwarded is the first port that is passed on; those below are for
@@ -16,9 +19,17 @@ const firstForwarded = 9
 // dialLimit bounds the wait for a program on localhost to accept.
 const dialLimit = 10 * time.Second
 
-// maxFlows bounds the UDP flows that are open at once: each holds a socket and
-// two goroutines, and sending from another port is all that it takes to open one.
-const maxFlows = 2048
+const (
+	// maxConnections bounds the forwarded TCP connections that are open at once;
+	// one more is refused. Each holds a socket, two goroutines and, while one end
+	// does not read, what the buffers of netstack and the system take: some MB. An
+	// end that has gone without a word is missed after two hours by netstack's
+	// keepalive, or when data for it was repeated in vain for some minutes.
+	maxConnections = 2048
+	// maxFlows bounds the UDP flows that are open at once: each holds a socket and
+	// two goroutines, and sending from another port is all that it takes to open one.
+	maxFlows = 2048
+)
 
 // loopback is where forwarded ports lead: the second address is tried when
 // nobody listens on the first.
@@ -29,7 +40,10 @@ var loopback = []string{"127.0.0.1", "::1"}
 type forwarder struct {
 	ctx   context.Context
 	stop  context.CancelFunc
+	conns chan struct{} // a place for each TCP connection
 	flows chan struct{}
+	// refused and served count TCP connections.
+	refused, served atomic.Uint64
 
 	mu     sync.Mutex
 	closed bool
@@ -38,7 +52,7 @@ type forwarder struct {
 
 func newForwarder() *forwarder {
 	ctx, stop := context.WithCancel(context.Background())
-	return &forwarder{ctx: ctx, stop: stop, flows: make(chan struct{}, maxFlows)}
+	return &forwarder{ctx: ctx, stop: stop, conns: make(chan struct{}, maxConnections), flows: make(chan struct{}, maxFlows)}
 }
 
 // close ends every connection and waits for it.
@@ -68,9 +82,33 @@ func (f *forwarder) tcp(port uint16) (func(net.Conn), bool) {
 	if port < firstForwarded {
 		return nil, false
 	}
+	if len(f.conns) == cap(f.conns) {
+		f.refused.Add(1)
+		return nil, false
+	}
 	return func(conn net.Conn) {
-		f.own(conn, func() { f.serveTCP(conn, port) })
+		f.own(conn, func() {
+			select {
+			case f.conns <- struct{}{}:
+				defer func() { <-f.conns }()
+			default:
+				f.refused.Add(1)
+				return // several came for the last place
+			}
+			f.served.Add(1)
+			f.serveTCP(conn, port)
+		})
 	}, true
+}
+
+// metrics are for /debug/prometheus.
+func (f *forwarder) metrics() []httpapi.Metric {
+	return []httpapi.Metric{
+		{Name: "forwarded_connections", Kind: "gauge", Help: "TCP connections to localhost that are open.", Value: float64(len(f.conns))},
+		{Name: "forwarded_connections_total", Kind: "counter", Help: "TCP connections that were forwarded to localhost.", Value: float64(f.served.Load())},
+		{Name: "refused_connections_total", Kind: "counter", Help: "TCP connections beyond the limit.", Value: float64(f.refused.Load())},
+		{Name: "forwarded_flows", Kind: "gauge", Help: "UDP flows to localhost that are open.", Value: float64(len(f.flows))},
+	}
 }
 
 func (f *forwarder) serveTCP(conn net.Conn, port uint16) {

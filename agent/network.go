@@ -123,7 +123,7 @@ func (a *agent) listen(created network, forwards *forwarder) error {
 			}
 		})
 	}
-	return nil
+	return a.listenBeside(created)
 }
 
 func (a *agent) closeNetwork() error {
