@@ -41,6 +41,8 @@ type Config struct {
 	DirectDisabled bool
 	ForceWebsocket bool
 	Relay          tailnet.RelayDial
+	// Meter counts the traffic. Nil: nobody does.
+	Meter *Meter
 }
 
 // Net is a running node. All methods are safe for concurrent use.
@@ -101,6 +103,9 @@ func (n *Net) attach(config Config, system *tsd.System) error {
 	}
 	if err := stack.Start(nil); err != nil {
 		return fmt.Errorf("start IP stack: %w", err)
+	}
+	if config.Meter != nil {
+		config.Meter.watch(system.Tun.Get())
 	}
 	self := &tailcfg.Node{ID: tailcfg.NodeID(config.NodeID), Addresses: config.Addresses, AllowedIPs: config.Addresses}
 	stack.UpdateNetstackIPs(&netmap.NetworkMap{SelfNode: self.View()})
