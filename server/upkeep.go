@@ -48,6 +48,9 @@ func (s *Server) tend(ctx context.Context) {
 	if err := s.store.PruneSignIn(ctx); err != nil && ctx.Err() == nil {
 		s.config.Logger.Error("removal of ended sessions failed", slog.Any("error", err))
 	}
+	if err := s.store.PruneReports(ctx); err != nil && ctx.Err() == nil {
+		s.config.Logger.Error("removal of old reports failed", slog.Any("error", err))
+	}
 }
 
 // storeChanged takes over what a subcommand may have changed.

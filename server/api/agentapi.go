@@ -3,11 +3,10 @@ package api
 import (
 	"context"
 	"fmt"
-	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/causewayhq/causeway/proto/agentv2"
 	"github.com/causewayhq/causeway/proto/tailnetv2"
@@ -15,15 +14,25 @@ import (
 	tailnetsvc "github.com/causewayhq/causeway/server/tailnet"
 )
 
-// statsInterval is how often an agent reports its statistics: the default of
-// the protocol (docs, 5.6).
-const statsInterval = 5 * time.Minute
-
 // agentHandler answers the agent API for one connection of one agent.
 type agentHandler struct {
 	agentv2.DRPCAgentUnimplementedServer
 	server *Server
 	agent  store.Agent
+	// state is what the agent reports often; nil for a handler that only tells.
+	state *reported
+
+	manifest struct {
+		sync.Mutex
+		known *known // of this connection: what changes makes the agent connect again
+	}
+	since   time.Time     // the beginning of the connection
+	stepped chan struct{} // closed with the first step that the agent has reported on it
+	once    sync.Once
+}
+
+func newAgentHandler(s *Server, agent store.Agent, state *reported) *agentHandler {
+	return &agentHandler{server: s, agent: agent, state: state, since: time.Now(), stepped: make(chan struct{})}
 }
 
 var _ tailnetsvc.AgentHandler = (*agentHandler)(nil)
@@ -40,31 +49,6 @@ func (h *agentHandler) GetManifest(ctx context.Context, _ *agentv2.GetManifestRe
 		OwnerUsername: agent.OwnerName, DerpMap: h.server.config.RelayMap().Proto(),
 		DisableDirectConnections: h.server.config.DirectDisabled, DerpForceWebsockets: h.server.config.ForceWebsocket,
 	}, nil
-}
-
-// UpdateStartup notes the agent's version in the log.
-func (h *agentHandler) UpdateStartup(_ context.Context, req *agentv2.UpdateStartupRequest) (*agentv2.Startup, error) {
-	startup := req.GetStartup()
-	if startup == nil {
-		startup = &agentv2.Startup{}
-	}
-	h.server.config.Logger.Info("agent started", slog.String("agent", h.agent.Path()), slog.String("version", startup.GetVersion()))
-	return startup, nil
-}
-
-// UpdateLifecycle notes the agent's state in the log.
-func (h *agentHandler) UpdateLifecycle(_ context.Context, req *agentv2.UpdateLifecycleRequest) (*agentv2.Lifecycle, error) {
-	lifecycle := req.GetLifecycle()
-	if lifecycle == nil {
-		lifecycle = &agentv2.Lifecycle{}
-	}
-	h.server.config.Logger.Debug("agent lifecycle", slog.String("agent", h.agent.Path()), slog.String("state", lifecycle.GetState().String()))
-	return lifecycle, nil
-}
-
-// UpdateStats tells the report interval; the figures themselves are not kept.
-func (h *agentHandler) UpdateStats(context.Context, *agentv2.UpdateStatsRequest) (*agentv2.UpdateStatsResponse, error) {
-	return &agentv2.UpdateStatsResponse{ReportInterval: durationpb.New(statsInterval)}, nil
 }
 
 // Workspaces is the state that watchers of an owner's workspaces are told of.

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/causewayhq/causeway/proto"
+	"github.com/causewayhq/causeway/proto/agentv2"
 	"github.com/causewayhq/causeway/server/coordinator"
 	"github.com/causewayhq/causeway/server/limit"
 	"github.com/causewayhq/causeway/server/store"
@@ -52,6 +54,11 @@ type Config struct {
 	Changed func(context.Context)
 	// SetupCode lets its holder create the first user by HTTP; "" forbids that.
 	SetupCode string
+	// Agents reaches agents by the tunnel; nil where the server does not.
+	Agents AgentDialer
+	// Session finds the browser session of a request, and its secret; without one
+	// the error is a store.ErrNotFound. Nil where there are none.
+	Session func(*http.Request) (store.Proof, string, error)
 }
 
 // Server answers the API. Run and the handler may be used at the same time;
@@ -61,6 +68,7 @@ type Server struct {
 	mux      *http.ServeMux
 	presence *presence
 	live     *live
+	reports  *reports
 	storm    *admission
 	holders  *buckets[uuid.UUID]
 	accounts *buckets[uuid.UUID]
@@ -85,6 +93,10 @@ func New(config Config) *Server {
 	s.failures = newBuckets[netip.Prefix](failureRate, failureBurst)
 	s.guesses = limit.NewMeter[uuid.UUID](guessBurst, guessEvery, bucketLimit)
 	s.updates = tailnetsvc.NewUpdates(s, config.Logger)
+	s.reports = newReports(config.Store, config.Logger)
+	s.reports.manifest = func(ctx context.Context, agent store.Agent) (*agentv2.Manifest, error) {
+		return (&agentHandler{server: s, agent: agent}).GetManifest(ctx, &agentv2.GetManifestRequest{})
+	}
 	s.presence = newPresence(s.updates.Changed)
 	s.service = &tailnetsvc.Service{
 		Coordinator: config.Coordinator, RelayMap: config.RelayMap, Updates: s.updates, Resume: config.Resume, Logger: config.Logger,
@@ -126,6 +138,12 @@ func (s *Server) routes() {
 		"DELETE /api/v2/users/{user}/git-credentials/{host}": s.deleteGitCredential,
 		"GET /api/v2/workspaceagents/me/gitsshkey":           s.agentGitKey,
 		"GET /api/v2/workspaceagents/me/external-auth":       s.agentGitCredential,
+		"GET /api/v2/workspaceagents/{id}/lifecycle":         s.getLifecycle,
+		"GET /api/v2/workspaceagents/{id}/metadata":          s.getMetadata,
+		"GET /api/v2/workspaceagents/{id}/stats":             s.getStats,
+		"GET /api/v2/workspaceagents/{id}/connections":       s.getConnections,
+		"GET /api/v2/workspaceagents/{id}/timings":           s.getTimings,
+		"GET /api/v2/workspaceagents/{id}/resources":         s.getResources,
 		"GET /api/v2/debug/coordinator":                      s.debugCoordinator,
 		"GET /healthz":                                       s.healthy,
 		"GET /readyz":                                        s.ready,
@@ -137,6 +155,12 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("GET /api/v2/tailnet", s.serveTailnet)
 	s.mux.HandleFunc("GET /api/v2/workspaceagents/{id}/coordinate", s.serveCoordinate)
 	s.mux.HandleFunc("GET /api/v2/workspaceagents/me/rpc", s.serveAgent)
+	s.mux.HandleFunc("GET /api/v2/workspaceagents/{id}/logs", s.serveLogs)
+	s.mux.HandleFunc("GET /api/v2/workspaceagents/{id}/watch-metadata", s.serveMetadata)
+	if s.config.Agents != nil {
+		s.mux.HandleFunc("GET /api/v2/workspaceagents/{id}/pty", s.servePTY)
+		s.mux.HandleFunc("GET /api/v2/workspaceagents/{id}/listening-ports", s.handle(s.listeningPorts))
+	}
 	if s.config.Relay != nil {
 		s.mux.Handle("/derp", s.config.Relay)
 		s.mux.Handle("/derp/latency-check", s.config.Relay)
@@ -243,6 +267,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var sweeper sync.WaitGroup
 	defer sweeper.Wait()
 	sweeper.Go(func() { s.sweep(ctx) })
+	sweeper.Go(func() { s.reports.run(ctx) })
 	for {
 		err := s.config.Store.Watch(ctx, watchInterval, s.changed)
 		if ctx.Err() != nil {
@@ -280,6 +305,7 @@ func (s *Server) changed() {
 	ctx, cancel := context.WithTimeout(context.Background(), changeLimit)
 	defer cancel()
 	s.endStale(ctx)
+	s.reports.endDeleted(ctx)
 	if s.config.Changed != nil {
 		s.config.Changed(ctx)
 	}
@@ -295,6 +321,11 @@ func (s *Server) Changed() { s.changed() }
 func (s *Server) endStale(ctx context.Context) {
 	asked := time.Now()
 	tokens, err := s.config.Store.LiveTokens(ctx)
+	if err == nil {
+		var sessions map[string]struct{}
+		sessions, err = s.config.Store.LiveSessions(ctx)
+		maps.Copy(tokens, sessions)
+	}
 	if err != nil {
 		if !errors.Is(err, context.Canceled) {
 			s.config.Logger.Error("check tokens of connections failed", slog.Any("error", err))
@@ -313,6 +344,7 @@ func (s *Server) endStale(ctx context.Context) {
 func (s *Server) Close(ctx context.Context) error {
 	s.presence.close()
 	err := s.live.drain(ctx)
+	s.reports.close(ctx)
 	s.updates.Close()
 	return errors.Join(err, s.config.Coordinator.Close())
 }

@@ -113,7 +113,9 @@ func (s *Server) serveAgent(w http.ResponseWriter, r *http.Request) {
 			s.config.Logger.Warn("first connection of an agent was not recorded", slog.String("agent", agent.Path()), slog.Any("error", err))
 		}
 		defer s.presence.enter(agent)()
-		return s.service.ServeAgent(ctx, leave, conn, agent.ID, agent.Path(), &agentHandler{server: s, agent: agent})
+		state := s.reports.acquire(ctx, agent.ID)
+		defer s.reports.release(state)
+		return s.service.ServeAgent(ctx, leave, conn, agent.ID, agent.Path(), newAgentHandler(s, agent, state))
 	})
 }
 
@@ -122,23 +124,30 @@ func (s *Server) serveAgent(w http.ResponseWriter, r *http.Request) {
 // end it the peer is told why, where it can still hear.
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, token store.Token, account, peer uuid.UUID, serve func(ctx, leave context.Context, conn *stream) error) {
 	err := s.admit(holder(token), account)
-	var entry *connection
 	if err == nil {
-		entry, err = s.live.enter(context.WithoutCancel(r.Context()), token, peer)
+		err = s.open(w, r, token, peer, serve)
 	}
 	if err != nil {
 		s.fail(w, r, err)
-		return
+	}
+}
+
+// open is upgrade for a connection that has been admitted. After an error serve
+// is not called, and the request is still to be answered.
+func (s *Server) open(w http.ResponseWriter, r *http.Request, token store.Token, peer uuid.UUID, serve func(ctx, leave context.Context, conn *stream) error) error {
+	entry, err := s.live.enter(context.WithoutCancel(r.Context()), token, peer)
+	if err != nil {
+		return err
 	}
 	conn, err := accept(w, r)
 	if err != nil {
 		s.live.exit(entry)
-		s.fail(w, r, err)
-		return
+		return err
 	}
 	// Not on the stack that the request has grown: one that has asked the database
 	// never shrinks far again, and held 18 KB for each connection.
 	go s.carry(entry, conn, r.URL.Path, serve)
+	return nil
 }
 
 // carry serves a connection until its end. A panic ends this one alone, as in

@@ -206,14 +206,6 @@ func (s *Server) ownAgent(r *http.Request) (store.Agent, store.User, store.Token
 	return agent, user, token, err
 }
 
-func (s *Server) getAgent(r *http.Request) (int, any, error) {
-	agent, _, _, err := s.ownAgent(r)
-	if err != nil {
-		return 0, nil, err
-	}
-	return http.StatusOK, s.describeAgent(agent), nil
-}
-
 func (s *Server) deleteAgent(r *http.Request) (int, any, error) {
 	agent, _, _, err := s.ownAgent(r)
 	if err != nil {

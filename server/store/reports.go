@@ -194,3 +194,12 @@ func (s *Store) DeleteAgentValues(ctx context.Context, agent uuid.UUID, kind str
 	}
 	return nil
 }
+
+// AgentExists says whether an agent has not been deleted.
+func (s *Store) AgentExists(ctx context.Context, agent uuid.UUID) (bool, error) {
+	var count int
+	if err := s.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM agents WHERE id = $1", idText(agent)).Scan(&count); err != nil {
+		return false, fmt.Errorf("find agent %s: %w", agent, storageCause(err))
+	}
+	return count > 0, nil
+}

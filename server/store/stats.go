@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -53,4 +54,17 @@ func (s *Store) Stats(ctx context.Context, agent uuid.UUID, since time.Time) ([]
 		return nil, fmt.Errorf("list statistics of agent %s: %w", agent, err)
 	}
 	return list, nil
+}
+
+// statsSumMost keeps sums of an agent's own figures in range.
+const statsSumMost = math.MaxInt64 >> 8
+
+// Add takes a later report into the line.
+func (a *AgentStats) Add(later AgentStats) {
+	rxPackets, rxBytes, txPackets, txBytes := a.RxPackets, a.RxBytes, a.TxPackets, a.TxBytes
+	*a = later
+	a.RxPackets = min(a.RxPackets+rxPackets, statsSumMost)
+	a.RxBytes = min(a.RxBytes+rxBytes, statsSumMost)
+	a.TxPackets = min(a.TxPackets+txPackets, statsSumMost)
+	a.TxBytes = min(a.TxBytes+txBytes, statsSumMost)
 }
