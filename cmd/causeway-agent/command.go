@@ -55,7 +55,7 @@ once /etc/causeway/agent-USER.env holds CAUSEWAY_AGENT_URL=URL, and
 	}
 	root.SetVersionTemplate(versionLine())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newRun(), newGitSSH(), newVersion())
+	root.AddCommand(newRun(), newGitSSH(), newInstall(), newUninstall(), newVersion())
 	return root
 }
 
