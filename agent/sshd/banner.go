@@ -5,8 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/causewayhq/causeway/agent/login"
 )
 
 // bannerLimit bounds each text that a login shell shows first.
@@ -26,7 +24,7 @@ func (s *Server) preface() string {
 	if s.config.MOTD == nil {
 		return text.String()
 	}
-	if _, err := os.Stat(filepath.Join(login.Current().Home, ".hushlogin")); err == nil {
+	if _, err := os.Stat(filepath.Join(s.home(), ".hushlogin")); err == nil {
 		return text.String()
 	}
 	writeLines(&text, readText(s.config.MOTD()))

@@ -39,6 +39,11 @@ type rig struct {
 
 func newRig(t *testing.T, environment ...string) *rig {
 	t.Helper()
+	return newRigWith(t, func(config *Config) { config.Login.Environment = func() []string { return environment } })
+}
+
+func newRigWith(t *testing.T, adapt func(*Config)) *rig {
+	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -48,13 +53,12 @@ func newRig(t *testing.T, environment ...string) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{t: t, directory: t.TempDir()}
-	r.server, err = New(Config{
+	config := Config{
 		HostKey: signer, Logger: slog.New(slog.DiscardHandler),
-		Login: login.Login{
-			Environment: func() []string { return environment },
-			Directory:   func() string { return r.directory },
-		},
-	})
+		Login: login.Login{Directory: func() string { return r.directory }},
+	}
+	adapt(&config)
+	r.server, err = New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +100,18 @@ func openssh(t *testing.T, name string) string {
 // test hangs.
 func (r *rig) command(program string, arguments ...string) *exec.Cmd {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	return r.within(60*time.Second, program, arguments...)
+}
+
+// long is a command that has much to do.
+func (r *rig) long(program string, arguments ...string) *exec.Cmd {
+	r.t.Helper()
+	return r.within(5*time.Minute, program, arguments...)
+}
+
+func (r *rig) within(limit time.Duration, program string, arguments ...string) *exec.Cmd {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	r.t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, openssh(r.t, program), append(append([]string{}, r.options...), arguments...)...)
 	cmd.WaitDelay = time.Second

@@ -59,6 +59,8 @@ type Server struct {
 
 	displays  displays
 	processes processes
+	// home is the user's home directory, but for tests.
+	home func() string
 }
 
 // New checks the configuration and makes a server. Shutdown ends it.
@@ -83,7 +85,7 @@ func New(config Config) (*Server, error) {
 	return &Server{
 		config: config, ssh: wire,
 		listeners: map[net.Listener]struct{}{}, conns: map[net.Conn]struct{}{},
-		processes: processes{find: findCommandLine},
+		processes: processes{find: findCommandLine}, home: func() string { return login.Current().Home },
 	}, nil
 }
 

@@ -18,6 +18,8 @@ func (s *session) runSubsystem(name string) exit {
 	if s.conn.server.config.BlockFileTransfer {
 		return s.refuseTransfer()
 	}
+	// Every file of the user can be reached, as it can from a shell. A packet has
+	// 256 KiB at most, and eight are worked on at once (pkg/sftp).
 	directory := s.conn.server.config.Login.WorkDirectory()
 	server, err := sftp.NewServer(keptOpen{s.channel}, sftp.WithServerWorkingDirectory(directory))
 	if err != nil {

@@ -172,12 +172,8 @@ func (c displayConn) Close() error {
 // addX11 opens a display for the session, and puts the cookie, which the client
 // made up for it and checks, where programs look for it.
 func (s *session) addX11(payload []byte) bool {
-	var want x11Message
-	if s.started || s.x11 != nil || ssh.Unmarshal(payload, &want) != nil {
-		return false
-	}
-	cookie, err := hex.DecodeString(want.Cookie)
-	if err != nil || len(cookie) == 0 || len(cookie) > maxCookie || want.Protocol == "" || len(want.Protocol) > maxCookieName {
+	want, cookie, ok := parseX11(payload)
+	if !ok || s.started || s.x11 != nil {
 		return false
 	}
 	if err := s.openX11(want, cookie); err != nil {
@@ -185,6 +181,14 @@ func (s *session) addX11(payload []byte) bool {
 		return false
 	}
 	return true
+}
+
+func parseX11(payload []byte) (want x11Message, cookie []byte, ok bool) {
+	if ssh.Unmarshal(payload, &want) != nil || want.Protocol == "" || len(want.Protocol) > maxCookieName {
+		return want, nil, false
+	}
+	cookie, err := hex.DecodeString(want.Cookie)
+	return want, cookie, err == nil && len(cookie) > 0 && len(cookie) <= maxCookie
 }
 
 func (s *session) openX11(want x11Message, cookie []byte) error {
