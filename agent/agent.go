@@ -129,6 +129,7 @@ func (a *agent) serve(ctx context.Context) error {
 	}()
 
 	a.work.Go(func() { a.serveGit(loopCtx) })
+	a.work.Go(func() { a.reports.work(loopCtx) })
 
 	var err error
 	select {

@@ -1,11 +1,13 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"github.com/causewayhq/causeway/control"
 	"github.com/causewayhq/causeway/proto"
@@ -21,6 +23,8 @@ type network interface {
 	control.Coordinatee
 	SetRelayMap(proto.RelayMap)
 	SetControlConnected(bool)
+	// Latencies are those of the peers in use that answer before ctx ends.
+	Latencies(ctx context.Context) []time.Duration
 	// Identity is the one that is in use, with the UDP port.
 	Identity() tailnet.Identity
 	// Listen takes TCP connections to a port of every own address.
@@ -71,7 +75,7 @@ func (a *agent) install(next manifest) error {
 	forwards := newForwarder()
 	created, err := a.open(userspace.Config{
 		Logger: a.log, Identity: a.state.Identity(), NodeID: proto.NodeIDFromUUID(next.id), Addresses: prefixes(next),
-		DirectDisabled: next.shape.directDisabled, ForceWebsocket: next.shape.forceWebsocket, Relay: a.relayDial(),
+		DirectDisabled: next.shape.directDisabled, ForceWebsocket: next.shape.forceWebsocket, Relay: a.relayDial(), Meter: &a.reports.meter,
 	})
 	if err != nil {
 		return fmt.Errorf("start network: %w", err)

@@ -23,7 +23,8 @@ type SSH struct {
 func (a *agent) newSSH() (*sshd.Server, error) {
 	wanted := a.config.SSH
 	return sshd.New(sshd.Config{
-		HostKey: a.state.HostKey(), Logger: a.log, Login: a.login(), MOTD: a.motd, Opened: a.reports.connections.Open,
+		HostKey: a.state.HostKey(), Logger: a.log, Login: a.login(), MOTD: a.motd,
+		Banners: a.reports.banners.Banners, Opened: a.reports.connections.Open,
 		BlockFileTransfer: wanted.BlockFileTransfer, BlockLocalForward: wanted.BlockLocalForward, BlockReverseForward: wanted.BlockReverseForward,
 		IdleTimeout: wanted.IdleTimeout, MaxSession: wanted.MaxSession, MaxTimeout: wanted.MaxTimeout,
 	})
