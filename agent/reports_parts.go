@@ -46,11 +46,11 @@ func newReports(a *agent) *reports {
 // parts are what runs over each connection.
 func (r *reports) parts() []part {
 	return []part{
-		partOf(func(ctx context.Context, api agentv2.DRPCAgentClient) error { return r.banners.Run(ctx, api) }),
-		partOf(func(ctx context.Context, api agentv2.DRPCAgentClient) error { return r.connections.Run(ctx, api) }),
-		partOf(func(ctx context.Context, api agentv2.DRPCAgentClient) error { return r.metadata.Run(ctx, api) }),
-		partOf(func(ctx context.Context, api agentv2.DRPCAgentClient) error { return r.apps.Run(ctx, api) }),
-		partOf(func(ctx context.Context, api agentv2.DRPCAgentClient) error { return r.stats.Run(ctx, api) }),
+		partFunc(func(ctx context.Context, api agentv2.DRPCAgentClient) error { return r.banners.Run(ctx, api) }),
+		partFunc(func(ctx context.Context, api agentv2.DRPCAgentClient) error { return r.connections.Run(ctx, api) }),
+		partFunc(func(ctx context.Context, api agentv2.DRPCAgentClient) error { return r.metadata.Run(ctx, api) }),
+		partFunc(func(ctx context.Context, api agentv2.DRPCAgentClient) error { return r.apps.Run(ctx, api) }),
+		partFunc(func(ctx context.Context, api agentv2.DRPCAgentClient) error { return r.stats.Run(ctx, api) }),
 	}
 }
 
@@ -62,10 +62,10 @@ func (r *reports) work(ctx context.Context) {
 	group.Wait()
 }
 
-// partOf is a part that is one function.
-type partOf func(context.Context, agentv2.DRPCAgentClient) error
+// partFunc is a part that is one function.
+type partFunc func(context.Context, agentv2.DRPCAgentClient) error
 
-func (f partOf) Run(ctx context.Context, api agentv2.DRPCAgentClient) error { return f(ctx, api) }
+func (f partFunc) Run(ctx context.Context, api agentv2.DRPCAgentClient) error { return f(ctx, api) }
 
 // message is the manifest as it came; nil, of which everything is empty, before
 // the first.
