@@ -24,6 +24,8 @@ import (
 	"github.com/causewayhq/causeway/server/signin"
 	"github.com/causewayhq/causeway/server/store"
 	tailnetsvc "github.com/causewayhq/causeway/server/tailnet"
+	"github.com/causewayhq/causeway/server/tailnetclient"
+	"github.com/causewayhq/causeway/server/terminal"
 )
 
 const (
@@ -124,6 +126,7 @@ type Server struct {
 	resume    *tailnetsvc.ResumeKeys
 	relay     *relay.Relay
 	api       *api.Server
+	agents    *tailnetclient.Client
 	http      *http.Server
 }
 
@@ -245,14 +248,20 @@ func (s *Server) assemble(ctx context.Context) error {
 	}
 	introducer := coordinator.New(s.config.Logger)
 	s.relay = relay.New(relay.Config{Logger: s.config.Logger, Key: private, Policy: introducer})
+	s.agents = tailnetclient.New(tailnetclient.Config{Logger: s.config.Logger, Coordinator: introducer, RelayMap: s.relayMap, Relay: s.relay})
+	var pages *signin.Server
+	session := func(r *http.Request) (store.Proof, string, error) { return pages.Session(r) }
 	s.api = api.New(api.Config{
 		Logger: s.config.Logger, Store: s.store, Coordinator: introducer, Resume: s.resume, Changed: s.storeChanged,
 		Relay: s.relay, RelayMap: s.relayMap, AccessURL: s.URL(), Version: s.config.Version,
-		HostnameSuffix: HostnameSuffix, SetupCode: s.setupCode,
+		HostnameSuffix: HostnameSuffix, SetupCode: s.setupCode, Agents: s.agents, Session: session,
 	})
-	pages := signin.New(signin.Config{Logger: s.config.Logger, Store: s.store, AccessURL: s.URL(), Changed: s.api.Changed})
+	pages = signin.New(signin.Config{Logger: s.config.Logger, Store: s.store, AccessURL: s.URL(), Changed: s.api.Changed})
+	workspaces := terminal.New(terminal.Config{
+		Logger: s.config.Logger, Store: s.store, Session: session, Status: s.api.AgentStatus, AccessURL: s.URL(), HostnameSuffix: HostnameSuffix,
+	})
 	s.http = &http.Server{
-		Handler: limit.Behind(s.config.TrustedProxies, pages.Handler(s.api)), ReadHeaderTimeout: headerLimit, ReadTimeout: bodyLimit, IdleTimeout: idleLimit, MaxHeaderBytes: headerSizeLimit,
+		Handler: limit.Behind(s.config.TrustedProxies, workspaces.Handler(pages.Handler(s.api))), ReadHeaderTimeout: headerLimit, ReadTimeout: bodyLimit, IdleTimeout: idleLimit, MaxHeaderBytes: headerSizeLimit,
 		ErrorLog: slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelInfo),
 	}
 	return nil
@@ -296,6 +305,7 @@ func (s *Server) drain() error {
 	shut := make(chan error, 1)
 	go func() { shut <- s.http.Shutdown(ctx) }()
 	err := s.api.Close(ctx)
+	s.agents.Close()
 	err = errors.Join(err, <-shut)
 	// Relayed sessions have no end to wait for; what is in flight gets a moment.
 	flush, stop := context.WithTimeout(ctx, relayFlush)
@@ -312,6 +322,9 @@ func (s *Server) drain() error {
 func (s *Server) Close() { s.release() }
 
 func (s *Server) release() {
+	if s.agents != nil {
+		s.agents.Close()
+	}
 	if s.listener != nil {
 		s.listener.Close()
 	}

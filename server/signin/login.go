@@ -13,9 +13,20 @@ import (
 	"github.com/causewayhq/causeway/server/store"
 )
 
-// home tells a browser what this is and how to connect.
+// home tells a browser what this is and how to connect, and its user where the
+// workspaces are.
 func (s *Server) home(v *visit) {
-	v.render(http.StatusOK, "home.html", view{Title: "Causeway"})
+	var names []string
+	if v.user != nil {
+		workspaces, err := s.config.Store.WorkspacesOf(v.r.Context(), v.user.ID)
+		if err != nil {
+			s.logTrouble(v.r.Context(), err) // the page is of use without them
+		}
+		for _, workspace := range workspaces {
+			names = append(names, workspace.Name)
+		}
+	}
+	v.render(http.StatusOK, "home.html", view{Title: "Causeway", Own: names})
 }
 
 type loginPage struct{ Username, Next string }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/causewayhq/causeway/server/store"
@@ -163,12 +164,15 @@ func (v *visit) redirect(target string) {
 	v.w.WriteHeader(http.StatusSeeOther)
 }
 
+// workspacePage is a page of server/terminal.
+var workspacePage = regexp.MustCompile(`^/@[A-Za-z0-9_-]{1,63}/[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})?(/terminal)?$`)
+
 // safeNext is where to go after a sign-in: one of our own pages, taken apart and
 // put together again, or the home page. No text of anybody else's is a host here.
 func safeNext(next string) string {
 	path, query, _ := strings.Cut(next, "?")
-	switch path {
-	case "/device", "/cli-auth", "/oauth2/authorize":
+	switch {
+	case path == "/device", path == "/cli-auth", path == "/oauth2/authorize", workspacePage.MatchString(path):
 	default:
 		return "/"
 	}
