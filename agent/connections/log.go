@@ -30,6 +30,8 @@ type Log struct {
 
 	mu    sync.Mutex
 	queue []report
+	// empty is closed while there is none.
+	empty chan struct{}
 	live  map[agentv2.Connection_Type]int64
 	// full says that reports were given up since the queue was last empty, which
 	// is logged once.
@@ -56,7 +58,9 @@ type report struct {
 
 // New makes an empty log.
 func New(logger *slog.Logger) *Log {
-	return &Log{logger: logger, wake: make(chan struct{}, 1), live: map[agentv2.Connection_Type]int64{}}
+	l := &Log{logger: logger, wake: make(chan struct{}, 1), empty: make(chan struct{}), live: map[agentv2.Connection_Type]int64{}}
+	close(l.empty)
+	return l
 }
 
 // Open notes that a session began, which ends when closed is called. The first
@@ -125,6 +129,9 @@ func (l *Log) dropLocked(s *session) {
 
 func (l *Log) pushLocked(s *session, message *agentv2.Connection) {
 	message.Id, message.Type, message.Ip, message.Timestamp = s.id[:], s.kind, s.ip, timestamppb.Now()
+	if len(l.queue) == 0 {
+		l.empty = make(chan struct{})
+	}
 	l.queue = append(l.queue, report{s, message})
 	select {
 	case l.wake <- struct{}{}:

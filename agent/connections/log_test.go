@@ -341,3 +341,32 @@ func FuzzAddress(f *testing.F) {
 		}
 	})
 }
+
+func TestDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, p := New(discard()), &plane{failures: []error{errors.New("database is away")}}
+		drain := func(limit, want time.Duration) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			began := time.Now()
+			if l.Drain(ctx); time.Since(began) != want {
+				t.Errorf("took %s, want %s", time.Since(began), want)
+			}
+		}
+		drain(time.Hour, 0)
+		closed := l.Open(agentv2.Connection_SSH, nil)
+		drain(time.Second, time.Second) // nobody takes it
+		stop := run(t, l, p)
+		drain(time.Hour, retryWait)
+		closed(0, "")
+		drain(time.Hour, 0)
+		if len(p.told) != 2 {
+			t.Errorf("told %q", p.lines())
+		}
+		stop()
+		l.Open(agentv2.Connection_SSH, nil)
+		l.setDeaf(true)
+		drain(time.Hour, 0)
+	})
+}

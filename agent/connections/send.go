@@ -85,7 +85,20 @@ func (l *Log) told() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.queue[0] = report{}
-	l.queue = l.queue[1:]
+	if l.queue = l.queue[1:]; len(l.queue) == 0 {
+		close(l.empty)
+	}
+}
+
+// Drain waits until all was told, or for ctx.
+func (l *Log) Drain(ctx context.Context) {
+	l.mu.Lock()
+	empty := l.empty
+	l.mu.Unlock()
+	select {
+	case <-empty:
+	case <-ctx.Done():
+	}
 }
 
 // setDeaf says whether the control plane takes reports. If not, what waits is
@@ -100,5 +113,8 @@ func (l *Log) setDeaf(deaf bool) {
 	for _, each := range l.queue {
 		each.session.dropped = true
 	}
-	l.queue = nil
+	if len(l.queue) > 0 {
+		l.queue = nil
+		close(l.empty)
+	}
 }

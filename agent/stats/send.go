@@ -32,7 +32,7 @@ func (r *Reporter) Run(ctx context.Context, client Client) error {
 	}
 	for {
 		if r.unanswered == nil {
-			if !wait(ctx, time.Until(r.due)) {
+			if !r.awaitDue(ctx) {
 				return nil
 			}
 			// Before the report is made: what it costs does not add up.
@@ -44,6 +44,40 @@ func (r *Reporter) Run(ctx context.Context, client Client) error {
 			return nil
 		}
 		r.unanswered = nil
+		for _, done := range r.waiting {
+			close(done)
+		}
+		r.waiting = nil
+	}
+}
+
+// awaitDue waits until a report is due or somebody is in a hurry. It says
+// whether ctx goes on.
+func (r *Reporter) awaitDue(ctx context.Context) bool {
+	timer := time.NewTimer(time.Until(r.due))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+	case done := <-r.hurry:
+		r.waiting = append(r.waiting, done)
+	}
+	return true
+}
+
+// Drain has a report made at once and waits until it was taken, or for ctx: what
+// is not told when the agent ends never will be.
+func (r *Reporter) Drain(ctx context.Context) {
+	done := make(chan struct{})
+	select {
+	case r.hurry <- done:
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
 	}
 }
 

@@ -60,18 +60,24 @@ type Reporter struct {
 	// none.
 	unanswered *agentv2.Stats
 	number     int
+	// hurry takes who waits for a report that is made at once, waiting are those.
+	hurry   chan chan struct{}
+	waiting []chan struct{}
 }
 
 // New makes a reporter.
 func New(config Config) *Reporter {
-	return &Reporter{config: config, run: uuid.NewString(), interval: defaultInterval}
+	return &Reporter{config: config, run: uuid.NewString(), interval: defaultInterval, hurry: make(chan chan struct{})}
 }
 
 // make makes a report of all that was not told yet.
 func (r *Reporter) make(ctx context.Context) *agentv2.Stats {
-	limited, cancel := context.WithTimeout(ctx, pingLimit)
-	latencies := r.config.Latencies(limited)
-	cancel()
+	var latencies []time.Duration
+	if len(r.waiting) == 0 { // who waits has no time for pings
+		limited, cancel := context.WithTimeout(ctx, pingLimit)
+		latencies = r.config.Latencies(limited)
+		cancel()
+	}
 	sessions, traffic := r.config.Sessions(), r.config.Traffic()
 	r.number++
 	result := &agentv2.Stats{

@@ -304,6 +304,33 @@ func TestNothingIsLostOrDoubled(t *testing.T) {
 	}
 }
 
+func TestDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, time.Hour)
+		drain := func(limit, want time.Duration) {
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			began := time.Now()
+			if w.Drain(ctx); time.Since(began) != want {
+				t.Errorf("took %s, want %s", time.Since(began), want)
+			}
+		}
+		drain(time.Second, time.Second) // there is no connection
+		go func() {
+			time.Sleep(9 * time.Second)
+			drain(time.Hour, 0)
+			w.mu.Lock()
+			w.failures = []error{errors.New("database is away")}
+			w.mu.Unlock()
+			drain(time.Hour, retryWait)
+		}()
+		w.live(30 * time.Second)
+		if got := w.bytes(); got != 1000 || len(w.reports) != 2 {
+			t.Errorf("told %d bytes in %d reports", got, len(w.reports))
+		}
+	})
+}
+
 func TestTakesNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 10*time.Second)
