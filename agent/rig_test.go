@@ -78,6 +78,7 @@ type plane struct {
 	serving     sync.WaitGroup
 	address     string
 	dials       atomic.Int32
+	told        toldReports
 
 	mu         sync.Mutex
 	manifest   *agentv2.Manifest
