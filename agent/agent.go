@@ -13,15 +13,13 @@ import (
 	"github.com/causewayhq/causeway/agent/httpapi"
 	"github.com/causewayhq/causeway/agent/sshd"
 	"github.com/causewayhq/causeway/control"
+	"github.com/causewayhq/causeway/proto"
 	"github.com/causewayhq/causeway/proto/agentv2"
 )
 
-// The parts of an orderly end; together they stay below the five seconds that
-// an impatient supervisor allows. The control loop's own goodbye takes one.
-const (
-	sshEnd    = 1500 * time.Millisecond
-	reportEnd = time.Second
-)
+// dialFloor is the shortest wait before the next dial (docs of the protocol,
+// 5.6); the longest is the control loop's own.
+const dialFloor = 100 * time.Millisecond
 
 // Token is the agent's secret. It never prints.
 type Token string
@@ -60,6 +58,7 @@ type agent struct {
 	ssh      *sshd.Server
 	reporter *reporter
 	reports  *reports
+	scripts  *scripts
 	side     side
 	parts    []part
 	open     openNetwork
@@ -99,6 +98,8 @@ func run(ctx context.Context, config Config, open openNetwork) error {
 		reporter: newReporter(config.Logger, config.Version), failed: make(chan error, 1),
 	}
 	a.reports = newReports(a)
+	a.scripts = newScripts(a)
+	defer a.scripts.runner.Close()
 	a.ssh, err = a.newSSH()
 	if err != nil {
 		return err
@@ -111,14 +112,13 @@ func run(ctx context.Context, config Config, open openNetwork) error {
 			URL: config.URL, Path: control.AgentPath, Query: url.Values{"role": {"agent"}},
 			Token: func() string { return string(config.Token) }, Header: config.Header,
 		},
-		Logger: quiet(config.Logger), Acks: true,
+		Logger: quiet(config.Logger), Acks: true, Wish: proto.V24, Floor: dialFloor,
 		Prepare: a.prepare, Extra: a.extra, RelayMap: a.setRelayMap, Connected: a.setConnected,
 	}
 	return a.serve(ctx)
 }
 
-// serve runs the control loop until the agent ends, in the order that lets the
-// others know: sessions, the last report, the goodbye to peers, the network.
+// serve runs the control loop until the agent ends, the network last.
 func (a *agent) serve(ctx context.Context) error {
 	loopCtx, stopLoop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLoop()
@@ -139,19 +139,8 @@ func (a *agent) serve(ctx context.Context) error {
 	a.log.Debug("agent is ending")
 	a.mu.Lock()
 	a.closing = true
-	connected := a.connected
 	a.mu.Unlock()
-
-	sshCtx, cancel := context.WithTimeout(context.Background(), sshEnd)
-	if err := a.ssh.Shutdown(sshCtx); err != nil {
-		a.log.Warn("ssh sessions did not end in time", slog.String("error", err.Error()))
-	}
-	cancel()
-	if connected {
-		a.reporter.add(agentv2.Lifecycle_SHUTTING_DOWN)
-		a.reporter.add(agentv2.Lifecycle_OFF)
-		a.reporter.flush(reportEnd)
-	}
+	a.shutDown()
 	stopLoop()
 	<-loopEnded
 	err = errors.Join(err, a.closeNetwork())
@@ -173,7 +162,11 @@ func (a *agent) prepare(ctx context.Context, conn *control.Conn) error {
 	if err != nil {
 		return err
 	}
-	return a.install(manifest)
+	if err := a.install(manifest); err != nil {
+		return err
+	}
+	a.scripts.use(manifest)
+	return nil
 }
 
 // setConnected hears of each change of the connection and each failed dial.
@@ -207,9 +200,6 @@ func (a *agent) setConnected(connected bool, cause error) {
 		}
 	case warn:
 		a.log.Warn(words, slog.String("url", a.config.URL.Redacted()), slog.String("error", cause.Error()))
-	case first:
-		a.reporter.add(agentv2.Lifecycle_STARTING)
-		a.reporter.add(agentv2.Lifecycle_READY)
 	case again:
 		a.log.Info("control plane is back")
 	}

@@ -96,7 +96,22 @@ func (a *agent) environment() []string {
 	for _, secret := range m.message.GetSecrets() {
 		variables = appendVariable(variables, secret.GetEnvName(), string(secret.GetValue()))
 	}
-	return variables
+	return append(variables, "PATH="+a.searchPath(variables))
+}
+
+// searchPath is where programs are found: those that scripts have put there
+// first, then those of the manifest's PATH, or else of the agent's own.
+func (a *agent) searchPath(variables []string) string {
+	path := os.Getenv("PATH")
+	for _, variable := range variables {
+		if value, found := strings.CutPrefix(variable, "PATH="); found {
+			path = value
+		}
+	}
+	if path == "" {
+		return a.binDirectory()
+	}
+	return a.binDirectory() + string(filepath.ListSeparator) + path
 }
 
 // appendVariable leaves out what the kernel would not take: one bad name must

@@ -38,14 +38,21 @@ func TestEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &agent{config: Config{Token: "secret"}, manifest: m}
+	t.Setenv("PATH", "/usr/bin:/bin")
+	a := &agent{config: Config{Token: "secret", StateDir: "/state"}, manifest: m}
 	want := []string{
 		"CODER=true", "CODER_WORKSPACE_NAME=myws", "CODER_WORKSPACE_AGENT_NAME=main", "CODER_WORKSPACE_OWNER_NAME=alice",
 		"CODER_WORKSPACE_ID=" + id.String(), "CODER_AGENT_TOKEN=secret", "CS_DISABLE_GETTING_STARTED_OVERRIDE=true",
 		"VSCODE_PROXY_URI=https://{{port}}.example.com", "CODER=overridden", "EXPANDED=base/base/", "RAW=$BASE",
+		"PATH=/state/bin:/usr/bin:/bin",
 	}
-	if got := a.environment(); !slices.Equal(got, want) {
+	ofGit := func(variable string) bool { return strings.Contains(variable, "GIT_") }
+	if got := slices.DeleteFunc(a.environment(), ofGit); !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
+	}
+	a.manifest.message.EnvironmentVariables["PATH"] = "/opt:$PATH"
+	if got := a.environment(); got[len(got)-1] != "PATH=/state/bin:/opt:/usr/bin:/bin" {
+		t.Errorf("the path is %q", got[len(got)-1])
 	}
 	if text := fmt.Sprintf("%v %s %+v", a.config.Token, a.config.Token, a.config); strings.Contains(text, "secret") {
 		t.Errorf("the token prints: %s", text)

@@ -3,18 +3,14 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"os"
+	"strings"
 	"sync"
-	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/causewayhq/causeway/control"
 	"github.com/causewayhq/causeway/proto/agentv2"
 )
-
-// reportRetry is the wait after a report that the control plane could not
-// take; no session depends on one.
-const reportRetry = 5 * time.Second
 
 // reportClient is the part of the agent API that reports go to.
 type reportClient interface {
@@ -27,113 +23,57 @@ type reportClient interface {
 type reporter struct {
 	log     *slog.Logger
 	version string
-	wake    chan struct{}
+	steps   *pending[*agentv2.Lifecycle]
 
-	mu    sync.Mutex
-	steps []*agentv2.Lifecycle
-	// empty is closed when the last step was told.
-	empty chan struct{}
+	mu   sync.Mutex
+	last agentv2.Lifecycle_State
 }
 
 func newReporter(log *slog.Logger, version string) *reporter {
-	return &reporter{log: log, version: version, wake: make(chan struct{}, 1), empty: make(chan struct{})}
+	return &reporter{log: log, version: version, steps: newPending[*agentv2.Lifecycle](0)}
 }
 
-// add queues a step; its time is now.
+// add queues a step; its time is now. Life goes on and never back, as the
+// numbers of the states do: a step that comes too late is none.
 func (r *reporter) add(state agentv2.Lifecycle_State) {
 	r.mu.Lock()
-	r.steps = append(r.steps, &agentv2.Lifecycle{State: state, ChangedAt: timestamppb.Now()})
-	r.empty = make(chan struct{})
-	r.mu.Unlock()
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
-
-// flush waits until all was told, or for the limit.
-func (r *reporter) flush(limit time.Duration) {
-	r.mu.Lock()
-	empty, pending := r.empty, len(r.steps) > 0
-	r.mu.Unlock()
-	if !pending {
+	defer r.mu.Unlock()
+	if state <= r.last {
 		return
 	}
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	select {
-	case <-empty:
-	case <-timer.C:
-	}
+	r.last = state
+	r.steps.add(&agentv2.Lifecycle{State: state, ChangedAt: timestamppb.Now()})
 }
 
 // run reports over one connection until the context ends.
 func (r *reporter) run(ctx context.Context, client reportClient, directory string) {
-	startup := &agentv2.UpdateStartupRequest{Startup: &agentv2.Startup{Version: r.version, ExpandedDirectory: directory}}
-	if !r.insist(ctx, "startup", func() error {
+	startup := &agentv2.UpdateStartupRequest{Startup: &agentv2.Startup{
+		Version: r.version, ExpandedDirectory: directory, Subsystems: subsystems(os.Getenv(subsystemVariable)),
+	}}
+	if !insist(ctx, r.log, "startup", func(ctx context.Context) error {
 		_, err := client.UpdateStartup(ctx, startup)
 		return err
 	}) {
 		return
 	}
-	for {
-		step := r.first()
-		if step == nil {
-			select {
-			case <-ctx.Done():
-				return
-			case <-r.wake:
-				continue
-			}
-		}
-		if !r.insist(ctx, "lifecycle", func() error {
-			_, err := client.UpdateLifecycle(ctx, &agentv2.UpdateLifecycleRequest{Lifecycle: step})
-			return err
-		}) {
-			return
-		}
-		r.told(step)
-	}
+	r.steps.run(ctx, r.log, "lifecycle", func(ctx context.Context, step *agentv2.Lifecycle) error {
+		_, err := client.UpdateLifecycle(ctx, &agentv2.UpdateLifecycleRequest{Lifecycle: step})
+		return err
+	})
 }
 
-// insist repeats a report until it is taken or there is nobody to take it; it
-// says whether the connection goes on.
-func (r *reporter) insist(ctx context.Context, what string, report func() error) bool {
-	for {
-		err := report()
-		switch {
-		case ctx.Err() != nil:
-			return false
-		case err == nil || control.Unimplemented(err):
-			return true
-		}
-		r.log.Debug("report not taken", slog.String("report", what), slog.String("error", err.Error()))
-		timer := time.NewTimer(reportRetry)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return false
-		case <-timer.C:
-		}
-	}
-}
+// subsystemVariable is set by what has built or wrapped the workspace around
+// the agent: names, with commas between them.
+const subsystemVariable = "CODER_AGENT_SUBSYSTEM"
 
-func (r *reporter) first() *agentv2.Lifecycle {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.steps) == 0 {
-		return nil
-	}
-	return r.steps[0]
-}
-
-func (r *reporter) told(step *agentv2.Lifecycle) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.steps) > 0 && r.steps[0] == step {
-		r.steps = r.steps[1:]
-		if len(r.steps) == 0 {
-			close(r.empty)
+// subsystems leaves out what this API has no number for.
+func subsystems(names string) []agentv2.Startup_Subsystem {
+	var result []agentv2.Startup_Subsystem
+	for name := range strings.SplitSeq(names, ",") {
+		number, known := agentv2.Startup_Subsystem_value[strings.ToUpper(strings.TrimSpace(name))]
+		if known && number != int32(agentv2.Startup_SUBSYSTEM_UNSPECIFIED) {
+			result = append(result, agentv2.Startup_Subsystem(number))
 		}
 	}
+	return result
 }

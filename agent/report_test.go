@@ -46,6 +46,12 @@ func (k *taker) UpdateLifecycle(_ context.Context, in *agentv2.UpdateLifecycleRe
 	return in.GetLifecycle(), nil
 }
 
+func drain(r *reporter, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	r.steps.drain(ctx)
+}
+
 func TestReports(t *testing.T) {
 	all := []agentv2.Lifecycle_State{agentv2.Lifecycle_STARTING, agentv2.Lifecycle_READY}
 	broken := errors.New("database is away")
@@ -76,7 +82,7 @@ func TestReports(t *testing.T) {
 					defer close(done)
 					r.run(ctx, client, "/home")
 				}()
-				r.flush(time.Hour)
+				drain(r, time.Hour)
 				if took := time.Since(started); took != test.took {
 					t.Errorf("took %s, want %s", took, test.took)
 				}
@@ -99,17 +105,17 @@ func TestReportsGoOnWithTheNextConnection(t *testing.T) {
 		r.run(ended, &taker{failures: []error{errors.New("closed")}}, "/")
 
 		started := time.Now()
-		r.flush(time.Second) // nobody takes it
+		drain(r, time.Second) // nobody takes it
 		if took := time.Since(started); took != time.Second {
 			t.Errorf("flush took %s", took)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		client := &taker{}
 		go func() {
-			r.flush(time.Minute)
+			drain(r, time.Minute)
 			r.add(agentv2.Lifecycle_READY)
 			synctest.Wait()
-			r.flush(time.Minute)
+			drain(r, time.Minute)
 			cancel()
 		}()
 		r.run(ctx, client, "/")
@@ -117,4 +123,74 @@ func TestReportsGoOnWithTheNextConnection(t *testing.T) {
 			t.Errorf("told %v", client.states)
 		}
 	})
+}
+
+// TestLifeDoesNotGoBack when the start of scripts ends after the end has begun.
+func TestLifeDoesNotGoBack(t *testing.T) {
+	r := newReporter(slog.New(slog.DiscardHandler), "v")
+	for _, state := range []agentv2.Lifecycle_State{
+		agentv2.Lifecycle_STARTING, agentv2.Lifecycle_STARTING, agentv2.Lifecycle_SHUTTING_DOWN, agentv2.Lifecycle_READY,
+		agentv2.Lifecycle_START_ERROR, agentv2.Lifecycle_SHUTDOWN_ERROR, agentv2.Lifecycle_SHUTTING_DOWN,
+	} {
+		r.add(state)
+	}
+	var got []agentv2.Lifecycle_State
+	for _, step := range r.steps.items {
+		got = append(got, step.GetState())
+	}
+	want := []agentv2.Lifecycle_State{agentv2.Lifecycle_STARTING, agentv2.Lifecycle_SHUTTING_DOWN, agentv2.Lifecycle_SHUTDOWN_ERROR}
+	if !slices.Equal(got, want) {
+		t.Errorf("told %v, want %v", got, want)
+	}
+}
+
+func TestPendingDropsTheOldest(t *testing.T) {
+	p := newPending[int](3)
+	for i := range 3 {
+		p.add(i)
+	}
+	_, number, _ := p.first() // is on its way
+	p.add(3)
+	p.told(number) // and was taken, but dropped meanwhile
+	var got []int
+	for {
+		item, number, found := p.first()
+		if !found {
+			break
+		}
+		got = append(got, item)
+		p.told(number)
+	}
+	if !slices.Equal(got, []int{1, 2, 3}) {
+		t.Errorf("told %v", got)
+	}
+	p.drain(t.Context())
+}
+
+// TestReportThatHangs is given up and tried again.
+func TestReportThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		started, tries := time.Now(), 0
+		if !insist(t.Context(), slog.New(slog.DiscardHandler), "test", func(ctx context.Context) error {
+			if tries++; tries == 1 {
+				<-ctx.Done()
+			}
+			return ctx.Err()
+		}) {
+			t.Error("the connection is said to have ended")
+		}
+		if took := time.Since(started); took != reportLimit+reportRetry {
+			t.Errorf("took %s", took)
+		}
+	})
+}
+
+func TestSubsystems(t *testing.T) {
+	for text, want := range map[string][]agentv2.Startup_Subsystem{
+		"": nil, "envbox": {agentv2.Startup_ENVBOX}, "EnvBuilder, exectrace,unknown,subsystem_unspecified,,": {agentv2.Startup_ENVBUILDER, agentv2.Startup_EXECTRACE},
+	} {
+		if got := subsystems(text); !slices.Equal(got, want) {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
 }

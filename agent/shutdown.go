@@ -1,0 +1,54 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/causewayhq/causeway/proto/agentv2"
+)
+
+// The parts of an orderly end are the protocol's (docs, 5.6). The goodbye to
+// peers takes a second at most, scripts as long as they may: script.StopLimit
+// without a limit of their own.
+const (
+	sshEnd    = 5 * time.Second
+	reportEnd = 5 * time.Second
+)
+
+// shutDown ends the agent's work in the order that lets the others know, while
+// the connection to the control plane goes on: sessions, the goodbye to peers,
+// scripts, the last reports and lines. A supervisor's second signal ends the
+// process where it stands.
+func (a *agent) shutDown() {
+	begun := a.scripts.hasBegun()
+	if begun {
+		a.reporter.add(agentv2.Lifecycle_SHUTTING_DOWN)
+	}
+	sshCtx, cancel := context.WithTimeout(context.Background(), sshEnd)
+	if err := a.ssh.Shutdown(sshCtx); err != nil {
+		a.log.Warn("ssh sessions did not end in time", slog.String("error", err.Error()))
+	}
+	cancel()
+	a.loop.Leave(context.Background())
+	if begun {
+		a.scripts.stop()
+		a.lastWords()
+	}
+	a.scripts.runner.Close()
+}
+
+// lastWords gives what is not told yet its last chance.
+func (a *agent) lastWords() {
+	ctx, cancel := context.WithTimeout(context.Background(), reportEnd)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, drain := range []func(context.Context){a.reporter.steps.drain, a.scripts.timings.drain, a.scripts.lines.Drain} {
+		all.Go(func() { drain(ctx) })
+	}
+	all.Wait()
+	if ctx.Err() != nil {
+		a.log.Warn("the control plane did not hear the last of this agent in time")
+	}
+}
