@@ -37,6 +37,8 @@ var completions = map[string]string{
 	"ssh ":                 agentsOffered,
 	"ssh myws ":            "",
 	"ping ":                agentsOffered,
+	"ports ":               agentsOffered,
+	"speedtest ":           agentsOffered,
 	"open ":                agentsOffered,
 	"open myws ":           "web terminal ssh",
 	"port-forward ":        agentsOffered,

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"io"
+	"net"
 	"os"
 	"time"
 
@@ -26,6 +28,8 @@ type Env struct {
 	// UserID is the user's number; nil asks the system.
 	UserID func() int
 
+	// dialAgent connects to agents in tests; nil is through the system's network.
+	dialAgent func(ctx context.Context, network, address string) (net.Conn, error)
 	// patience takes the place of answerLimit in tests, which is too long to wait.
 	patience time.Duration
 }

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			code := Main(ctx, Env{
 				Args: os.Args, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-				LookupEnv: os.LookupEnv, Version: "v1.2.3", Lookup: scriptLookup, UserID: scriptUser,
+				LookupEnv: os.LookupEnv, Version: "v1.2.3", Lookup: scriptLookup, UserID: scriptUser, dialAgent: scriptAgent,
 			})
 			stop()
 			os.Exit(code)
@@ -92,6 +92,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"daemon": startFake,
+			"agent":  startAgentPorts,
 			"code":   expectCode,
 			"schema": checkSchema,
 		},
