@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -22,6 +21,9 @@ type agentHandler struct {
 	// state is what the agent reports often; nil for a handler that only tells.
 	state *reported
 
+	// part ends the connection with a word; nil for a handler that only tells.
+	part context.CancelCauseFunc
+
 	manifest struct {
 		sync.Mutex
 		known *known // of this connection: what changes makes the agent connect again
@@ -36,20 +38,6 @@ func newAgentHandler(s *Server, agent store.Agent, state *reported) *agentHandle
 }
 
 var _ tailnetsvc.AgentHandler = (*agentHandler)(nil)
-
-// GetManifest says who the agent is. The row is read again: the agent may have
-// been deleted since the connection was made.
-func (h *agentHandler) GetManifest(ctx context.Context, _ *agentv2.GetManifestRequest) (*agentv2.Manifest, error) {
-	agent, err := h.server.config.Store.Agent(ctx, h.agent.ID)
-	if err != nil {
-		return nil, fmt.Errorf("get manifest: %w", err)
-	}
-	return &agentv2.Manifest{
-		AgentId: agent.ID[:], AgentName: agent.Name, WorkspaceId: agent.WorkspaceID[:], WorkspaceName: agent.WorkspaceName,
-		OwnerUsername: agent.OwnerName, DerpMap: h.server.config.RelayMap().Proto(),
-		DisableDirectConnections: h.server.config.DirectDisabled, DerpForceWebsockets: h.server.config.ForceWebsocket,
-	}, nil
-}
 
 // Workspaces is the state that watchers of an owner's workspaces are told of.
 func (s *Server) Workspaces(ctx context.Context, owner uuid.UUID) ([]*tailnetv2.Workspace, []*tailnetv2.Agent, error) {

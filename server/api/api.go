@@ -69,6 +69,7 @@ type Server struct {
 	presence *presence
 	live     *live
 	reports  *reports
+	informed *informed
 	storm    *admission
 	holders  *buckets[uuid.UUID]
 	accounts *buckets[uuid.UUID]
@@ -93,6 +94,7 @@ func New(config Config) *Server {
 	s.failures = newBuckets[netip.Prefix](failureRate, failureBurst)
 	s.guesses = limit.NewMeter[uuid.UUID](guessBurst, guessEvery, bucketLimit)
 	s.updates = tailnetsvc.NewUpdates(s, config.Logger)
+	s.informed = newInformed()
 	s.reports = newReports(config.Store, config.Logger)
 	s.reports.manifest = func(ctx context.Context, agent store.Agent) (*agentv2.Manifest, error) {
 		return (&agentHandler{server: s, agent: agent}).GetManifest(ctx, &agentv2.GetManifestRequest{})
@@ -145,11 +147,22 @@ func (s *Server) routes() {
 		"GET /api/v2/workspaceagents/{id}/timings":           s.getTimings,
 		"GET /api/v2/workspaceagents/{id}/resources":         s.getResources,
 		"GET /api/v2/debug/coordinator":                      s.debugCoordinator,
+		"GET /api/v2/appearance":                             s.getAppearance,
+		"PUT /api/v2/appearance":                             s.putAppearance,
+		"GET /api/v2/workspaceagents/definition-schema":      s.getDefinitionSchema,
 		"GET /healthz":                                       s.healthy,
 		"GET /readyz":                                        s.ready,
 		"/":                                                  s.noRoute,
 	} {
 		s.mux.HandleFunc(pattern, s.handle(handler))
+	}
+	for pattern, handler := range map[string]func(*http.Request) (store.Definition, error){
+		"GET /api/v2/workspaceagents/{id}/definition":        s.getDefinition,
+		"PUT /api/v2/workspaceagents/{id}/definition":        s.putDefinition,
+		"PUT /api/v2/workspaceagents/{id}/secrets/{name}":    s.putSecret,
+		"DELETE /api/v2/workspaceagents/{id}/secrets/{name}": s.deleteSecret,
+	} {
+		s.mux.HandleFunc(pattern, s.answerDefinition(handler))
 	}
 	s.mux.HandleFunc("GET /api/v2/derp-map", s.serveRelayMaps)
 	s.mux.HandleFunc("GET /api/v2/tailnet", s.serveTailnet)
@@ -305,6 +318,9 @@ func (s *Server) changed() {
 	ctx, cancel := context.WithTimeout(context.Background(), changeLimit)
 	defer cancel()
 	s.endStale(ctx)
+	if err := s.informed.redefine(ctx, s.config.Store); err != nil {
+		s.config.Logger.Error("look for changed definitions failed", slog.Any("error", err))
+	}
 	s.reports.endDeleted(ctx)
 	if s.config.Changed != nil {
 		s.config.Changed(ctx)

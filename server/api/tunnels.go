@@ -115,7 +115,11 @@ func (s *Server) serveAgent(w http.ResponseWriter, r *http.Request) {
 		defer s.presence.enter(agent)()
 		state := s.reports.acquire(ctx, agent.ID)
 		defer s.reports.release(state)
-		return s.service.ServeAgent(ctx, leave, conn, agent.ID, agent.Path(), newAgentHandler(s, agent, state))
+		handler := newAgentHandler(s, agent, state)
+		leave, handler.part = context.WithCancelCause(leave)
+		defer handler.part(nil)
+		defer s.informed.remove(handler)
+		return s.service.ServeAgent(ctx, leave, conn, agent.ID, agent.Path(), handler)
 	})
 }
 

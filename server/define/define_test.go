@@ -83,8 +83,8 @@ func compare(t *testing.T, path string, schema map[string]any, of reflect.Type) 
 	for i := range of.NumField() {
 		field := of.Field(i)
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if name == "" {
-			name = field.Name // value
+		if name == "-" {
+			name = strings.ToLower(field.Name) // read, and not kept
 		}
 		want = append(want, name)
 		property, found := properties[name].(map[string]any)
@@ -200,7 +200,7 @@ func TestManifest(t *testing.T) {
 	definition := read(t, string(Example))
 	agent := Agent{ID: uuid.MustParse("11111111-2222-4333-8444-555555555555"), Name: "Main", Workspace: "myws", Owner: "alice"}
 	manifest := &agentv2.Manifest{}
-	definition.Fill(manifest, agent, map[string][]byte{"npm-token": []byte("t0p")})
+	definition.Fill(manifest, agent, map[string]store.SecretValue{"npm-token": store.SecretValue("t0p")})
 	if manifest.GetDirectory() != "~/project" || manifest.GetMotdPath() != "/etc/motd" || manifest.GetEnvironmentVariables()["WEB_CONCURRENCY"] != "2" ||
 		manifest.GetVsCodePortProxyUri() != "https://{{port}}--main--myws--alice.apps.example.com" {
 		t.Errorf("%s", prototext.Format(manifest))
@@ -245,7 +245,7 @@ func TestManifest(t *testing.T) {
 func TestLargestManifest(t *testing.T) {
 	var document strings.Builder
 	document.WriteString("version: 1\nsecrets:\n")
-	values, each := map[string][]byte{}, store.SecretsTotal/SecretCount
+	values, each := map[string]store.SecretValue{}, store.SecretsTotal/SecretCount
 	for i := range SecretCount {
 		name := fmt.Sprintf("s%d", i)
 		fmt.Fprintf(&document, "  - {name: %s, env: S%d, file: %s}\n", name, i, strings.Repeat("f", 600))

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/causewayhq/causeway/server/store"
 )
 
 // FormatVersion is that of the documents that this package reads and writes.
@@ -86,9 +88,9 @@ type Secret struct {
 	Name string `json:"name"`
 	Env  string `json:"env,omitempty"`
 	File string `json:"file,omitempty"`
-	// value is what a document says, nil if it does not. It is no part of the
-	// definition that is kept, and of nothing that is printed.
-	value []byte
+	// Value is what the document says, nil if it does not. It is no part of the
+	// document that is kept, and of nothing that is printed.
+	Value store.SecretValue `json:"-"`
 }
 
 // Script runs when the agent starts, when it ends, or by the clock.
@@ -192,11 +194,15 @@ func (d Definition) Document() ([]byte, error) {
 	return document, nil
 }
 
-// SecretNames are the names of the secrets.
-func (d Definition) SecretNames() []string {
-	var names []string
+// Change is what keeps the definition for an agent, whatever there was before.
+func (d Definition) Change(by string) (store.DefinitionChange, error) {
+	document, err := d.Document()
+	change := store.DefinitionChange{Document: document, By: by, Values: map[string]store.SecretValue{}}
 	for _, secret := range d.Secrets {
-		names = append(names, secret.Name)
+		change.Secrets = append(change.Secrets, secret.Name)
+		if secret.Value != nil {
+			change.Values[secret.Name] = secret.Value
+		}
 	}
-	return names
+	return change, err
 }

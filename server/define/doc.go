@@ -3,7 +3,7 @@
 // mistake in it is named at once, with its place, what was found and what is
 // wanted. From a document come the parts of the manifest that an agent is told.
 //
-// The package is pure: the same document gives the same definition, and the
+// It reads and writes nothing: the same document gives the same definition, and the
 // definition the same identifiers, so that what agents report of a script or an
 // app stays with it over changes of the rest.
 package define

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/causewayhq/causeway/proto/agentv2"
+	"github.com/causewayhq/causeway/server/store"
 )
 
 // ScriptID identifies an agent's script of a name, wherever it stands in the
@@ -34,7 +35,7 @@ type Agent struct {
 
 // Fill puts the definition into a manifest of the agent. Secrets have the given
 // values; one without a value is left out.
-func (d Definition) Fill(manifest *agentv2.Manifest, agent Agent, values map[string][]byte) {
+func (d Definition) Fill(manifest *agentv2.Manifest, agent Agent, values map[string]store.SecretValue) {
 	manifest.Directory = d.Directory
 	manifest.MotdPath = d.MOTDFile
 	manifest.VsCodePortProxyUri = d.VSCodeProxyURI

@@ -119,7 +119,7 @@ func (v value) secrets(variables map[string]int) []Secret {
 			v.complain(v.first(), v.path, "neither env nor file", "where the agent is to put the secret")
 		}
 		if given.kind != nothing {
-			s.value = given.secret(s)
+			s.Value = given.secret(s)
 		}
 		read = append(read, s)
 	})

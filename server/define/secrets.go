@@ -45,14 +45,3 @@ func (d Definition) CheckSecret(name string, value []byte) error {
 	}
 	return nil
 }
-
-// Values are the values of secrets that stood in the document.
-func (d Definition) Values() map[string][]byte {
-	values := map[string][]byte{}
-	for _, secret := range d.Secrets {
-		if secret.value != nil {
-			values[secret.Name] = secret.value
-		}
-	}
-	return values
-}
