@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/causewayhq/causeway/agent/httpapi"
+	"github.com/causewayhq/causeway/agent/rpty"
 	"github.com/causewayhq/causeway/agent/sshd"
 	"github.com/causewayhq/causeway/control"
 	"github.com/causewayhq/causeway/proto"
@@ -44,6 +45,9 @@ type Config struct {
 	Version string
 	// SSH is what can be set of the SSH server.
 	SSH SSH
+	// TerminalIdle is how long a terminal stays that nobody watches. 0: five
+	// minutes.
+	TerminalIdle time.Duration
 	// Connected is told, each time the control plane has accepted the agent,
 	// under which names it can be reached. Nil: nobody is.
 	Connected func(names []string)
@@ -51,18 +55,19 @@ type Config struct {
 
 // agent is one run.
 type agent struct {
-	config   Config
-	log      *slog.Logger
-	state    *State
-	loop     *control.Loop
-	ssh      *sshd.Server
-	reporter *reporter
-	reports  *reports
-	scripts  *scripts
-	side     side
-	parts    []part
-	open     openNetwork
-	failed   chan error // takes the first error that ends the agent
+	config    Config
+	log       *slog.Logger
+	state     *State
+	loop      *control.Loop
+	ssh       *sshd.Server
+	reporter  *reporter
+	reports   *reports
+	scripts   *scripts
+	side      side
+	terminals *rpty.Server
+	parts     []part
+	open      openNetwork
+	failed    chan error // takes the first error that ends the agent
 
 	work sync.WaitGroup
 
@@ -104,6 +109,7 @@ func run(ctx context.Context, config Config, open openNetwork) error {
 	if err != nil {
 		return err
 	}
+	a.terminals = a.newTerminals()
 	a.side = a.newSide(logs)
 	defer a.side.close(a.log)
 	a.parts = a.makeParts()

@@ -30,7 +30,7 @@ func (a *agent) newSide(logs *httpapi.Ring) side {
 		speed: speedtest.New(a.log),
 		http: httpapi.New(httpapi.Config{
 			Logger: a.log, Version: a.config.Version, Logs: logs, HostKeys: []ssh.PublicKey{a.state.HostKey().PublicKey()},
-			Network: a.shownNetwork, Manifest: a.shownManifest, Metrics: a.metrics,
+			Network: a.shownNetwork, Manifest: a.shownManifest, Metrics: a.metrics, Terminals: shownTerminals{a.terminals},
 		}),
 	}
 }

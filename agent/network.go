@@ -127,6 +127,9 @@ func (a *agent) listen(created network, forwards *forwarder) error {
 			}
 		})
 	}
+	if err := a.listenTerminals(created); err != nil {
+		return err
+	}
 	return a.listenBeside(created)
 }
 

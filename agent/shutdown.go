@@ -26,11 +26,14 @@ func (a *agent) shutDown() {
 	if begun {
 		a.reporter.add(agentv2.Lifecycle_SHUTTING_DOWN)
 	}
+	var terminals sync.WaitGroup
+	terminals.Go(a.endTerminals) // beside SSH: both take their whole time at worst
 	sshCtx, cancel := context.WithTimeout(context.Background(), sshEnd)
 	if err := a.ssh.Shutdown(sshCtx); err != nil {
 		a.log.Warn("ssh sessions did not end in time", slog.String("error", err.Error()))
 	}
 	cancel()
+	terminals.Wait()
 	a.loop.Leave(context.Background())
 	if begun {
 		a.scripts.stop()
@@ -44,7 +47,9 @@ func (a *agent) lastWords() {
 	ctx, cancel := context.WithTimeout(context.Background(), reportEnd)
 	defer cancel()
 	var all sync.WaitGroup
-	for _, drain := range []func(context.Context){a.reporter.steps.drain, a.scripts.timings.drain, a.scripts.lines.Drain} {
+	for _, drain := range []func(context.Context){
+		a.reporter.steps.drain, a.scripts.timings.drain, a.scripts.lines.Drain, a.reports.connections.Drain, a.reports.stats.Drain,
+	} {
 		all.Go(func() { drain(ctx) })
 	}
 	all.Wait()

@@ -149,6 +149,10 @@ func (s *session) show(data []byte) {
 		each.notify()
 		if len(each.queue) > maxQueue/2 && !each.stale {
 			late = append(late, each)
+			select {
+			case <-each.drained: // of what was sent before
+			default:
+			}
 		}
 	}
 	s.mu.Unlock()

@@ -43,7 +43,7 @@ type viewer struct {
 	// stale: it has missed something, or has to have everything painted. It gets
 	// the screen when its queue is empty, after so many lines of the history.
 	stale   bool
-	history int
+	history int    // sinceSeen: those that it has missed
 	seen    uint64 // lines that had left the screen when it became stale
 	skip    bool   // what is left of a string whose beginning it has not got
 }
@@ -55,6 +55,8 @@ func newViewer(conn net.Conn, wanted initial) *viewer {
 	}
 	return v
 }
+
+const sinceSeen = -1
 
 // direct says whether the viewer's window is as large as the terminal.
 func (v *viewer) direct(screen *vt.Terminal) bool {
@@ -72,7 +74,7 @@ func (v *viewer) push(data []byte) {
 // lose makes the viewer miss what comes, until it gets the screen.
 func (v *viewer) lose(screen *vt.Terminal) {
 	if !v.stale {
-		v.stale, v.history, v.seen = true, 0, screen.Remembered()
+		v.stale, v.history, v.seen = true, sinceSeen, screen.Remembered()
 	}
 }
 
@@ -101,13 +103,16 @@ func (v *viewer) take() (data []byte, painted, ended bool) {
 	if len(v.queue) == 0 && v.stale {
 		painted = !v.direct(s.screen)
 		history := v.history
-		if v.seen > 0 && !painted {
+		switch {
+		case painted:
+			history = 0 // a window of another size does not scroll as the terminal does
+		case history == sinceSeen:
 			history = int(min(s.screen.Remembered()-v.seen, vt.MaxHistory))
 		}
 		v.queue = append(v.queue, beginFrame...)
 		v.queue = append(v.queue, s.screen.Snapshot(history)...)
 		v.queue = append(v.queue, endFrame...)
-		v.stale, v.history, v.seen = false, 0, 0
+		v.stale = false
 		v.skip = s.screen.Streaming()
 	}
 	data, v.queue = v.queue, nil

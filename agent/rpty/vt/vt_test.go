@@ -112,7 +112,6 @@ func checkSnapshot(t *testing.T, a *Terminal) {
 	}
 }
 
-
 var pieces = []string{
 	"a", "b", "hello", " ", "\n", "\r", "\r\n", "\t", "\b", "é", "漢", "字", "e\u0301", "\u0301", "👩‍💻", "\u200d", "\xff", "\xc3", "\x9b", "\x7f",
 	"\x0e", "\x0f", "\x1b(0", "\x1b)0", "\x1b(B", "\x1bn", "\x1bo", "\x1b*0", "qqq", "\x1b7", "\x1b8", "\x1bD", "\x1bM", "\x1bE", "\x1bH", "\x1b#8", "\x1bc",
