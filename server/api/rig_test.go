@@ -41,7 +41,18 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), logs: &lockedWriter{}}
+	return newRigWith(t, func(*Config) {})
+}
+
+func newRigWith(t *testing.T, adjust func(*Config)) *rig {
+	t.Helper()
+	return newRigAt(t, t.TempDir(), adjust)
+}
+
+// newRigAt is newRigWith on the database of another one.
+func newRigAt(t *testing.T, dir string, adjust func(*Config)) *rig {
+	t.Helper()
+	r := &rig{t: t, dir: dir, logs: &lockedWriter{}}
 	var err error
 	if r.store, err = store.Open(t.Context(), r.dir); err != nil {
 		t.Fatal(err)
@@ -51,10 +62,12 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	logger := slog.New(slog.NewTextHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	r.api = New(Config{
+	config := Config{
 		Logger: logger, Store: r.store, Coordinator: coordinator.New(logger), Resume: resume, RelayMap: testMap,
 		AccessURL: "http://causeway.example.com", Version: "v1.2.3", HostnameSuffix: "coder", SetupCode: setupCode,
-	})
+	}
+	adjust(&config)
+	r.api = New(config)
 	listener := httptest.NewServer(r.api)
 	r.url = listener.URL
 	ctx, stop := context.WithCancel(context.Background())
