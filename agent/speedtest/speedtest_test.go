@@ -78,12 +78,12 @@ func say(t *testing.T, address, request string) (net.Conn, string) {
 func TestRefusals(t *testing.T) {
 	_, address := start(t)
 	for request, want := range map[string]string{
-		`{"version":2,"time":60000000001,"direction":0}`:   "up to 1m0s",
-		`{"version":2,"time":0,"direction":0}`:             "up to 1m0s",
-		`{"version":2,"time":-5,"direction":1}`:            "up to 1m0s",
-		`{"version":1,"time":1000000000,"direction":1}`:    "version",
-		`["what?"]`:                                        "read request",
-		`hello`:                                            "read request",
+		`{"version":2,"time":60000000001,"direction":0}`: "up to 1m0s",
+		`{"version":2,"time":0,"direction":0}`:           "up to 1m0s",
+		`{"version":2,"time":-5,"direction":1}`:          "up to 1m0s",
+		`{"version":1,"time":1000000000,"direction":1}`:  "version",
+		`["what?"]`: "read request",
+		`hello`:     "read request",
 		`{"version":"` + strings.Repeat("x", 2*maxRequest): "read request",
 	} {
 		conn, got := say(t, address, request+"\n")
