@@ -24,6 +24,7 @@ type Client interface {
 // Run reports over one connection until ctx ends, or until the control plane
 // says that it takes no such reports. An empty report asks for the interval.
 func (r *Reporter) Run(ctx context.Context, client Client) error {
+	r.deaf.Store(false)
 	if !r.insist(ctx, client, nil) {
 		return nil
 	}
@@ -69,6 +70,9 @@ func (r *Reporter) awaitDue(ctx context.Context) bool {
 // Drain has a report made at once and waits until it was taken, or for ctx: what
 // is not told when the agent ends never will be.
 func (r *Reporter) Drain(ctx context.Context) {
+	if r.deaf.Load() {
+		return
+	}
 	done := make(chan struct{})
 	select {
 	case r.hurry <- done:
@@ -87,7 +91,10 @@ func (r *Reporter) insist(ctx context.Context, client Client, stats *agentv2.Sta
 	for {
 		answer, err := send(ctx, client, stats)
 		switch {
-		case ctx.Err() != nil || control.Unimplemented(err):
+		case ctx.Err() != nil:
+			return false
+		case control.Unimplemented(err):
+			r.deaf.Store(true)
 			return false
 		case err == nil:
 			r.setInterval(answer.GetReportInterval().AsDuration())

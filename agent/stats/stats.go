@@ -11,6 +11,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -63,6 +64,8 @@ type Reporter struct {
 	// hurry takes who waits for a report that is made at once, waiting are those.
 	hurry   chan chan struct{}
 	waiting []chan struct{}
+	// deaf says that the control plane takes no reports.
+	deaf atomic.Bool
 }
 
 // New makes a reporter.

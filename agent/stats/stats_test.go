@@ -339,5 +339,8 @@ func TestTakesNone(t *testing.T) {
 		if w.calls != 1 || len(w.reports) != 0 {
 			t.Errorf("%d calls", w.calls)
 		}
+		if w.Drain(t.Context()); time.Since(w.began) != time.Minute {
+			t.Error("the end waits for nobody")
+		}
 	})
 }
