@@ -75,6 +75,8 @@ func (a *app) gitSet() *cobra.Command {
 		Long: `Keep the user name and the password, or better a token, with which git in the
 user's workspaces signs in at a host over HTTPS. It replaces the one that was
 there, and is given to the user's agents only, for exactly this host and port.
+Agents ask for it each time; of a user's first one they learn when they connect
+the next time, and sessions that are open then do not.
 
 The password is asked for without echo, or read from standard input with
 --stdin. It is never an argument, which everybody on the machine could read, and

@@ -41,7 +41,12 @@ func (s *Server) manifest(ctx context.Context, id uuid.UUID) (*agentv2.Manifest,
 	if err != nil {
 		return nil, 0, fmt.Errorf("get manifest: %w", err)
 	}
+	credentials, err := s.config.Store.GitCredentials(ctx, agent.OwnerID)
+	if err != nil {
+		return nil, 0, fmt.Errorf("get manifest: %w", err)
+	}
 	manifest := &agentv2.Manifest{
+		GitAuthConfigs: uint32(len(credentials)), //nolint:gosec // the store bounds them
 		AgentId: agent.ID[:], AgentName: agent.Name, WorkspaceId: agent.WorkspaceID[:], WorkspaceName: agent.WorkspaceName,
 		OwnerUsername: agent.OwnerName, DerpMap: s.config.RelayMap().Proto(),
 		DisableDirectConnections: s.config.DirectDisabled, DerpForceWebsockets: s.config.ForceWebsocket,

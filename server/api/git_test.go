@@ -82,6 +82,11 @@ func TestGitCredentialRoutes(t *testing.T) {
 			t.Errorf("%s: %d %v, want %d", name, status, body, request.want)
 		}
 	}
+	for agent, want := range map[person]uint32{alice: 1, bob: 0} {
+		if manifest, _, err := r.api.manifest(t.Context(), agent.agent.ID); err != nil || manifest.GetGitAuthConfigs() != want {
+			t.Errorf("%s's agents are told of %d, %v", agent.Name, manifest.GetGitAuthConfigs(), err)
+		}
+	}
 	if status, _ := r.call("DELETE", path+"/github.com", alice.token, ""); status != http.StatusNoContent {
 		t.Errorf("delete: %d", status)
 	}
