@@ -47,7 +47,7 @@ func (s *Server) manifest(ctx context.Context, id uuid.UUID) (*agentv2.Manifest,
 	}
 	manifest := &agentv2.Manifest{
 		GitAuthConfigs: uint32(len(credentials)), //nolint:gosec // the store bounds them
-		AgentId: agent.ID[:], AgentName: agent.Name, WorkspaceId: agent.WorkspaceID[:], WorkspaceName: agent.WorkspaceName,
+		AgentId:        agent.ID[:], AgentName: agent.Name, WorkspaceId: agent.WorkspaceID[:], WorkspaceName: agent.WorkspaceName,
 		OwnerUsername: agent.OwnerName, DerpMap: s.config.RelayMap().Proto(),
 		DisableDirectConnections: s.config.DirectDisabled, DerpForceWebsockets: s.config.ForceWebsocket,
 	}
