@@ -30,7 +30,8 @@ func (a *app) open() *cobra.Command {
   ssh       no page, but a shell in this terminal
   APP       an app of the workspace, by the name that its template gives it
 
-The pages are those of a Coder deployment; a Causeway server has none.`,
+The pages are the deployment's. A Causeway server has those of workspaces and
+terminals, and none of apps: reach an app by its port on the agent's name.`,
 		Example: `  causeway open myws
   causeway open main.web code-server
   causeway open myws terminal --print`,
@@ -84,7 +85,7 @@ func (a *app) shellAt(ctx context.Context, status *localv1.Status, name string) 
 	if err != nil {
 		return err
 	}
-	line, err := a.sshLine("", host, nil, nil)
+	line, err := a.sshLine(ctx, "", host, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -99,7 +100,7 @@ func pageOf(status *localv1.Status, agent *localv1.AgentStatus, what string) (st
 	}
 	if !status.GetWorkspacePages() {
 		return "", &localapi.Error{
-			Code: localapi.CodeNotFound, Cause: fmt.Sprintf("open %s: %s is a Causeway server, which has no pages of workspaces", agentName(agent), base.Redacted()),
+			Code: localapi.CodeNotFound, Cause: fmt.Sprintf("open %s: %s has no pages of workspaces", agentName(agent), base.Redacted()),
 			Remedy: "for a shell there: causeway open " + quote(agentName(agent)) + " ssh",
 		}
 	}

@@ -12,10 +12,6 @@ import (
 // serverToken begins the tokens of a causeway-server.
 const serverToken = "cwu_"
 
-// WorkspacePages says whether the deployment of this token has pages of
-// workspaces, as those of Coder have and a causeway-server has not.
-func (t Token) WorkspacePages() bool { return !strings.HasPrefix(string(t), serverToken) }
-
 // keyID is the part of a token that names it: ID-SECRET on a Coder deployment,
 // cwu_ID_SECRET on causeway-server.
 func keyID(token string) string {

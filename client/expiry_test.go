@@ -70,11 +70,3 @@ func TestTokenExpiry(t *testing.T) {
 		})
 	}
 }
-
-func TestWhoHasPages(t *testing.T) {
-	for token, want := range map[Token]bool{"cwu_abc_secret": false, "abcdef-secret": true, "": true} {
-		if token.WorkspacePages() != want {
-			t.Errorf("%q", string(token))
-		}
-	}
-}

@@ -222,7 +222,7 @@ func (s *Service) statusLocked() *localv1.Status {
 			status.OwnerUid = proto.Uint32(p.Owner.UID)
 		}
 		if p.signedIn() {
-			status.User, status.TokenExpiresAt, status.WorkspacePages = p.User, timeMessage(p.Expires), p.Token.WorkspacePages()
+			status.User, status.TokenExpiresAt, status.WorkspacePages = p.User, timeMessage(p.Expires), true // Coder's and ours have them
 			if problem := expiryProblem(*p, time.Now()); problem != nil && !saysSignedOut(status.GetProblems()) {
 				status.Problems = append(status.Problems, problem)
 				if problem.GetCode() == codeExpired && status.GetState() == localv1.State_CONNECTED {

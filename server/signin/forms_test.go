@@ -66,7 +66,7 @@ func TestNames(t *testing.T) {
 // way on after a sign-in stays here.
 func FuzzForms(f *testing.F) {
 	for _, seed := range []string{
-		request().Encode(), "/device?user_code=WDJB-MJHT", "//evil.example.com", "/\\evil.example.com", "/device/../../evil", "https://evil.example.com/device",
+		request().Encode(), "/device?user_code=WDJB-MJHT", "//evil.example.com", "/\\evil.example.com", "/@alice/myws.main/terminal?reconnect=1", "/@a//evil.example.com", "/device/../../evil", "https://evil.example.com/device",
 		"/oauth2/authorize?redirect_uri=http%3A%2F%2Fevil", "a=1&a=2", "%zz", "/device?%0d%0aSet-Cookie:x=1", "/login?next=//evil", "/device?\x00", "\xff",
 		"/device?" + strings.Repeat("\xb2", fieldLimit/2),
 	} {
@@ -85,7 +85,7 @@ func FuzzForms(f *testing.F) {
 		}
 		next := safeNext(text)
 		target, err := url.Parse(next)
-		if err != nil || len(next) > fieldLimit || target.Host != "" || target.Scheme != "" || !slices.Contains([]string{"/", "/device", "/cli-auth", "/oauth2/authorize"}, target.Path) || strings.ContainsAny(next, "\r\n\\ ") {
+		if err != nil || len(next) > fieldLimit || target.Host != "" || target.Scheme != "" || !slices.Contains([]string{"/", "/device", "/cli-auth", "/oauth2/authorize"}, target.Path) && !workspacePage.MatchString(target.Path) || strings.ContainsAny(next, "\r\n\\ ") {
 			t.Errorf("%q leads to %q (%v)", text, next, err)
 		}
 		if again := safeNext(next); again != next {

@@ -44,6 +44,9 @@ var pages = template.Must(template.New("").ParseFS(files, "pages/*.html"))
 // are DNS labels; what is none is no page.
 var pagePath = regexp.MustCompile(`^/@([A-Za-z0-9_-]{1,63})/([A-Za-z0-9_-]{1,63})(?:\.([A-Za-z0-9_-]{1,63}))?(/terminal(?:/state)?)?/?$`)
 
+// appPath is where other deployments have apps, and command lines look for them.
+var appPath = regexp.MustCompile(`^/@[^/]+/[^/]+/apps/`)
+
 // Handler serves the pages, and leaves everything else to rest.
 func (s *Server) Handler(rest http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -91,6 +94,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 			err = store.ErrNotFound
 		} else {
 			err = v.find(parts[1], parts[2], parts[3])
+		}
+		if appPath.MatchString(r.URL.Path) {
+			v.fail(http.StatusNotFound, "This server has no pages of apps", "Reach the app through the tunnel, by its port on the agent's name: http://AGENT.WORKSPACE.me."+s.config.HostnameSuffix+":PORT")
+			return
 		}
 		if errors.Is(err, store.ErrNotFound) {
 			v.fail(http.StatusNotFound, "There is no such workspace", "It does not exist, or it is not yours. You are signed in as "+v.user.Name+".")
