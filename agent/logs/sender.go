@@ -196,7 +196,7 @@ func (s *Sender) discard(reason *bool) {
 	*reason = true
 	s.queued = 0
 	for _, source := range s.sources {
-		source.lines, source.size, source.frozen, source.gap = nil, 0, 0, 0
+		source.lines, source.size, source.frozen, source.gap, source.after = nil, 0, 0, 0, nil
 	}
 	s.settle()
 }

@@ -16,6 +16,10 @@ import (
 // databases keep microseconds.
 const tick = time.Microsecond
 
+// maxAfter bounds warnings for which there was no room. They are the agent's own
+// words on a script, which must not drown in what it prints.
+const maxAfter = 16
+
 // Source takes the lines of one log source. Its methods are safe for
 // concurrent use.
 type Source struct {
@@ -27,6 +31,7 @@ type Source struct {
 	size    int       // of lines, with overhead
 	frozen  int       // so many of them are a batch that may have been taken
 	gap     int       // lines that were dropped after the last of lines
+	after   []string  // warnings that came meanwhile, at most maxAfter
 	last    time.Time // of a line
 	flushed time.Time
 	wait    time.Duration // after the last refusal
@@ -57,7 +62,11 @@ func clean(text string) string {
 // all are, until the queue is shorter, so that a gap is one gap.
 func (s *Source) add(level agentv2.Log_Level, text string) {
 	sender, size := s.sender, len(text)+Overhead
-	if s.gap > 0 || sender.queued+size > Limit {
+	if s.gap > 0 || len(s.after) > 0 || sender.queued+size > Limit {
+		if level == agentv2.Log_WARN && len(s.after) < maxAfter {
+			s.after = append(s.after, text)
+			return
+		}
 		s.gap++
 		sender.tellFull()
 		return
@@ -78,15 +87,24 @@ func (s *Source) add(level agentv2.Log_Level, text string) {
 	}
 }
 
-// tellGap puts a line in the place of those that were dropped.
+// tellGap puts a line in the place of those that were dropped, and warnings
+// after it, when there is room for them.
 func (s *Source) tellGap() {
-	if s.gap == 0 {
+	words := s.after
+	if s.gap > 0 {
+		gap := fmt.Sprintf("causeway-agent: %d lines were left out here: the control plane did not take them in time", s.gap)
+		words = append([]string{gap}, words...)
+	}
+	size := 0
+	for _, each := range words {
+		size += len(each) + Overhead
+	}
+	if s.sender.queued+size > Limit {
 		return
 	}
-	count := s.gap
-	s.gap = 0
-	if s.add(agentv2.Log_WARN, fmt.Sprintf("causeway-agent: %d lines were left out here: the control plane did not take them in time", count)); s.gap > 0 {
-		s.gap = count // still no room
+	s.gap, s.after = 0, nil
+	for _, each := range words {
+		s.add(agentv2.Log_WARN, each)
 	}
 }
 
