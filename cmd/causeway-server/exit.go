@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/causewayhq/causeway/server"
+	"github.com/causewayhq/causeway/server/define"
 	"github.com/causewayhq/causeway/server/store"
 )
 
@@ -26,6 +27,7 @@ const (
 	exitDatabase    = 11
 	exitListen      = 12
 	exitExists      = 13
+	exitInvalid     = 14
 )
 
 const exitTable = `Exit codes:
@@ -40,7 +42,8 @@ const exitTable = `Exit codes:
   10  a setting cannot be used
   11  the data directory or the database is damaged, locked or in use
   12  an address cannot be listened on
-  13  a name or a file exists already`
+  13  a name or a file exists already, or a definition has changed meanwhile
+  14  an agent's definition, a secret or a banner cannot be used`
 
 // usageError is a mistake in the command line.
 type usageError struct{ cause error }
@@ -76,7 +79,14 @@ func exitCode(err error) int {
 	var name *store.NameError
 	var password *store.PasswordError
 	var credential *store.GitCredentialError
+	var invalid *define.InvalidError
+	var secret *define.SecretError
+	var banner *define.BannerError
 	switch {
+	case errors.As(err, &invalid), errors.As(err, &secret), errors.As(err, &banner), errors.Is(err, store.ErrSecretsTotal):
+		return exitInvalid
+	case errors.Is(err, store.ErrRevision):
+		return exitExists
 	case errors.As(err, &usage), errors.As(err, &name), errors.As(err, &password), errors.As(err, &credential):
 		return exitUsage
 	case errors.As(err, &health):
@@ -116,6 +126,10 @@ func describe(err error) string {
 	}
 	if errors.Is(err, store.ErrLocked) {
 		return text + "\nTry again when that process has ended; to find it: fuser FILE, with the path of the database."
+	}
+	var secret *define.SecretError
+	if errors.As(err, &secret) {
+		return text + "\nThe secrets of an agent: causeway-server agent show USER/WS/AGENT"
 	}
 	if errors.Is(err, store.ErrExists) {
 		return text + "\nChoose another name, or delete the one that there is."

@@ -115,7 +115,7 @@ func (a *app) readPassword(ctx context.Context, prompt string, fromStdin bool, f
 		return strings.TrimRight(line, "\r\n"), nil
 	}
 	file, isFile := a.stdin.(*os.File)
-	if !isFile || !term.IsTerminal(int(file.Fd())) { //nolint:gosec // a descriptor is small
+	if !isFile || !a.onTerminal() {
 		return "", &usageError{fmt.Errorf("read password: standard input is no terminal; give it with %s", flag)}
 	}
 	first, err := a.ask(ctx, file, prompt+": ")
@@ -127,6 +127,12 @@ func (a *app) readPassword(ctx context.Context, prompt string, fromStdin bool, f
 		err = errPasswordsDiffer
 	}
 	return first, err
+}
+
+// onTerminal says whether standard input is a terminal.
+func (a *app) onTerminal() bool {
+	file, isFile := a.stdin.(*os.File)
+	return isFile && term.IsTerminal(int(file.Fd())) //nolint:gosec // a descriptor is small
 }
 
 // ask reads one line without echo. An interrupt gives the terminal its echo back.

@@ -68,7 +68,7 @@ underscores, such as ` + envName("data-dir") + `. A flag wins over the environme
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.PersistentFlags().StringVar(&a.dataDir, "data-dir", defaultDataDir(), "directory of the database")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.runCommand(), a.userCommand(), a.tokenCommand(), a.workspaceCommand(), a.agentCommand(), a.gitCommand(),
+	root.AddCommand(a.runCommand(), a.userCommand(), a.tokenCommand(), a.workspaceCommand(), a.agentCommand(), a.bannerCommand(), a.gitCommand(),
 		a.resumeKeyCommand(), a.backupCommand(), a.restoreCommand(), a.healthCommand(), a.debugCommand(), a.versionCommand())
 	return root
 }

@@ -45,3 +45,8 @@ func (d Definition) CheckSecret(name string, value []byte) error {
 	}
 	return nil
 }
+
+// IsVariable says whether the secret of a name goes into the environment.
+func (d Definition) IsVariable(name string) bool {
+	return slices.ContainsFunc(d.Secrets, func(secret Secret) bool { return secret.Name == name && secret.Env != "" })
+}
