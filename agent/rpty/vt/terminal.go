@@ -2,6 +2,7 @@ package vt
 
 import (
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/charmbracelet/x/ansi"
@@ -425,4 +426,23 @@ func (t *Terminal) down(count int) {
 		last = t.bottom
 	}
 	t.move(t.cursor.x, min(t.cursor.y+count, last))
+}
+
+// Text is what the screen shows, line by line, without blanks at their ends.
+func (t *Terminal) Text() string {
+	var result strings.Builder
+	for _, line := range t.screen().lines {
+		var text strings.Builder
+		for _, each := range line {
+			switch {
+			case each.attributes&tail != 0:
+			case each.text == "":
+				text.WriteByte(' ')
+			default:
+				text.WriteString(each.text)
+			}
+		}
+		result.WriteString(strings.TrimRight(text.String(), " ") + "\n")
+	}
+	return result.String()
 }

@@ -20,25 +20,6 @@ func after(columns, rows int, data string) *Terminal {
 	return t
 }
 
-// rows is the text of the screen.
-func rows(t *Terminal) string {
-	var lines []string
-	for _, line := range t.screen().lines {
-		var text strings.Builder
-		for _, each := range line {
-			switch {
-			case each.attributes&tail != 0:
-			case each.text == "":
-				text.WriteByte(' ')
-			default:
-				text.WriteString(each.text)
-			}
-		}
-		lines = append(lines, strings.TrimRight(text.String(), " "))
-	}
-	return strings.TrimRight(strings.Join(lines, "\n"), "\n")
-}
-
 // comparable is the state without the parser's, and with links by name.
 func comparable(t *Terminal) *Terminal {
 	c := *t
