@@ -142,6 +142,9 @@ func (h *agentHandler) told(ctx context.Context) (*known, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := h.server.reports.forget(ctx, h.state, found); err != nil {
+			return nil, err
+		}
 		h.manifest.known = found
 	}
 	return h.manifest.known, nil

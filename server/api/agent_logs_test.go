@@ -161,8 +161,9 @@ func TestLogLimit(t *testing.T) {
 		t.Error("the new run has no room")
 	}
 	// One line that nobody may have.
-	bob := r.person("bob")
-	if !r.log(r.report(bob), big(store.LogsMost+1)) {
+	bob := r.report(r.person("bob"))
+	r.lifecycle(bob, agentv2.Lifecycle_CREATED, 1)
+	if !r.log(bob, big(store.LogsMost+1)) {
 		t.Error("not exceeded")
 	}
 }
@@ -172,6 +173,7 @@ func TestHostileLogs(t *testing.T) {
 	r := newRig(t)
 	alice := r.person("alice")
 	agent := r.report(alice)
+	r.lifecycle(agent, agentv2.Lifecycle_CREATED, 1)
 	if _, err := agent.BatchCreateLogs(t.Context(), &agentv2.BatchCreateLogsRequest{LogSourceId: []byte("short"), Logs: []*agentv2.Log{{}}}); err == nil {
 		t.Error("a bad id was taken")
 	}

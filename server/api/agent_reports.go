@@ -291,6 +291,43 @@ func (r *reports) endDeleted(ctx context.Context) {
 	}
 }
 
+// forget drops the metadata and the health of what an agent is not told of any
+// more: otherwise each change of its definition would leave something behind.
+func (r *reports) forget(ctx context.Context, state *reported, still *known) error {
+	state.mu.Lock()
+	defer state.mu.Unlock()
+	var keys, apps []string
+	for key := range state.metadata {
+		if still.metadata[key] == nil {
+			keys = append(keys, key)
+			delete(state.metadata, key)
+			delete(state.dirty, valueName{store.ValueMetadata, key})
+		}
+	}
+	for id := range state.health {
+		if still.apps[parsed(id)] == nil {
+			apps = append(apps, id)
+			delete(state.health, id)
+			delete(state.dirty, valueName{store.ValueApp, id})
+		}
+	}
+	for kind, names := range map[string][]string{store.ValueMetadata: keys, store.ValueApp: apps} {
+		if len(names) == 0 {
+			continue
+		}
+		if err := r.store.DeleteAgentValues(ctx, state.id, kind, names); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parsed is an id, or that of nothing.
+func parsed(text string) uuid.UUID {
+	id, _ := uuid.Parse(text) // ours, unless the database was edited
+	return id
+}
+
 func (s *reported) followed() bool {
 	s.mu.Lock()
 	watchers := len(s.watchers)

@@ -596,3 +596,53 @@ func TestStatesAreForgotten(t *testing.T) {
 	}
 	eventually(t, "no state", func() bool { r.api.reports.flush(t.Context(), false); return count() == 0 })
 }
+
+// TestReportsFollowTheDefinition goes by what the owner has defined: what is not
+// in it is not taken, and what was in it goes.
+func TestReportsFollowTheDefinition(t *testing.T) {
+	r := newRig(t)
+	alice := r.person("alice")
+	define := func(document string) {
+		t.Helper()
+		if status, body := r.call("PUT", "/api/v2/workspaceagents/"+alice.agent.ID.String()+"/definition", alice.token, document); status != http.StatusOK {
+			t.Fatalf("%d %v", status, body)
+		}
+	}
+	report := func() {
+		t.Helper()
+		agent := r.report(alice)
+		manifest := must[*agentv2.Manifest](t)(agent.GetManifest(t.Context(), &agentv2.GetManifestRequest{}))
+		must[*agentv2.BatchUpdateMetadataResponse](t)(agent.BatchUpdateMetadata(t.Context(), metadataUpdate("cpu", "1", "disk", "2")))
+		for _, script := range manifest.GetScripts() {
+			must[*agentv2.WorkspaceAgentScriptCompletedResponse](t)(agent.ScriptCompleted(t.Context(), &agentv2.WorkspaceAgentScriptCompletedRequest{
+				Timing: &agentv2.Timing{ScriptId: script.GetId(), Start: second(1), End: second(2)},
+			}))
+		}
+		r.api.reports.flush(t.Context(), false)
+	}
+	values := func() string {
+		t.Helper()
+		var names []string
+		for _, value := range must[[]store.AgentValue](t)(r.store.AgentValues(t.Context(), alice.agent.ID)) {
+			names = append(names, value.Name)
+		}
+		return strings.Join(names, " ")
+	}
+	define(`{"version":1,"metadata":[{"key":"cpu","run":"x"},{"key":"disk","run":"x"}],"scripts":[{"name":"install","run":"x","on_start":true}]}`)
+	report()
+	if got := values(); got != "cpu disk" {
+		t.Errorf("values %q", got)
+	}
+	var detail agentDetail
+	if r.get(alice, "", &detail); len(detail.Scripts) != 1 || detail.Scripts[0].Last == nil || detail.Scripts[0].Last.DisplayName != "install" {
+		t.Errorf("%+v", detail.Scripts)
+	}
+	define(`{"version":1,"metadata":[{"key":"cpu","run":"x"}]}`)
+	report()
+	if got := values(); got != "cpu" {
+		t.Errorf("values %q", got)
+	}
+	if got := r.metadata(alice); len(got) != 1 || got["cpu"].Result.Value != "1" {
+		t.Errorf("%+v", got)
+	}
+}

@@ -97,7 +97,8 @@ func New(config Config) *Server {
 	s.informed = newInformed()
 	s.reports = newReports(config.Store, config.Logger)
 	s.reports.manifest = func(ctx context.Context, agent store.Agent) (*agentv2.Manifest, error) {
-		return (&agentHandler{server: s, agent: agent}).GetManifest(ctx, &agentv2.GetManifestRequest{})
+		manifest, _, err := s.manifest(ctx, agent.ID)
+		return manifest, err
 	}
 	s.presence = newPresence(s.updates.Changed)
 	s.service = &tailnetsvc.Service{
