@@ -57,6 +57,7 @@ type Config struct {
 type agent struct {
 	config    Config
 	log       *slog.Logger
+	netLog    *slog.Logger // of the network, whose details are kept on demand only
 	state     *State
 	loop      *control.Loop
 	ssh       *sshd.Server
@@ -96,10 +97,10 @@ func run(ctx context.Context, config Config, open openNetwork) error {
 		return err
 	}
 	defer state.Close()
-	logs := &httpapi.Ring{}
-	config.Logger = slog.New(logs.Handler(config.Logger.Handler()))
+	logs, output := &httpapi.Ring{}, config.Logger.Handler()
+	config.Logger = slog.New(logs.Handler(output, slog.LevelDebug))
 	a := &agent{
-		config: config, log: config.Logger, state: state, open: open,
+		config: config, log: config.Logger, netLog: slog.New(logs.Handler(output, slog.LevelInfo)), state: state, open: open,
 		reporter: newReporter(config.Logger, config.Version), failed: make(chan error, 1),
 	}
 	a.reports = newReports(a)

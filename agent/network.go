@@ -74,7 +74,7 @@ func (a *agent) install(next manifest) error {
 	}
 	forwards := newForwarder()
 	created, err := a.open(userspace.Config{
-		Logger: a.log, Identity: a.state.Identity(), NodeID: proto.NodeIDFromUUID(next.id), Addresses: prefixes(next),
+		Logger: a.netLog, Identity: a.state.Identity(), NodeID: proto.NodeIDFromUUID(next.id), Addresses: prefixes(next),
 		DirectDisabled: next.shape.directDisabled, ForceWebsocket: next.shape.forceWebsocket, Relay: a.relayDial(), Meter: &a.reports.meter,
 	})
 	if err != nil {
@@ -91,6 +91,7 @@ func (a *agent) install(next manifest) error {
 	if next.relays.DERPMap != nil {
 		created.SetRelayMap(next.relays.RewriteEmbedded(a.config.URL))
 	}
+	a.log.Debug("network started", slog.String("agent", next.id.String()), slog.Int("udp_port", int(created.Identity().Port)))
 	a.mu.Lock()
 	a.network, a.forwards, a.shape = created, forwards, next.shape
 	a.mu.Unlock()

@@ -117,6 +117,9 @@ func TestLogsAreKept(t *testing.T) {
 	addr := proto.AgentAddrs(uuid.UUID(p.manifest.GetAgentId()))[0]
 	u.dial(addr, 4).Close()
 	client := u.client()
+	if code, answer := fetch(t, client, "GET", addr, "/debug/logs", ""); code != 200 || !strings.Contains(answer, "level=DEBUG") || strings.Contains(answer, "msg=upstream") {
+		t.Errorf("%d %s, want what the agent says, without its network", code, answer)
+	}
 	if code, answer := fetch(t, client, "POST", addr, "/debug/magicsock/debug-logging/on", ""); code != 200 {
 		t.Fatal(code, answer)
 	}

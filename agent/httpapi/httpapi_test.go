@@ -288,7 +288,7 @@ func TestPagesInBrowsers(t *testing.T) {
 
 func TestDebugLogging(t *testing.T) {
 	s := newServer(t)
-	log := slog.New(s.logs.Handler(slog.DiscardHandler))
+	log := slog.New(s.logs.Handler(slog.DiscardHandler, slog.LevelInfo))
 	log.Debug("first")
 	if answer := s.ask("POST", "/debug/magicsock/debug-logging/true", ""); answer.Code != 200 || !s.network.logging {
 		t.Fatalf("%d %s", answer.Code, answer.Body)

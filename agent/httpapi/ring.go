@@ -19,7 +19,7 @@ const (
 // Ring keeps the last 10 MB of the log, in memory: what it holds is gone with the
 // process, as is the fault that one looks for. The memory is taken as it fills.
 type Ring struct {
-	// everything: lines of level debug too.
+	// everything: lines of level debug too, whatever the handler's own level is.
 	everything atomic.Bool
 
 	mu sync.Mutex
@@ -29,12 +29,12 @@ type Ring struct {
 	lines  uint64
 }
 
-// Handler keeps what it is given, from info on, and passes on what next wants.
-func (r *Ring) Handler(next slog.Handler) slog.Handler {
-	return &tee{ring: r, kept: slog.NewTextHandler(r, &slog.HandlerOptions{Level: slog.LevelDebug}), next: next}
+// Handler keeps what it is given, from a level on, and passes on what next wants.
+func (r *Ring) Handler(next slog.Handler, from slog.Level) slog.Handler {
+	return &tee{ring: r, kept: slog.NewTextHandler(r, &slog.HandlerOptions{Level: slog.LevelDebug}), from: from, next: next}
 }
 
-// SetEverything also keeps lines of level debug, or no longer.
+// SetEverything keeps lines of level debug from everybody, or no longer.
 func (r *Ring) SetEverything(on bool) { r.everything.Store(on) }
 
 // Write takes one line. A line longer than a chunk is cut.
@@ -88,11 +88,12 @@ func (r *Ring) count() uint64 {
 type tee struct {
 	ring *Ring
 	kept slog.Handler
+	from slog.Level
 	next slog.Handler
 }
 
 func (t *tee) keeps(level slog.Level) bool {
-	return level >= slog.LevelInfo || t.ring.everything.Load()
+	return level >= t.from || level >= slog.LevelDebug && t.ring.everything.Load()
 }
 
 func (t *tee) Enabled(ctx context.Context, level slog.Level) bool {
@@ -110,9 +111,9 @@ func (t *tee) Handle(ctx context.Context, record slog.Record) error {
 }
 
 func (t *tee) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &tee{ring: t.ring, kept: t.kept.WithAttrs(attrs), next: t.next.WithAttrs(attrs)}
+	return &tee{ring: t.ring, kept: t.kept.WithAttrs(attrs), from: t.from, next: t.next.WithAttrs(attrs)}
 }
 
 func (t *tee) WithGroup(name string) slog.Handler {
-	return &tee{ring: t.ring, kept: t.kept.WithGroup(name), next: t.next.WithGroup(name)}
+	return &tee{ring: t.ring, kept: t.kept.WithGroup(name), from: t.from, next: t.next.WithGroup(name)}
 }

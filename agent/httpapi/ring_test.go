@@ -81,7 +81,7 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 func TestTee(t *testing.T) {
 	var ring Ring
 	var next bytes.Buffer
-	log := slog.New(ring.Handler(slog.NewTextHandler(&next, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	log := slog.New(ring.Handler(slog.NewTextHandler(&next, &slog.HandlerOptions{Level: slog.LevelWarn}), slog.LevelInfo))
 	log = log.With(slog.String("part", "x")).WithGroup("g")
 	log.Debug("d", slog.Int("n", 1))
 	log.Info("i", slog.Int("n", 2))
