@@ -11,6 +11,7 @@ import (
 	"github.com/causewayhq/causeway/agent/banners"
 	"github.com/causewayhq/causeway/agent/connections"
 	"github.com/causewayhq/causeway/agent/metadata"
+	"github.com/causewayhq/causeway/agent/resources"
 	"github.com/causewayhq/causeway/agent/stats"
 	"github.com/causewayhq/causeway/proto/agentv2"
 	"github.com/causewayhq/causeway/tailnet/userspace"
@@ -26,12 +27,13 @@ type reports struct {
 	metadata    *metadata.Collector
 	apps        *apphealth.Checker
 	stats       *stats.Reporter
+	resources   *resources.Monitor
 	// meter counts the traffic of one network after the other.
 	meter userspace.Meter
 }
 
 func newReports(a *agent) *reports {
-	r := &reports{agent: a, began: time.Now(), banners: banners.New(a.log), connections: connections.New(a.log)}
+	r := &reports{agent: a, began: time.Now(), banners: banners.New(a.log), connections: connections.New(a.log), resources: resources.NewMonitor(a.log)}
 	r.metadata = metadata.New(metadata.Config{
 		Logger: a.log, Command: a.login().Command,
 		Wanted: func() []*agentv2.WorkspaceAgentMetadata_Description { return a.message().GetMetadata() },
@@ -51,6 +53,7 @@ func (r *reports) parts() []part {
 		partFunc(func(ctx context.Context, api agentv2.DRPCAgentClient) error { return r.metadata.Run(ctx, api) }),
 		partFunc(func(ctx context.Context, api agentv2.DRPCAgentClient) error { return r.apps.Run(ctx, api) }),
 		partFunc(func(ctx context.Context, api agentv2.DRPCAgentClient) error { return r.stats.Run(ctx, api) }),
+		partFunc(func(ctx context.Context, api agentv2.DRPCAgentClient) error { return r.resources.Run(ctx, api) }),
 	}
 }
 

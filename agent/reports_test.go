@@ -31,6 +31,7 @@ type toldReports struct {
 	metadata    map[string][]*agentv2.WorkspaceAgentMetadata_Result
 	apps        []agentv2.AppHealth
 	banners     []*agentv2.BannerConfig
+	usage       [][]*agentv2.PushResourcesMonitoringUsageRequest_Datapoint
 }
 
 func (p *plane) UpdateStats(_ context.Context, in *agentv2.UpdateStatsRequest) (*agentv2.UpdateStatsResponse, error) {
@@ -76,6 +77,21 @@ func (p *plane) GetAnnouncementBanners(context.Context, *agentv2.GetAnnouncement
 	p.told.mu.Lock()
 	defer p.told.mu.Unlock()
 	return &agentv2.GetAnnouncementBannersResponse{AnnouncementBanners: p.told.banners}, nil
+}
+
+func (p *plane) GetResourcesMonitoringConfiguration(context.Context, *agentv2.GetResourcesMonitoringConfigurationRequest) (*agentv2.GetResourcesMonitoringConfigurationResponse, error) {
+	return &agentv2.GetResourcesMonitoringConfigurationResponse{
+		Config:  &agentv2.GetResourcesMonitoringConfigurationResponse_Config{NumDatapoints: 2, CollectionIntervalSeconds: 1},
+		Memory:  &agentv2.GetResourcesMonitoringConfigurationResponse_Memory{Enabled: true},
+		Volumes: []*agentv2.GetResourcesMonitoringConfigurationResponse_Volume{{Enabled: true, Path: "/"}, {Enabled: true, Path: "/causeway/absent"}},
+	}, nil
+}
+
+func (p *plane) PushResourcesMonitoringUsage(_ context.Context, in *agentv2.PushResourcesMonitoringUsageRequest) (*agentv2.PushResourcesMonitoringUsageResponse, error) {
+	p.told.mu.Lock()
+	defer p.told.mu.Unlock()
+	p.told.usage = append(p.told.usage, in.GetDatapoints())
+	return &agentv2.PushResourcesMonitoringUsageResponse{}, nil
 }
 
 // toldThat polls what the plane was told.
@@ -149,6 +165,14 @@ func TestReportsOfAWorkspaceInUse(t *testing.T) {
 
 	p.toldThat(t, "the app's health", func(told *toldReports) bool {
 		return slices.Equal(told.apps, []agentv2.AppHealth{agentv2.AppHealth_INITIALIZING, agentv2.AppHealth_HEALTHY})
+	})
+	p.toldThat(t, "usage of memory and one volume", func(told *toldReports) bool {
+		if len(told.usage) == 0 {
+			return false
+		}
+		last := told.usage[len(told.usage)-1]
+		volumes := last[1].GetVolumes()
+		return len(last) == 2 && last[1].GetMemory().GetUsed() > 0 && len(volumes) == 1 && volumes[0].GetVolume() == "/" && volumes[0].GetUsed() > 0
 	})
 	var each, once []*agentv2.WorkspaceAgentMetadata_Result
 	p.toldThat(t, "metadata", func(told *toldReports) bool {
