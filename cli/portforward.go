@@ -71,7 +71,7 @@ Exits with the code of ssh, 255 if it failed.`,
 		if err != nil {
 			return err
 		}
-		line, err := a.sshOptions("ssh", options)
+		line, err := a.sshOptions(cmd.Context(), "ssh", options)
 		if err != nil {
 			return err
 		}

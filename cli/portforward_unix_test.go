@@ -98,7 +98,7 @@ func TestPortForwardWithOpenSSH(t *testing.T) {
 		t.Fatal(err)
 	}
 	command := exec.Command(causeway, "port-forward", "myws", "-L", "127.0.0.1:"+local+":db:5432",
-		"-o", "HostName="+host, "-o", "Port="+port)
+		"-o", "HostName="+host, "-o", "Port="+port, "-o", "KnownHostsCommand=none", "-o", "StrictHostKeyChecking=accept-new")
 	command.Env = append(os.Environ(), "PATH="+bin+":/usr/bin:/bin", "HOME="+dir, "XDG_CONFIG_HOME="+dir, "CAUSEWAY_SOCKET="+path)
 	stderr := new(output)
 	command.Stderr = stderr

@@ -69,7 +69,7 @@ Exits with the code of scp.`,
 		if err != nil {
 			return err
 		}
-		line, err := a.sshOptions("scp", options)
+		line, err := a.sshOptions(cmd.Context(), "scp", options)
 		if err != nil {
 			return err
 		}

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 		},
 		"open-page": openPage,
 		// A stand-in for OpenSSH that shows what it was run with.
-		"ssh": openSSHStandIn, "scp": openSSHStandIn,
+		"ssh": openSSHStandIn, "scp": openSSHStandIn, "relay": relay,
 		// And the programs beside this one.
 		"causewayd": besideStandIn, "causeway-tray": besideStandIn,
 	})
@@ -91,10 +91,11 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"daemon": startFake,
-			"agent":  startAgentPorts,
-			"code":   expectCode,
-			"schema": checkSchema,
+			"daemon":   startFake,
+			"agent":    startAgentPorts,
+			"hostkeys": startHostKeys,
+			"code":     expectCode,
+			"schema":   checkSchema,
 		},
 	})
 }

@@ -23,7 +23,8 @@ func (a *app) ssh() *cobra.Command {
 		Long: `Open a shell in a workspace, or run a command there. The name is one of
 causeway list, with or without the suffix; a workspace with one agent needs only
 its own name. This runs the OpenSSH client that is installed, with host keys
-kept in a file of their own, accepted when first seen. Plain ssh works as well.
+kept in a file of their own; they are asked for through the tunnel, or accepted
+when first seen by an ssh before 8.5. Plain ssh works as well.
 
 Exits with the code of the remote command, or 255 if ssh failed.`,
 		Example: `  causeway ssh myws
@@ -53,7 +54,7 @@ Exits with the code of the remote command, or 255 if ssh failed.`,
 		if err != nil {
 			return err
 		}
-		line, err := a.sshLine(user, host, options, remote)
+		line, err := a.sshLine(cmd.Context(), user, host, options, remote)
 		if err != nil {
 			return err
 		}
@@ -101,8 +102,8 @@ func (a *app) hostOf(ctx context.Context, status *localv1.Status, name string) (
 }
 
 // sshLine is the command line of ssh, its own name first.
-func (a *app) sshLine(user, host string, options, remote []string) ([]string, error) {
-	line, err := a.sshOptions("ssh", options)
+func (a *app) sshLine(ctx context.Context, user, host string, options, remote []string) ([]string, error) {
+	line, err := a.sshOptions(ctx, "ssh", options)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +117,7 @@ func (a *app) sshLine(user, host string, options, remote []string) ([]string, er
 
 // sshOptions begins a command line of OpenSSH's client. It takes the first value
 // of an option, so the user's come first.
-func (a *app) sshOptions(program string, options []string) ([]string, error) {
+func (a *app) sshOptions(ctx context.Context, program string, options []string) ([]string, error) {
 	line := []string{program}
 	for _, option := range options {
 		line = append(line, "-o", option)
@@ -125,7 +126,14 @@ func (a *app) sshOptions(program string, options []string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(line, "-o", "StrictHostKeyChecking=accept-new", "-o", "UserKnownHostsFile="+sshQuote(known)), nil
+	ours, err := a.keyOptions(ctx, known)
+	if err != nil {
+		return nil, err
+	}
+	for _, option := range ours {
+		line = append(line, "-o", option[0]+"="+option[1])
+	}
+	return line, nil
 }
 
 // sshQuote protects a path with blanks in an option's value.

@@ -25,10 +25,11 @@ rsync and editors that use ssh then behave as causeway ssh does. Nothing else in
 the file is touched, what you have set yourself counts first, and --remove leaves
 every byte as it was before.
 
-Host keys are accepted when they are seen for the first time, and kept: a name is
-known only to this tunnel, which has checked who answers for it already. A key
-that changes is refused. Workspaces that are made anew may have a new one; the
-message of ssh then says which line to remove.`,
+Host keys are asked for through the tunnel, which has checked who answers, when a
+name is seen for the first time, and kept. A key that changes is refused.
+Workspaces that are made anew may have a new one; the message of ssh then says
+which line to remove. An ssh before 8.5 cannot ask: it accepts the key that it
+sees first.`,
 		Example: `  causeway config-ssh --dry-run
   causeway config-ssh
   causeway config-ssh --remove`,
@@ -68,7 +69,7 @@ message of ssh then says which line to remove.`,
 		} else if remove {
 			fmt.Fprintf(a.env.Stdout, "the section is gone from %s\n", path)
 		} else {
-			fmt.Fprintf(a.env.Stdout, "%s is set up; host keys are accepted when first seen, and kept\n", path)
+			fmt.Fprintf(a.env.Stdout, "%s is set up; host keys are checked, and kept\n", path)
 		}
 		return nil
 	}
@@ -129,14 +130,15 @@ func (a *app) sshConfigured(ctx context.Context, file []byte, remove bool) ([]by
 	if err != nil {
 		return nil, err
 	}
-	return withSection(file, []string{
-		"# Kept by causeway config-ssh; causeway config-ssh --remove takes it away.",
-		"Host *." + suffix,
-		"    StrictHostKeyChecking accept-new",
-		"    UserKnownHostsFile " + sshQuote(known),
-		"    ServerAliveInterval 15",
-		"    ServerAliveCountMax 8",
-	})
+	options, err := a.keyOptions(ctx, known)
+	if err != nil {
+		return nil, err
+	}
+	section := []string{"# Kept by causeway config-ssh; causeway config-ssh --remove takes it away.", "Host *." + suffix}
+	for _, option := range append(options, [2]string{"ServerAliveInterval", "15"}, [2]string{"ServerAliveCountMax", "8"}) {
+		section = append(section, "    "+option[0]+" "+option[1])
+	}
+	return withSection(file, section)
 }
 
 // writeConfig replaces the file. With a section, ssh needs the place for the

@@ -228,7 +228,7 @@ func (w *watcher) ssh(ctx context.Context) {
 	program, err := openSSH("ssh")
 	var line []string
 	if err == nil {
-		line, err = w.app.sshLine("", agentName(agent), nil, nil)
+		line, err = w.app.sshLine(ctx, "", agentName(agent), nil, nil)
 	}
 	if err == nil {
 		err = w.screen.leave()
