@@ -133,6 +133,28 @@ func TestLogsAreKept(t *testing.T) {
 	})
 }
 
+// TestSideOnAnotherNetwork: what serves the first network serves the next one.
+func TestSideOnAnotherNetwork(t *testing.T) {
+	p := newPlane(t)
+	p.startAgent("").wait()
+	p.mu.Lock()
+	next := uuid.New()
+	p.manifest.AgentId, p.manifest.DisableDirectConnections = next[:], true
+	p.mu.Unlock()
+	p.down()
+	p.up()
+	u := p.newUser()
+	addr := proto.AgentAddrs(next)[0]
+	u.dial(addr, 4).Close()
+	code, answer := fetch(t, u.client(), "GET", addr, "/api/v0/netcheck", "")
+	if code != 200 || !strings.Contains(answer, `"region_id":7`) {
+		t.Errorf("%d %s", code, answer)
+	}
+	if _, err := upstream.RunClient(upstream.Download, 100*time.Millisecond, u.bridge(addr, 3)); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestSpeedOverTheTailnet runs upstream's client against port 3, both ways.
 func TestSpeedOverTheTailnet(t *testing.T) {
 	p := newPlane(t)
