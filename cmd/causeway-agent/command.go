@@ -54,21 +54,21 @@ once /etc/causeway/agent-USER.env holds CAUSEWAY_AGENT_URL=URL, and
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetVersionTemplate(versionLine())
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newRun(), newGitSSH(), newInstall(), newUninstall(), newVersion())
+	root.SetFlagErrorFunc(misuse)
+	root.AddCommand(newRun(), newGitSSH(), newInstall(), newUninstall(), newStat(), newVersion())
 	return root
 }
 
-func unknownCommand(_ *cobra.Command, args []string) error {
+func unknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usageError{fmt.Errorf("unknown command %q", args[0])}
+		return misuse(cmd, fmt.Errorf("unknown command %q", args[0]))
 	}
 	return nil
 }
 
-func noArguments(_ *cobra.Command, args []string) error {
+func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usageError{fmt.Errorf("unexpected argument %q", args[0])}
+		return misuse(cmd, fmt.Errorf("unexpected argument %q", args[0]))
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/spf13/cobra"
+
 	"github.com/causewayhq/causeway/agent"
 )
 
@@ -45,6 +47,17 @@ func main() {
 // usageError is a mistake on the command line.
 type usageError struct{ error }
 
+// commandError is one whose help is not that of run.
+type commandError struct {
+	error
+	command string
+}
+
+// misuse is a mistake on the command line of a command.
+func misuse(cmd *cobra.Command, err error) error {
+	return usageError{commandError{err, cmd.CommandPath()}}
+}
+
 // exitCode prints an error, with what to do about it, as one line.
 func exitCode(err error) int {
 	if err == nil {
@@ -59,6 +72,9 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &usage):
 		code, remedy = exitUsage, "see causeway-agent run --help"
+		if of := (commandError{}); errors.As(usage.error, &of) {
+			remedy = "see " + of.command + " --help"
+		}
 	case errors.Is(err, agent.ErrToken):
 		code, remedy = exitToken, "check that the token is this agent's own and of this deployment, or make a new one with causeway-server"
 	case errors.Is(err, agent.ErrVersion):
