@@ -87,6 +87,10 @@ type plane struct {
 	getStartup error
 	// refuse is the status that agents are refused with; 0: none.
 	refuse int
+	// newest is the API version that the plane knows; "": any.
+	newest   string
+	versions []string // that agents asked for
+	scripted toldScripts
 }
 
 func newPlane(t *testing.T) *plane {
@@ -122,6 +126,10 @@ func (p *plane) serve(listener net.Listener) {
 		p.dials.Add(1)
 		p.mu.Lock()
 		refuse, id := p.refuse, uuid.UUID(p.manifest.GetAgentId())
+		asked := r.URL.Query().Get("version")
+		if p.versions = append(p.versions, asked); p.newest != "" && asked != p.newest {
+			refuse = http.StatusBadRequest
+		}
 		p.mu.Unlock()
 		if r.Header.Get(control.TokenHeader) != testToken {
 			refuse = http.StatusUnauthorized

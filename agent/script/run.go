@@ -89,27 +89,30 @@ func (r *Runner) execute(ctx context.Context, script Script, limit time.Duration
 		defer timer.Stop()
 		over = timer.C
 	}
-	killed := false
+	killed := ""
 	select {
 	case <-p.exited:
 	case <-over:
 		timing.Status = agentv2.Timing_TIMED_OUT
-		fmt.Fprintf(note, "causeway-agent: ended after its limit of %s\n", limit)
-		killed = true
+		killed = fmt.Sprintf("ended after its limit of %s", limit)
 	case <-ctx.Done():
-		fmt.Fprint(note, "causeway-agent: ended with the agent\n")
-		killed = true
+		killed = "ended with the agent"
 	}
-	if killed {
+	if killed != "" {
 		p.end()
 	}
 	timing.End = timestamppb.Now()
-	r.settle(p, timing, note)
+	if how := r.settle(p, timing); killed != "" {
+		fmt.Fprintf(note, "causeway-agent: %s\n", killed)
+	} else if how != "" {
+		fmt.Fprintf(note, "causeway-agent: %s\n", how)
+	}
 	return nil
 }
 
-// settle waits for the rest of the output, and says how the script ended.
-func (r *Runner) settle(p *process, timing *agentv2.Timing, note io.Writer) {
+// settle waits for the rest of the output, fills in how the script ended, and
+// gives words for what is not as it should be.
+func (r *Runner) settle(p *process, timing *agentv2.Timing) string {
 	timer := time.NewTimer(r.pipesWait)
 	defer timer.Stop()
 	open := false
@@ -128,11 +131,12 @@ func (r *Runner) settle(p *process, timing *agentv2.Timing, note io.Writer) {
 	case timing.GetStatus() != agentv2.Timing_OK:
 	case code != 0:
 		timing.Status = agentv2.Timing_EXIT_FAILURE
-		fmt.Fprintf(note, "causeway-agent: ended with exit code %d\n", code)
+		return fmt.Sprintf("ended with exit code %d", code)
 	case open:
 		timing.Status = agentv2.Timing_PIPES_LEFT_OPEN
-		fmt.Fprint(note, "causeway-agent: ended, but a process that it started still holds its output; that one goes on\n")
+		return "ended, but a process that it started still holds its output; that one goes on"
 	}
+	return ""
 }
 
 // leave listens to what a script left behind for as long as it prints, so that
