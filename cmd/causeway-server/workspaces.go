@@ -167,9 +167,10 @@ func (a *app) findAgent(ctx context.Context, opened *store.Store, path string) (
 }
 
 func (a *app) agentCommand() *cobra.Command {
-	return group("agent", "Create, list, configure and delete agents, and make tokens for them",
-		"  causeway-server agent create alice/myws/main\n  causeway-server agent list alice\n  causeway-server agent token alice/myws/main     # another token\n  causeway-server agent configure alice/myws/main agent.yaml\n  causeway-server agent delete alice/myws/main",
-		a.agentCreate(), a.agentList(), a.agentDelete(), a.agentToken(), a.agentConfigure(), a.agentShow(), a.agentExample(), a.agentSecret())
+	return group("agent", "Create, list, configure and delete agents, make tokens for them, and see what they report",
+		"  causeway-server agent create alice/myws/main\n  causeway-server agent list alice\n  causeway-server agent token alice/myws/main     # another token\n  causeway-server agent configure alice/myws/main agent.yaml\n  causeway-server agent status alice/myws/main\n  causeway-server agent logs alice/myws/main -f\n  causeway-server agent delete alice/myws/main",
+		a.agentCreate(), a.agentList(), a.agentDelete(), a.agentToken(), a.agentConfigure(), a.agentShow(), a.agentExample(), a.agentSecret(),
+		a.agentStatus(), a.agentLogs(), a.agentConnections(), a.agentStats())
 }
 
 func (a *app) agentCreate() *cobra.Command {

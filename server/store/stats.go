@@ -27,12 +27,16 @@ type AgentStats struct {
 }
 
 func insertStats(ctx context.Context, tx *sql.Tx, line AgentStats) error {
+	latency := line.Latency.Microseconds()
+	if line.Latency < 0 {
+		latency = -1
+	}
 	_, err := tx.ExecContext(ctx, `INSERT INTO agent_stats (agent_id, at, connections, latency_micros, rx_packets, rx_bytes, tx_packets, tx_bytes,
 			sessions_vscode, sessions_jetbrains, sessions_pty, sessions_ssh)
 		SELECT agents.id, CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS BIGINT),
 			CAST($8 AS BIGINT), CAST($9 AS BIGINT), CAST($10 AS BIGINT), CAST($11 AS BIGINT), CAST($12 AS BIGINT) FROM agents WHERE agents.id = $1
 		ON CONFLICT (agent_id, at) DO NOTHING`,
-		idText(line.Agent), millis(line.At), line.Connections, line.Latency.Microseconds(), line.RxPackets, line.RxBytes, line.TxPackets, line.TxBytes,
+		idText(line.Agent), millis(line.At), line.Connections, latency, line.RxPackets, line.RxBytes, line.TxPackets, line.TxBytes,
 		line.SessionsVSCode, line.SessionsJetBrains, line.SessionsPTY, line.SessionsSSH)
 	return err
 }

@@ -1,0 +1,353 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/causewayhq/causeway/server/define"
+	"github.com/causewayhq/causeway/server/store"
+)
+
+type stepOutput struct {
+	Run       int64     `json:"run"`
+	State     string    `json:"state"`
+	ChangedAt time.Time `json:"changed_at"`
+}
+
+type metadataOutput struct {
+	Key         string     `json:"key"`
+	DisplayName string     `json:"display_name"`
+	CollectedAt *time.Time `json:"collected_at"`
+	Value       string     `json:"value"`
+	Error       string     `json:"error"`
+}
+
+type appOutput struct {
+	ID     uuid.UUID `json:"id"`
+	Slug   string    `json:"slug"`
+	Health string    `json:"health"`
+}
+
+type scriptOutput struct {
+	Script    string    `json:"script"`
+	Stage     string    `json:"stage"`
+	StartedAt time.Time `json:"started_at"`
+	EndedAt   time.Time `json:"ended_at"`
+	ExitCode  int32     `json:"exit_code"`
+	Status    string    `json:"status"`
+}
+
+type connectionOutput struct {
+	ID             uuid.UUID  `json:"id"`
+	Type           string     `json:"type"`
+	IP             string     `json:"ip"`
+	ConnectedAt    *time.Time `json:"connected_at"`
+	DisconnectedAt *time.Time `json:"disconnected_at"`
+	StatusCode     *int32     `json:"status_code"`
+	Reason         string     `json:"reason"`
+}
+
+type statsOutput struct {
+	At          time.Time `json:"at"`
+	Connections int64     `json:"connection_count"`
+	// Latency is -1 when it is not known.
+	Latency   float64 `json:"connection_median_latency_ms"`
+	RxPackets int64   `json:"rx_packets"`
+	RxBytes   int64   `json:"rx_bytes"`
+	TxPackets int64   `json:"tx_packets"`
+	TxBytes   int64   `json:"tx_bytes"`
+	VSCode    int64   `json:"session_count_vscode"`
+	JetBrains int64   `json:"session_count_jetbrains"`
+	PTY       int64   `json:"session_count_reconnecting_pty"`
+	SSH       int64   `json:"session_count_ssh"`
+}
+
+// agentState is everything about an agent that status shows.
+type agentState struct {
+	Agent             agentOutput        `json:"agent"`
+	Lifecycle         string             `json:"lifecycle_state"`
+	StartedAt         *time.Time         `json:"started_at"`
+	ReadyAt           *time.Time         `json:"ready_at"`
+	Version           string             `json:"agent_version"`
+	ExpandedDirectory string             `json:"expanded_directory"`
+	Subsystems        []string           `json:"subsystems"`
+	LogsLength        int64              `json:"logs_length"`
+	LogsLines         int64              `json:"logs_lines"`
+	LogsOverflowed    bool               `json:"logs_overflowed"`
+	Steps             []stepOutput       `json:"lifecycle"`
+	Scripts           []scriptOutput     `json:"scripts"`
+	Apps              []appOutput        `json:"apps"`
+	Metadata          []metadataOutput   `json:"metadata"`
+	Open              []connectionOutput `json:"open_connections"`
+	Stats             *statsOutput       `json:"stats"`
+}
+
+func (a *app) agentStatus() *cobra.Command {
+	return a.jsonFlag(&cobra.Command{
+		Use: "status " + agentForm, Short: "Show what an agent has reported: lifecycle, scripts, apps, metadata, sessions", Args: cobra.ExactArgs(1),
+		Long: `Show what an agent has reported: lifecycle, scripts, apps, metadata, sessions. It
+reads the database, in which metadata, health and statistics are up to 10 seconds
+old. Who is connected now is shown by: causeway-server debug peers`,
+		Example: "  causeway-server agent status alice/myws/main\n  causeway-server agent status alice/myws/main --json",
+		RunE: func(command *cobra.Command, args []string) error {
+			return a.withStore(command.Context(), func(opened *store.Store) error {
+				agent, err := a.findAgent(command.Context(), opened, args[0])
+				if err != nil {
+					return err
+				}
+				state, err := readAgentState(command.Context(), opened, agent)
+				if err != nil {
+					return err
+				}
+				if a.asJSON {
+					return a.printFields(state)
+				}
+				return a.printState(agent, state)
+			})
+		},
+	})
+}
+
+// printFields prints the members of a value, and the version of the output's form.
+func (a *app) printFields(value any) error {
+	encoded, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("print output: %w", err)
+	}
+	fields := map[string]any{}
+	if err := json.Unmarshal(encoded, &fields); err != nil {
+		return fmt.Errorf("print output: %w", err)
+	}
+	return a.printJSON(fields)
+}
+
+func readAgentState(ctx context.Context, opened *store.Store, agent store.Agent) (agentState, error) {
+	report, first := opened.AgentReport(ctx, agent.ID)
+	steps, second := opened.Lifecycle(ctx, agent.ID)
+	timings, third := opened.Timings(ctx, agent.ID)
+	values, fourth := opened.AgentValues(ctx, agent.ID)
+	open, fifth := opened.Connections(ctx, agent.ID, true, 0)
+	lines, sixth := opened.Stats(ctx, agent.ID, time.Now().Add(-store.StatsMemory))
+	kept, seventh := opened.Definition(ctx, agent.ID)
+	if err := errors.Join(first, second, third, fourth, fifth, sixth, seventh); err != nil {
+		return agentState{}, err
+	}
+	definition, err := define.Load(kept.Document)
+	if err != nil {
+		return agentState{}, err
+	}
+	state := agentState{
+		Agent: describeAgent(agent), Lifecycle: report.Lifecycle.String(), StartedAt: optional(report.StartedAt), ReadyAt: optional(report.ReadyAt),
+		Version: report.Version, ExpandedDirectory: report.Directory, Subsystems: append([]string{}, report.Subsystems...),
+		LogsLength: report.LogsLength, LogsLines: report.LogsLines, LogsOverflowed: report.LogsOverflowed,
+		Steps: []stepOutput{}, Scripts: lastTimings(agent, definition, timings), Open: describeConnections(open),
+	}
+	for _, step := range steps {
+		state.Steps = append(state.Steps, stepOutput{step.Run, step.State.String(), step.At})
+	}
+	if len(lines) > 0 {
+		last := describeStats(lines[len(lines)-1])
+		state.Stats = &last
+	}
+	state.Apps, state.Metadata, err = readValues(agent, definition, values)
+	return state, err
+}
+
+// lastTimings is the last run of each script in each stage that has been reported.
+func lastTimings(agent store.Agent, definition define.Definition, timings []store.ScriptTiming) []scriptOutput {
+	names := map[uuid.UUID]string{}
+	for _, script := range definition.Scripts {
+		names[define.ScriptID(agent.ID, script.Name)] = script.Name
+	}
+	type place struct {
+		script uuid.UUID
+		stage  store.ScriptStage
+	}
+	at := map[place]int{}
+	list := []scriptOutput{}
+	for _, timing := range timings { // oldest first
+		name, defined := names[timing.Script]
+		if !defined {
+			continue
+		}
+		output := scriptOutput{name, timing.Stage.String(), timing.Start, timing.End, timing.ExitCode, timing.Status.String()}
+		if i, found := at[place{timing.Script, timing.Stage}]; found {
+			list[i] = output
+			continue
+		}
+		at[place{timing.Script, timing.Stage}] = len(list)
+		list = append(list, output)
+	}
+	return list
+}
+
+// readValues finds the values of what the agent is told to measure.
+func readValues(agent store.Agent, definition define.Definition, values []store.AgentValue) ([]appOutput, []metadataOutput, error) {
+	health, metadata := map[string]string{}, map[string]metadataOutput{}
+	for _, value := range values {
+		switch value.Kind {
+		case store.ValueApp:
+			var name string
+			if err := json.Unmarshal(value.Value, &name); err != nil {
+				return nil, nil, fmt.Errorf("read health of app %s: %w", value.Name, err)
+			}
+			health[value.Name] = name
+		case store.ValueMetadata:
+			var output metadataOutput
+			if err := json.Unmarshal(value.Value, &output); err != nil {
+				return nil, nil, fmt.Errorf("read metadata %q: %w", value.Name, err)
+			}
+			metadata[value.Name] = output
+		}
+	}
+	apps, list := []appOutput{}, []metadataOutput{}
+	for _, app := range definition.Apps {
+		output := appOutput{define.AppID(agent.ID, app.Slug), app.Slug, "disabled"}
+		if app.Health != nil {
+			output.Health = "initializing"
+			if known := health[output.ID.String()]; known != "" {
+				output.Health = known
+			}
+		}
+		apps = append(apps, output)
+	}
+	for _, described := range definition.Metadata {
+		output := metadata[described.Key]
+		output.Key, output.DisplayName = described.Key, described.DisplayName
+		list = append(list, output)
+	}
+	return apps, list, nil
+}
+
+func describeConnections(list []store.AgentConnection) []connectionOutput {
+	outputs := []connectionOutput{}
+	for _, one := range list {
+		output := connectionOutput{one.ID, one.Type.String(), one.IP, optional(one.ConnectedAt), optional(one.DisconnectedAt), nil, one.Reason}
+		if !one.DisconnectedAt.IsZero() {
+			output.StatusCode = &one.Code
+		}
+		outputs = append(outputs, output)
+	}
+	return outputs
+}
+
+func describeStats(line store.AgentStats) statsOutput {
+	latency := -1.0
+	if line.Latency >= 0 {
+		latency = float64(line.Latency) / float64(time.Millisecond)
+	}
+	return statsOutput{
+		line.At, line.Connections, latency, line.RxPackets, line.RxBytes, line.TxPackets, line.TxBytes,
+		line.SessionsVSCode, line.SessionsJetBrains, line.SessionsPTY, line.SessionsSSH,
+	}
+}
+
+// when is an optional time for people.
+func when(at *time.Time) string {
+	if at == nil {
+		return "-"
+	}
+	return at.Local().Format("2006-01-02 15:04:05")
+}
+
+func (a *app) printState(agent store.Agent, state agentState) error {
+	facts := [][]string{
+		{"Lifecycle:", state.Lifecycle},
+		{"Started:", when(state.StartedAt)},
+		{"Ready:", when(state.ReadyAt)},
+		{"Version:", orDash(printable(state.Version))},
+		{"Directory:", orDash(printable(state.ExpandedDirectory))},
+		{"Logs:", fmt.Sprintf("%d lines, %s", state.LogsLines, size(state.LogsLength))},
+	}
+	if state.LogsOverflowed {
+		facts = append(facts, []string{"", overflowNote})
+	}
+	if state.Stats != nil {
+		facts = append(facts, []string{"Traffic:", traffic(*state.Stats)})
+	}
+	if err := a.printTable([]string{"Agent:", agent.Path()}, facts); err != nil {
+		return err
+	}
+	var scripts, apps, metadata [][]string
+	for _, one := range state.Scripts {
+		scripts = append(scripts, []string{one.Script, one.Stage, when(&one.StartedAt), one.EndedAt.Sub(one.StartedAt).String(), one.Status, strconv.Itoa(int(one.ExitCode))})
+	}
+	for _, one := range state.Apps {
+		apps = append(apps, []string{one.Slug, one.Health})
+	}
+	for _, one := range state.Metadata {
+		metadata = append(metadata, []string{one.Key, firstLine(one.Value), when(one.CollectedAt), firstLine(one.Error)})
+	}
+	for _, part := range []struct {
+		head []string
+		rows [][]string
+	}{
+		{[]string{"SCRIPT", "STAGE", "STARTED", "TOOK", "STATUS", "EXIT CODE"}, scripts},
+		{[]string{"APP", "HEALTH"}, apps},
+		{[]string{"METADATA", "VALUE", "COLLECTED", "ERROR"}, metadata},
+		{[]string{"OPEN CONNECTION", "FROM", "SINCE"}, openRows(state.Open)},
+	} {
+		if len(part.rows) == 0 {
+			continue
+		}
+		if err := a.print(""); err != nil {
+			return err
+		}
+		if err := a.printTable(part.head, part.rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func openRows(open []connectionOutput) (rows [][]string) {
+	for _, one := range open {
+		rows = append(rows, []string{one.Type, orDash(one.IP), when(one.ConnectedAt)})
+	}
+	return rows
+}
+
+// firstLine is what a table has room for.
+func firstLine(text string) string {
+	line, _, more := strings.Cut(strings.TrimSpace(text), "\n")
+	line = printable(line)
+	const most = 60
+	if runes := []rune(line); len(runes) > most {
+		line, more = string(runes[:most]), true
+	}
+	if more {
+		line += "..."
+	}
+	return line
+}
+
+func traffic(line statsOutput) string {
+	latency := "unknown"
+	if line.Latency >= 0 {
+		latency = fmt.Sprintf("%.1f ms", line.Latency)
+	}
+	return fmt.Sprintf("%s in, %s out in the last report; %d connections, latency %s; sessions: ssh %d, vscode %d, jetbrains %d, terminals %d",
+		size(line.RxBytes), size(line.TxBytes), line.Connections, latency, line.SSH, line.VSCode, line.JetBrains, line.PTY)
+}
+
+// size is a number of bytes for people.
+func size(bytes int64) string {
+	value, unit := float64(bytes), 0
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	for value >= 1024 && unit < len(units)-1 {
+		value /= 1024
+		unit++
+	}
+	if unit == 0 {
+		return fmt.Sprintf("%d B", bytes)
+	}
+	return fmt.Sprintf("%.1f %s", value, units[unit])
+}
