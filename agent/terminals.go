@@ -104,4 +104,3 @@ func (t shownTerminals) List() []httpapi.Terminal {
 
 // Kill ends one with its programs.
 func (t shownTerminals) Kill(id uuid.UUID) error { return t.Server.Kill(id) }
-

@@ -76,7 +76,7 @@ func (a *app) root() *cobra.Command {
 	add("look", a.status(), a.list(), a.dns(), a.doctor(), a.version())
 	add("use", a.ssh(), a.ping())
 	add("look", a.netcheck())
-	add("use", a.scp(), a.portForward(), a.ports(), a.open(), a.configSSH(), a.sshKnownHosts(), a.speedtest())
+	add("use", a.scp(), a.portForward(), a.ports(), a.terminals(), a.open(), a.configSSH(), a.sshKnownHosts(), a.speedtest())
 	add("look", a.logs(), a.metrics(), a.bundle())
 	add("manage", a.set(), a.get(), a.config(), a.logLevel(), a.state(), a.service(), a.tray())
 	root.SetOut(a.env.Stdout) // which the next line takes down

@@ -91,11 +91,12 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"daemon":   startFake,
-			"agent":    startAgentPorts,
-			"hostkeys": startHostKeys,
-			"code":     expectCode,
-			"schema":   checkSchema,
+			"daemon":    startFake,
+			"agent":     startAgentPorts,
+			"hostkeys":  startHostKeys,
+			"terminals": startTerminals,
+			"code":      expectCode,
+			"schema":    checkSchema,
 		},
 	})
 }

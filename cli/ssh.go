@@ -60,6 +60,7 @@ Exits with the code of the remote command, or 255 if ssh failed.`,
 		}
 		return execute(program, line)
 	}
+	a.addReconnect(command)
 	return command
 }
 

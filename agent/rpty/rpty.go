@@ -155,7 +155,7 @@ func (s *Server) attach(wanted initial, v *viewer) (*session, error) {
 			return nil, err
 		}
 		err = found.add(v)
-		if !errors.Is(err, errEnded) {
+		if wanted.Resume || !errors.Is(err, errEnded) {
 			return found, err
 		}
 		// It has ended meanwhile, and makes room for another.
@@ -176,6 +176,10 @@ func (s *Server) session(wanted initial) (*session, error) {
 		s.mu.Unlock()
 		<-found.ready
 		return found, found.failed
+	}
+	if wanted.Resume {
+		s.mu.Unlock()
+		return nil, errEnded // and nobody has asked for another
 	}
 	if len(s.sessions) >= maxSessions {
 		s.mu.Unlock()
@@ -216,8 +220,8 @@ func (s *Server) List() []Info {
 	for _, each := range s.all() {
 		select {
 		case <-each.ready:
-			if each.failed == nil {
-				result = append(result, each.info())
+			if info, there := each.info(); there {
+				result = append(result, info)
 			}
 		default:
 		}

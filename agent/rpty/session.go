@@ -331,12 +331,16 @@ func (s *session) receive(v *viewer, m message) error {
 	}
 }
 
-func (s *session) info() Info {
+// info describes the terminal, if it can be attached to.
+func (s *session) info() (info Info, there bool) {
+	if s.failed != nil {
+		return Info{}, false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	columns, rows := s.screen.Size()
 	return Info{
 		ID: s.id, Command: s.command, Started: s.started, Viewers: len(s.viewers), IdleSince: s.idleSince,
 		Columns: columns, Rows: rows, Title: s.screen.Title(),
-	}
+	}, !s.ended && s.reason == ""
 }
