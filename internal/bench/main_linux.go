@@ -40,7 +40,7 @@ func main() {
 func run(ctx context.Context) int {
 	var b bench
 	output := flag.String("o", "docs/reports/bench.md", "file for the report, \"\" for none")
-	only := flag.String("only", "", "comma-separated parts: tunnel, relay, dns, product, idle, control, state, peers, coordinator, rpc")
+	only := flag.String("only", "", "comma-separated parts: tunnel, relay, dns, product, agent, idle, control, state, peers, coordinator, rpc")
 	keep := flag.String("keep", "", "directory for programs, logs and profiles, kept")
 	pairs := flag.Int("pairs", 0, "measurements of each side, 0 for the usual number")
 	flag.BoolVar(&b.quick, "quick", false, "fewer pairs and shorter transfers, to try something")
@@ -87,7 +87,7 @@ func (b *bench) everything(only, keep string) (rows []row, about facts, err erro
 	for _, part := range []struct {
 		name string
 		run  func() ([]row, error)
-	}{{"tunnel", b.tunnel}, {"relay", b.relay}, {"dns", b.names}, {"product", b.product}, {"idle", b.idleCost}, {"control", b.control},
+	}{{"tunnel", b.tunnel}, {"relay", b.relay}, {"dns", b.names}, {"product", b.product}, {"agent", b.agentPart}, {"idle", b.idleCost}, {"control", b.control},
 		{"state", b.state}, {"peers", b.peers}, {"coordinator", b.coordinator}, {"rpc", b.rpc}} {
 		if only != "" && !strings.Contains(","+only+",", ","+part.name+",") {
 			continue
