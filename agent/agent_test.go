@@ -269,7 +269,10 @@ func TestSessionsOutliveTheControlPlane(t *testing.T) {
 	}
 	echo("before")
 	p.down()
-	echo("without a control plane")
+	for i := range 60 { // dials fail again and again meanwhile
+		echo(fmt.Sprintf("without a control plane, %d", i))
+		time.Sleep(100 * time.Millisecond)
+	}
 	before := p.dials.Load()
 	p.up()
 	eventually(t, "the agent to come back", func() bool { return p.dials.Load() > before })

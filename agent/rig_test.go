@@ -90,6 +90,7 @@ type plane struct {
 	// newest is the API version that the plane knows; "": any.
 	newest   string
 	versions []string // that agents asked for
+	calls    []string // of manifest and startup, in order
 	scripted toldScripts
 }
 
@@ -190,12 +191,14 @@ func (p *plane) up() {
 func (p *plane) GetManifest(context.Context, *agentv2.GetManifestRequest) (*agentv2.Manifest, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.calls = append(p.calls, "manifest")
 	return p.manifest, nil
 }
 
 func (p *plane) UpdateStartup(_ context.Context, req *agentv2.UpdateStartupRequest) (*agentv2.Startup, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.calls = append(p.calls, "startup")
 	p.startup = req.GetStartup()
 	return p.startup, p.getStartup
 }
