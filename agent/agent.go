@@ -169,6 +169,7 @@ func (a *agent) prepare(ctx context.Context, conn *control.Conn) error {
 	if err != nil {
 		return err
 	}
+	a.putSecrets(message.GetSecrets())
 	if err := a.install(manifest); err != nil {
 		return err
 	}

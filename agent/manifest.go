@@ -127,16 +127,7 @@ func appendVariable(variables []string, name, value string) []string {
 // and ~ expanded, in the home directory when it is relative or not given.
 func (a *agent) directory() string {
 	a.mu.Lock()
-	path := os.ExpandEnv(a.manifest.message.GetDirectory())
+	path := a.manifest.message.GetDirectory()
 	a.mu.Unlock()
-	home, err := os.UserHomeDir()
-	if err != nil {
-		home = string(filepath.Separator)
-	}
-	if path == "~" || strings.HasPrefix(path, "~/") {
-		path = path[1:]
-	} else if filepath.IsAbs(path) {
-		return filepath.Clean(path)
-	}
-	return filepath.Join(home, path)
+	return expandPath(path)
 }

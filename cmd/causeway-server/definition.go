@@ -82,7 +82,7 @@ Secrets of which the document has no value keep theirs.`,
 
 // readDefinition reads a document from a file or standard input.
 func (a *app) readDefinition(path string) (define.Definition, error) {
-	var from io.Reader = a.stdin
+	from := a.stdin
 	if path != "-" {
 		file, err := os.Open(path)
 		if err != nil {

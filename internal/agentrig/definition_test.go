@@ -51,6 +51,7 @@ environment:
   FROM_DEFINITION: defined in $HOME
 secrets:
   - {name: s, env: FROM_SECRET, value: raw $HOME}
+  - {name: f, file: %[1]s/secrets/file, value: in a file}
 scripts:
   - name: clock
     run: echo clock >> %[1]s/clock
@@ -89,6 +90,9 @@ metadata:
 		r.call("GET", "/metadata", "", &measured)
 		return len(measured) == 1 && measured[0].Description.Key == "greeting" && strings.TrimSpace(measured[0].Result.Value) == "hello"
 	})
+	if content, err := os.ReadFile(filepath.Join(work, "secrets", "file")); err != nil || string(content) != "in a file" {
+		t.Errorf("the secret's file: %q, %v", content, err)
+	}
 	if _, err := os.Stat(filepath.Join(work, "begin")); err == nil {
 		t.Error("what is for the start has run without a start")
 	}

@@ -32,7 +32,7 @@ func mistakes(t *testing.T, document string) []string {
 // lines, whatever else is wrong.
 func TestAllMistakesAtOnce(t *testing.T) {
 	got := mistakes(t, `version: 2
-directroy: /x
+folder: /x
 environment:
   A: 1
   1B: x
@@ -52,7 +52,7 @@ apps:
 `)
 	want := []string{
 		`line 1: version: found 2, want 1, the only version that this server knows`,
-		`line 2: directroy: found an unknown key, want one of apps, directory, environment, metadata, monitoring, motd_file, scripts, secrets, version, vscode_proxy_uri`,
+		`line 2: folder: found an unknown key, want one of apps, directory, environment, metadata, monitoring, motd_file, scripts, secrets, version, vscode_proxy_uri`,
 		`line 4: environment.A: found a number (1), want text; put it in quotes`,
 		`line 5: environment.1B: found the variable "1B", want letters, digits and _, a letter or _ first, at most 128`,
 		`line 6: environment.CODER_AGENT_TOKEN: found the variable CODER_AGENT_TOKEN, want another: the agent sets this one itself`,
