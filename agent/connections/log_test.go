@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,6 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // plane takes reports, after failing as often as it is asked to. It is used in
 // synctest bubbles, where the test waits for everybody else to stand still.
 type plane struct {
+	mu       sync.Mutex
 	failures []error
 	block    bool
 	calls    int
@@ -34,9 +36,13 @@ type plane struct {
 }
 
 func (p *plane) ReportConnection(ctx context.Context, in *agentv2.ReportConnectionRequest) (*emptypb.Empty, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.calls++
 	if p.block {
+		p.mu.Unlock()
 		<-ctx.Done()
+		p.mu.Lock()
 		return nil, ctx.Err()
 	}
 	if len(p.failures) > 0 {
@@ -50,6 +56,8 @@ func (p *plane) ReportConnection(ctx context.Context, in *agentv2.ReportConnecti
 
 // lines are what was told, with sessions numbered as they appear.
 func (p *plane) lines() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	numbers := map[string]int{}
 	var result []string
 	for _, c := range p.told {
@@ -63,6 +71,12 @@ func (p *plane) lines() []string {
 		result = append(result, line)
 	}
 	return result
+}
+
+func (p *plane) callCount() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.calls
 }
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -131,7 +145,7 @@ func TestFaultsOfTheControlPlane(t *testing.T) {
 			l.Open(agentv2.Connection_SSH, tcp("127.0.0.1:1"))(7, "exit")
 			time.Sleep(2*retryWait - 1)
 			synctest.Wait()
-			if len(p.told) != 0 {
+			if len(p.lines()) != 0 {
 				t.Errorf("told %q too early", p.lines())
 			}
 			time.Sleep(1)
@@ -151,11 +165,13 @@ func TestFaultsOfTheControlPlane(t *testing.T) {
 				t.Error("a session waited for the control plane")
 			}
 			time.Sleep(time.Minute)
+			p.mu.Lock()
 			p.block = false
+			p.mu.Unlock()
 			time.Sleep(answerLimit + retryWait)
 			synctest.Wait()
-			if got := p.lines(); !slices.Equal(got, order) || p.calls != 4 {
-				t.Errorf("told %q in %d calls", got, p.calls)
+			if got := p.lines(); !slices.Equal(got, order) || p.callCount() != 4 {
+				t.Errorf("told %q in %d calls", got, p.callCount())
 			}
 		})
 	})

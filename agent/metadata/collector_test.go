@@ -109,6 +109,7 @@ func (c *collector) collect(client Client, while time.Duration) {
 	group.Go(func() { c.Collect(ctx) })
 	if client != nil {
 		group.Go(func() {
+			time.Sleep(tick / 4) // after the runs of the same second
 			if err := c.Run(ctx, client); err != nil {
 				c.t.Error(err)
 			}
@@ -136,9 +137,9 @@ func TestIntervals(t *testing.T) {
 			description("negative", "e", -time.Second, -time.Second),
 		)
 		p := &plane{}
-		c.collect(p, 6500*time.Millisecond)
+		c.collect(p, 7500*time.Millisecond)
 		want := map[string][]time.Duration{
-			"a": seconds(0, 1, 2, 3, 4, 5, 6), "b": seconds(0, 3, 6), "c": seconds(0, 2, 4, 6), "d": seconds(0), "e": seconds(0),
+			"a": seconds(0, 1, 2, 3, 4, 5, 6, 7), "b": seconds(0, 3, 6), "c": seconds(0, 2, 4, 6), "d": seconds(0), "e": seconds(0),
 		}
 		if !maps.EqualFunc(c.scripts.runs, want, slices.Equal) {
 			t.Errorf("ran %v, want %v", c.scripts.runs, want)
@@ -210,7 +211,7 @@ func TestManyKeys(t *testing.T) {
 			t.Errorf("batches of %v", p.batches)
 		}
 		for _, key := range keys {
-			if got := len(p.values(key)); got != 10 {
+			if got := len(p.values(key)); got != 11 {
 				t.Errorf("%s was told %d times", key, got)
 			}
 		}
@@ -271,14 +272,14 @@ func TestFaultsOfTheControlPlane(t *testing.T) {
 			if p.most != 1 || len(p.values("each")) > 12 {
 				t.Errorf("%d reports at once, told %q", p.most, p.values("each"))
 			}
-			last(t, p, "80")
+			last(t, p, "81")
 		})
 	})
 	t.Run("fails", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c, p := newCollector(t, each...), &plane{failures: []error{errors.New("database is away"), errors.New("still")}}
 			c.collect(p, 20500*time.Millisecond)
-			last(t, p, "20")
+			last(t, p, "21")
 			if len(p.values("each")) > 12 {
 				t.Errorf("told %q, want the latest only", p.values("each"))
 			}
