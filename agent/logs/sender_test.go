@@ -164,19 +164,26 @@ func TestOldestFlushFirst(t *testing.T) {
 		time.Sleep(400 * time.Millisecond) // first flushed at 250 ms
 		add(second, numbered(0, 1))
 		time.Sleep(250 * time.Millisecond) // second at 500 ms
+		p.mu.Lock()
+		p.hang = true
+		p.mu.Unlock()
+		third := s.Source(uuid.New())
+		add(third, numbered(0, 2)) // holds up the others until both are due
+		time.Sleep(200 * time.Millisecond)
 		add(second, numbered(1, 2))
 		add(first, numbered(1, 2))
-		p.hang = true // the next call blocks until its limit, while both are due
-		time.Sleep(2 * time.Second)
 		p.mu.Lock()
 		p.hang = false
-		last := uuid.UUID(p.batches[2].GetLogSourceId())
 		p.mu.Unlock()
-		if last != first.id {
-			t.Error("the source that flushed last was served first")
-		}
 		time.Sleep(sendLimit + retryCeiling)
-		for _, source := range []*Source{first, second} {
+		var served []uuid.UUID
+		for _, batch := range p.batches {
+			served = append(served, uuid.UUID(batch.GetLogSourceId()))
+		}
+		if want := []uuid.UUID{first.id, second.id, third.id, first.id, second.id, third.id}; !slices.Equal(served, want) {
+			t.Errorf("served %v, want %v", served, want)
+		}
+		for _, source := range []*Source{first, second, third} {
 			if got := p.texts(source.id); !slices.Equal(got, numbered(0, 2)) {
 				t.Errorf("got %q", got)
 			}
@@ -283,9 +290,11 @@ func TestServerThatHangs(t *testing.T) {
 		if took := time.Since(started); took != 0 {
 			t.Errorf("printing took %s", took)
 		}
+		s.mu.Lock()
 		if s.queued > Limit {
 			t.Errorf("%d bytes wait", s.queued)
 		}
+		s.mu.Unlock()
 		for range 2 * maxAfter { // what the agent itself has to say is kept
 			source.Add(agentv2.Log_WARN, "warning")
 		}
