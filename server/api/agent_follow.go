@@ -148,7 +148,7 @@ func (s *Server) followByWebsocket(w http.ResponseWriter, r *http.Request, token
 		s.fail(w, r, err)
 		return
 	}
-	defer conn.CloseNow()
+	defer func() { _ = conn.CloseNow() }() // it may have ended in order
 	conn.SetReadLimit(readMost)
 	// A follower says nothing: what it sends ends it.
 	ctx, cancel := context.WithCancel(conn.CloseRead(entry.ctx))
@@ -165,7 +165,7 @@ func (s *Server) followByWebsocket(w http.ResponseWriter, r *http.Request, token
 		if err != nil {
 			return err
 		}
-		limited, done := context.WithTimeout(entry.ctx, followWriteLimit)
+		limited, done := context.WithTimeout(entry.ctx, s.writeLimit)
 		defer done()
 		return conn.Write(limited, websocket.MessageText, data)
 	})
@@ -243,10 +243,11 @@ func waitForMetadata(ctx context.Context, state *reported, changed <-chan struct
 type eventWriter struct {
 	to      http.ResponseWriter
 	control *http.ResponseController
+	limit   time.Duration
 }
 
 func (e *eventWriter) write(text []byte) error {
-	if err := e.control.SetWriteDeadline(time.Now().Add(followWriteLimit)); err != nil {
+	if err := e.control.SetWriteDeadline(time.Now().Add(e.limit)); err != nil {
 		return err
 	}
 	if _, err := e.to.Write(text); err != nil {
@@ -296,7 +297,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, token store.Toke
 		stay := context.AfterFunc(ends, cancel)
 		defer stay()
 	}
-	out := &eventWriter{w, http.NewResponseController(w)}
+	out := &eventWriter{w, http.NewResponseController(w), s.writeLimit}
 	// The limit for reading a request would end the answer with it.
 	if err := out.control.SetReadDeadline(time.Time{}); err != nil {
 		s.fail(w, r, fmt.Errorf("lift limit of reading: %w", err))

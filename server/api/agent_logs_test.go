@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -394,4 +396,65 @@ func TestFollowWithoutWebsocket(t *testing.T) {
 		}
 	}
 	inOrder(t, seen, 0, 3)
+}
+
+// TestFollowerThatNeverReads is ended, and its agent goes on.
+func TestFollowerThatNeverReads(t *testing.T) {
+	r := newRig(t)
+	r.api.writeLimit = 300 * time.Millisecond
+	alice := r.person("alice")
+	agent := r.report(alice)
+	// JSON makes six bytes of each: more than the buffers of a connection hold.
+	hostile := &agentv2.BatchCreateLogsRequest{LogSourceId: testSource[:], Logs: []*agentv2.Log{{CreatedAt: second(0), Output: strings.Repeat("\x01", store.LogsMost)}}}
+	for run := range 2 {
+		r.lifecycle(agent, agentv2.Lifecycle_CREATED, run)
+		if r.log(agent, hostile) {
+			t.Fatal("no room")
+		}
+	}
+	for _, upgrade := range []bool{true, false} {
+		if upgrade {
+			r.follow(alice, "?follow")
+		} else {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\n%s: %s\r\n\r\n", r.logPath(alice, "?follow"), tokenHeader, alice.token)
+		}
+		eventually(t, "a follower", func() bool { return r.api.live.count() == 2 })
+		eventually(t, "no follower", func() bool { return r.api.live.count() == 1 })
+	}
+	r.lifecycle(agent, agentv2.Lifecycle_CREATED, 5)
+	if r.log(agent, logBatch(testSource, 0, 1)) {
+		t.Error("the agent has no room")
+	}
+}
+
+// TestFollowOutlivesTheReadLimit: the server's limit for reading a request must
+// not end an answer that goes on.
+func TestFollowOutlivesTheReadLimit(t *testing.T) {
+	r := newRig(t)
+	alice := r.person("alice")
+	agent := r.report(alice)
+	limited := httptest.NewUnstartedServer(r.api)
+	limited.Config.ReadTimeout = 100 * time.Millisecond
+	limited.Start()
+	defer limited.Close()
+	request, err := http.NewRequestWithContext(t.Context(), "GET", limited.URL+r.logPath(alice, "?follow"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set(tokenHeader, alice.token)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	time.Sleep(4 * limited.Config.ReadTimeout)
+	r.log(agent, logBatch(testSource, 0, 1))
+	if scanner := bufio.NewScanner(response.Body); !scanner.Scan() || !strings.Contains(scanner.Text(), "line 0") {
+		t.Errorf("%q, %v", scanner.Text(), scanner.Err())
+	}
 }

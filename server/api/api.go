@@ -69,6 +69,8 @@ type Server struct {
 	presence *presence
 	live     *live
 	reports  *reports
+	// writeLimit is how long a follower may take for what it is sent.
+	writeLimit time.Duration
 	informed *informed
 	storm    *admission
 	holders  *buckets[uuid.UUID]
@@ -95,6 +97,7 @@ func New(config Config) *Server {
 	s.guesses = limit.NewMeter[uuid.UUID](guessBurst, guessEvery, bucketLimit)
 	s.updates = tailnetsvc.NewUpdates(s, config.Logger)
 	s.informed = newInformed()
+	s.writeLimit = followWriteLimit
 	s.reports = newReports(config.Store, config.Logger)
 	s.reports.manifest = func(ctx context.Context, agent store.Agent) (*agentv2.Manifest, error) {
 		manifest, _, err := s.manifest(ctx, agent.ID)
