@@ -219,3 +219,28 @@ func FuzzRequest(f *testing.F) {
 		}
 	})
 }
+
+// endless is a request that never ends.
+type endless struct{ read int }
+
+func (e *endless) Read(to []byte) (int, error) {
+	if e.read == 0 {
+		e.read = 1
+		return copy(to, `"`), nil
+	}
+	for i := range to {
+		to[i] = 'x'
+	}
+	e.read += len(to)
+	if e.read > 1<<20 {
+		return 0, errors.New("a megabyte was read")
+	}
+	return len(to), nil
+}
+
+func TestEndlessRequest(t *testing.T) {
+	from := &endless{}
+	if _, _, err := readRequest(from); err == nil || from.read > maxRequest {
+		t.Errorf("%d bytes were read, %v", from.read, err)
+	}
+}
