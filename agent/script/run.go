@@ -53,13 +53,18 @@ func (r *Runner) run(ctx context.Context, script Script, stage agentv2.Timing_St
 	if script.ID != uuid.Nil {
 		r.config.Completed(timing)
 	}
-	switch timing.GetStatus() {
+	return outcomeOf(timing.GetStatus())
+}
+
+// outcomeOf takes what left pipes open for a success: it has started something.
+func outcomeOf(status agentv2.Timing_Status) Outcome {
+	switch status {
 	case agentv2.Timing_TIMED_OUT:
 		return TimedOut
 	case agentv2.Timing_EXIT_FAILURE:
 		return Failed
+	case agentv2.Timing_OK, agentv2.Timing_PIPES_LEFT_OPEN:
 	}
-	// What left pipes open has started something, and succeeded.
 	return Succeeded
 }
 

@@ -106,7 +106,7 @@ func running(t *testing.T, path string) bool {
 // TestTimeoutKillsTheTree also when nobody in it listens.
 func TestTimeoutKillsTheTree(t *testing.T) {
 	for name, script := range map[string]string{
-		"polite": "sleep 1000 & echo $! >child; echo begun; sleep 1000",
+		"polite": "trap 'echo told; exit 0' TERM; sleep 1000 & echo $! >child; echo begun; wait",
 		"deaf":   "trap '' TERM; (while :; do sleep 0.1; done) & echo $! >child; echo begun; while :; do sleep 0.1; done",
 		"quiet":  "trap '' TERM; (while :; do sleep 0.1; done) >/dev/null 2>&1 & echo $! >child; trap - TERM; echo begun; sleep 1000",
 	} {
@@ -115,6 +115,10 @@ func TestTimeoutKillsTheTree(t *testing.T) {
 			r, record, directory := newRunner(t)
 			late := onStart(script)
 			late.Timeout = 500 * time.Millisecond
+			want := "begun\n"
+			if name == "polite" {
+				want = "begun\ntold\n"
+			}
 			started := time.Now()
 			if got := r.Start([]Script{late}); got != TimedOut {
 				t.Errorf("outcome %d", got)
@@ -123,7 +127,7 @@ func TestTimeoutKillsTheTree(t *testing.T) {
 				t.Errorf("took %s", took)
 			}
 			run := record.runs()[0]
-			if run.GetStatus() != agentv2.Timing_TIMED_OUT || run.GetExitCode() == 0 || record.text(agentv2.Log_INFO) != "begun\n" || !strings.Contains(record.text(agentv2.Log_WARN), "limit of 500ms") {
+			if run.GetStatus() != agentv2.Timing_TIMED_OUT || (run.GetExitCode() == 0) != (name == "polite") || record.text(agentv2.Log_INFO) != want || !strings.Contains(record.text(agentv2.Log_WARN), "limit of 500ms") {
 				t.Errorf("reported %v, printed %q", run, record.text(agentv2.Log_INFO))
 			}
 			eventually(t, "the child's end", func() bool { return !running(t, filepath.Join(directory, "child")) })
