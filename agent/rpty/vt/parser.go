@@ -131,36 +131,19 @@ func (t *Terminal) step(b byte) {
 	case b == 0x7f && t.state != text && t.state != textEscape:
 		return
 	}
-	switch t.state {
-	case ground:
-		t.held = append(t.held, b)
-		if b < 0x80 {
-			t.printHeld()
-		} else if t.state = character; utf8.FullRune(t.held) {
-			t.printHeld()
-		}
-		return
-	case textEscape:
-		if b != '\\' {
-			t.abandon()
-			t.begin(escape)
-			t.held = append(t.held, 0x1b)
-			t.step(b)
-			return
-		}
-		t.held = append(t.held, b)
-		t.endText()
-		t.finish()
-		return
-	}
 	t.held = append(t.held, b)
 	switch t.state {
+	case ground:
+		t.stepGround()
 	case escape, escapeMore:
 		t.stepEscape(b)
 	case control:
 		t.stepControl(b)
 	case text:
 		t.stepText(b)
+	case textEscape:
+		t.stepTextEscape(b)
+	case character: // has been done
 	}
 	t.limit()
 }
@@ -181,6 +164,25 @@ func (t *Terminal) limit() {
 func (t *Terminal) begin(next state) {
 	t.state = next
 	t.sequence = sequence{data: t.data[:0]}
+}
+
+func (t *Terminal) stepGround() {
+	if t.state = character; utf8.FullRune(t.held) {
+		t.printHeld()
+	}
+}
+
+func (t *Terminal) stepTextEscape(b byte) {
+	if b == '\\' {
+		t.endText()
+		t.finish()
+		return
+	}
+	// The escape begins another sequence.
+	t.abandon()
+	t.begin(escape)
+	t.held = append(t.held, 0x1b)
+	t.step(b)
 }
 
 func (t *Terminal) stepEscape(b byte) {

@@ -152,7 +152,7 @@ func (w *writer) cells(line []cell) {
 // Latin letters and what screens are drawn with.
 func (w *writer) doubtful(text string) bool {
 	r, size := utf8.DecodeRuneInString(text)
-	return size < len(text) || !(r < 0x300 || r >= 0x2500 && r < 0x25a0)
+	return size < len(text) || r >= 0x300 && (r < 0x2500 || r >= 0x25a0)
 }
 
 // cursor brings about what DECSC saves. The region is the whole screen.
