@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -306,7 +307,7 @@ func TestTooManyConnections(t *testing.T) {
 	near, far := tcpPair(t)
 	late(far) // returns at once
 	near.SetDeadline(time.Now().Add(patience))
-	if _, err := near.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := near.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("got %v", err)
 	}
 	if got := f.refused.Load(); got != 2 {
@@ -340,7 +341,7 @@ func TestNothingButLocalhost(t *testing.T) {
 	handle, _ := f.tcp(uint16(elsewhere.Addr().(*net.TCPAddr).Port))
 	handle(far)
 	near.SetDeadline(time.Now().Add(patience))
-	if _, err := near.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := near.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("got %v", err)
 	}
 	for _, host := range loopback {

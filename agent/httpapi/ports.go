@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	psnet "github.com/shirou/gopsutil/v4/net"
 	"github.com/shirou/gopsutil/v4/process"
 )
 
@@ -84,7 +83,7 @@ func (s *Server) listeningPorts(w http.ResponseWriter, _ *http.Request) {
 
 // listening asks the system.
 func listening(ctx context.Context) ([]Port, error) {
-	sockets, err := psnet.ConnectionsWithoutUidsWithContext(ctx, "tcp")
+	sockets, err := connections(ctx, "tcp")
 	if err != nil {
 		return nil, fmt.Errorf("list sockets: %w", err)
 	}

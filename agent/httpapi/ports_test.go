@@ -40,14 +40,17 @@ func TestOwnListenerIsFound(t *testing.T) {
 		if at < 0 {
 			t.Fatalf("port %d of %s is not among %v", port, address, got)
 		}
+		listener.Close()
+		if again := newServer(t).askPorts(); slices.ContainsFunc(again, func(p Port) bool { return p.Port == port }) {
+			t.Errorf("port %d is there after its end", port)
+		}
+		if os.Getenv("CAUSEWAY_WINE") != "" {
+			continue // Wine knows no owner of a socket
+		}
 		executable, _ := os.Executable()
 		// The kernel keeps 15 letters of a name.
 		if name := filepath.Base(executable); got[at].Network != "tcp" || len(got[at].ProcessName) < 5 || name[:5] != got[at].ProcessName[:5] {
 			t.Errorf("%+v, want the name %s", got[at], name)
-		}
-		listener.Close()
-		if again := newServer(t).askPorts(); slices.ContainsFunc(again, func(p Port) bool { return p.Port == port }) {
-			t.Errorf("port %d is there after its end", port)
 		}
 	}
 }
