@@ -298,6 +298,34 @@ func checkOrder(t *testing.T, told []*agentv2.Connection, ended bool) {
 	}
 }
 
+// TestEndsOfKnownSessionsStay while there is anybody else to give up.
+func TestEndsOfKnownSessionsStay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, p := New(discard()), &plane{}
+		stop := run(t, l, p)
+		first, second := l.Open(agentv2.Connection_VSCODE, nil), l.Open(agentv2.Connection_VSCODE, nil)
+		synctest.Wait()
+		stop()
+		for range maxQueued - 1 {
+			l.Open(agentv2.Connection_SSH, nil)
+		}
+		first(1, "")
+		second(2, "")
+		stop = run(t, l, p)
+		synctest.Wait()
+		stop()
+		var codes []int32
+		for _, c := range p.told {
+			if c.GetAction() == agentv2.Connection_DISCONNECT {
+				codes = append(codes, c.GetStatusCode())
+			}
+		}
+		if !slices.Equal(codes, []int32{1, 2}) {
+			t.Errorf("told of the ends %v", codes)
+		}
+	})
+}
+
 // TestAllKnownSessionsEndAtOnce is the one case in which an end is given up.
 func TestAllKnownSessionsEndAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -221,6 +221,19 @@ func TestManyKeys(t *testing.T) {
 	})
 }
 
+// TestNewerThanToldStays: a result that came while an older one was under way.
+func TestNewerThanToldStays(t *testing.T) {
+	c := newCollector(t)
+	c.untold["a"], c.untold["b"] = &result{}, &result{}
+	under := c.news()
+	newer := &result{}
+	c.untold["a"] = newer
+	c.told(under)
+	if len(c.untold) != 1 || c.untold["a"] != newer {
+		t.Errorf("%d are untold", len(c.untold))
+	}
+}
+
 func TestAnotherManifest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := newCollector(t, description("once", "a", 0, 0), description("goes", "b", time.Second, 0),

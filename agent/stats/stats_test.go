@@ -51,7 +51,7 @@ func newWorld(t *testing.T, interval time.Duration) *world {
 		Logger:  slog.New(slog.DiscardHandler),
 		Traffic: w.traffic,
 		Latencies: func(ctx context.Context) []time.Duration {
-			if limit, ok := ctx.Deadline(); !ok || time.Until(limit) != pingLimit {
+			if limit, ok := ctx.Deadline(); !ok || time.Until(limit) != 5*time.Second {
 				t.Error("pings have another limit")
 			}
 			return nil
@@ -255,6 +255,15 @@ func TestNothingIsLostOrDoubled(t *testing.T) {
 			w.live(15 * time.Second)
 			w.failures = []error{broken, broken, broken, broken, broken}
 			w.live(70 * time.Second)
+		}},
+		{"fails, and is cut before it takes it", func(w *world) {
+			time.AfterFunc(9*time.Second, func() {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				w.failures = []error{broken}
+			})
+			w.live(12 * time.Second)
+			w.live(15 * time.Second)
 		}},
 		{"blocks for a minute", func(w *world) {
 			w.live(15 * time.Second)
