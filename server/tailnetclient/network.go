@@ -32,6 +32,8 @@ type network struct {
 	relay  *http.Server
 	work   sync.WaitGroup
 
+	homedOnce    sync.Once
+	homed        chan struct{} // closed when our node has been told with its relay
 	ended        bool
 	stream       *coordinator.Stream // nil between two
 	destinations map[uuid.UUID]*destination
@@ -41,6 +43,7 @@ type network struct {
 type destination struct {
 	id        uuid.UUID
 	known     chan struct{} // closed while the agent's node is known
+	asked     bool          // the tunnel was asked for
 	users     int
 	idleSince time.Time
 	conns     map[*conn]struct{}
@@ -50,7 +53,7 @@ type destination struct {
 
 // start makes a network. The caller holds the lock.
 func (c *Client) start() (*network, error) {
-	n := &network{client: c, id: uuid.New(), inside: newInside(), destinations: map[uuid.UUID]*destination{}}
+	n := &network{client: c, id: uuid.New(), inside: newInside(), homed: make(chan struct{}), destinations: map[uuid.UUID]*destination{}}
 	var own []netip.Prefix
 	for _, addr := range proto.AgentAddrs(n.id) {
 		own = append(own, netip.PrefixFrom(addr, addr.BitLen()))
@@ -75,12 +78,23 @@ func (c *Client) start() (*network, error) {
 	return n, nil
 }
 
-// add asks for the tunnel to an agent. The caller holds the lock.
+// add notes an agent. The caller holds the lock.
 func (n *network) add(agent uuid.UUID) *destination {
 	made := &destination{id: agent, known: make(chan struct{}), conns: map[*conn]struct{}{}}
 	n.destinations[agent] = made
-	n.announce(agent)
 	return made
+}
+
+// ask asks for the tunnel to an agent, if nobody has, and gives what is closed
+// when its node is known.
+func (n *network) ask(to *destination) (known <-chan struct{}) {
+	n.client.mu.Lock()
+	defer n.client.mu.Unlock()
+	if !to.asked {
+		to.asked = true
+		n.announce(to.id)
+	}
+	return to.known
 }
 
 // announce marks the agent in the data plane first, so that its first node
@@ -116,10 +130,7 @@ func (n *network) coordinate() {
 			return
 		}
 		n.client.config.Logger.Warn("the server's own coordination ended", slog.Any("error", err))
-		select {
-		case <-n.ctx.Done():
-		case <-time.After(again):
-		}
+		pause(n.ctx, again)
 	}
 }
 
@@ -135,7 +146,10 @@ func (n *network) session() error {
 	engine := n.stack.Engine()
 	engine.SetControlConnected(true)
 	engine.SetNodeCallback(func(node *tailnetv2.Node) {
-		_ = stream.Send(&tailnetv2.CoordinateRequest{UpdateSelf: &tailnetv2.CoordinateRequest_UpdateSelf{Node: node}})
+		err := stream.Send(&tailnetv2.CoordinateRequest{UpdateSelf: &tailnetv2.CoordinateRequest_UpdateSelf{Node: node}})
+		if err == nil && node.GetPreferredDerp() != 0 {
+			n.homedOnce.Do(func() { close(n.homed) })
+		}
 	})
 	for {
 		response, err := stream.Recv(n.ctx)
@@ -160,8 +174,10 @@ func (n *network) attach(stream *coordinator.Stream) {
 	if stream == nil {
 		return
 	}
-	for agent := range n.destinations {
-		n.announce(agent)
+	for id, each := range n.destinations {
+		if each.asked {
+			n.announce(id)
+		}
 	}
 }
 
@@ -211,11 +227,9 @@ func (n *network) dial(ctx context.Context, to *destination, port uint16) (net.C
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(n.ctx, cancel)()
-	n.client.mu.Lock()
-	known := to.known
-	n.client.mu.Unlock()
+	n.awaitRelay(ctx)
 	select {
-	case <-known:
+	case <-n.ask(to):
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -223,35 +237,58 @@ func (n *network) dial(ctx context.Context, to *destination, port uint16) (net.C
 	return n.stack.DialTCP(ctx, netip.AddrPortFrom(proto.AddrFromUUID(proto.ServicePrefix, to.id), port))
 }
 
-// meetLimit bounds the wait for our relay and a first answer, and meetEvery is
-// how often they are asked for.
 const (
-	meetLimit = 2 * time.Second
-	meetEvery = 50 * time.Millisecond
+	// relayWait bounds the wait for our relay at the start, and meetWait that for
+	// an agent's first answer.
+	relayWait, meetWait = 2 * time.Second, 2 * time.Second
+	// meetEvery is how often is looked, and of so many looks one begins the
+	// handshake anew.
+	meetEvery, meetAnew = 50 * time.Millisecond, 5
 )
 
-// meet waits until the two can hear each other: a connection that begins before
-// loses its first packet, and repeats it a second later; a handshake does so
-// after five. When the time is over the connection is tried all the same.
+// awaitRelay waits until the agents can answer us: a handshake whose answer is
+// lost is repeated after five seconds only. When the time is over, or where there
+// is no relay, it is tried all the same.
+func (n *network) awaitRelay(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, relayWait)
+	defer cancel()
+	select {
+	case <-n.homed:
+	case <-ctx.Done():
+	}
+	for ctx.Err() == nil && n.stack.Engine().HomeRelay(ctx, false) != nil {
+		pause(ctx, meetEvery)
+	}
+}
+
+func pause(ctx context.Context, wait time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(wait):
+	}
+}
+
+// meet waits for the first session with an agent: a connection that begins before
+// loses its first packet, and repeats it a second later. A handshake whose answer
+// was lost, as when the sockets were opened anew meanwhile, is repeated after five
+// seconds only; the engine begins one anew for a peer that says it is ready, which
+// the agent has said before.
 func (n *network) meet(ctx context.Context, agent uuid.UUID) {
-	ctx, cancel := context.WithTimeout(ctx, meetLimit)
+	ctx, cancel := context.WithTimeout(ctx, meetWait)
 	defer cancel()
 	engine, addr := n.stack.Engine(), proto.AddrFromUUID(proto.ServicePrefix, agent)
-	for ctx.Err() == nil {
-		once, done := context.WithTimeout(ctx, meetEvery)
-		if engine.HomeRelay(once, false) != nil {
-			<-once.Done()
-			done()
-			continue
-		}
-		status, _ := engine.Peer(agent)
-		if status.LastHandshake.IsZero() {
-			_, _ = engine.Ping(once, addr)
-		}
-		done()
+	ready := []*tailnetv2.CoordinateResponse_PeerUpdate{{Id: agent[:], Kind: tailnetv2.CoordinateResponse_PeerUpdate_READY_FOR_HANDSHAKE}}
+	for look := 1; ctx.Err() == nil; look++ {
+		status, reachable := engine.Peer(agent)
 		if !status.LastHandshake.IsZero() {
 			return
 		}
+		if reachable && look%meetAnew == 0 {
+			_ = engine.UpdatePeers(ready)
+		}
+		once, done := context.WithTimeout(ctx, meetEvery)
+		_, _ = engine.Ping(once, addr)
+		done()
 	}
 }
 
