@@ -8,6 +8,7 @@
 //	network.go   the tailnet, made anew when the manifest demands another
 //	manifest.go  what the control plane wants the agent to be
 //	forward.go, datagrams.go   ports of localhost
+//	httpapi.go   the HTTP API on port 4 and speed tests on port 3
 //	report.go    version and lifecycle, told to the control plane
 //	state.go     keys that outlive the process, and the lock on them
 //
