@@ -5,6 +5,7 @@ package agent
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -101,7 +102,7 @@ func (s *terminalStage) once(killed bool) error {
 			}
 		}
 		if err != nil {
-			if err != io.EOF || !strings.Contains(output.String(), "ready") {
+			if !errors.Is(err, io.EOF) || !strings.Contains(output.String(), "ready") {
 				return fmt.Errorf("%w after %q", err, output.String())
 			}
 			return nil

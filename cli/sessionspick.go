@@ -24,7 +24,7 @@ func (a *app) pick(ctx context.Context, console tty, keys <-chan []byte, api *ag
 	if _, err := io.WriteString(console, enterScreen); err != nil {
 		return terminalJSON{}, err
 	}
-	defer io.WriteString(console, leaveScreen)
+	defer func() { _, _ = io.WriteString(console, leaveScreen) }() // it may be gone
 	changes, stop := console.resized()
 	defer stop()
 	view := screen{tty: console, restore: func() error { return nil }}

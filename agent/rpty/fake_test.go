@@ -81,6 +81,12 @@ func (p *program) got() string {
 	return p.typed.String()
 }
 
+func (p *program) endings() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.ended)
+}
+
 // say writes, and returns when the session has read it.
 func (p *program) say(text string) { _, _ = io.WriteString(p.output, text) }
 

@@ -170,7 +170,7 @@ func TestIdle(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		p := s.program(0)
-		if len(p.ended) != 0 {
+		if p.endings() != 0 {
 			t.Fatal("ended although watched")
 		}
 		c.Close()
@@ -184,12 +184,12 @@ func TestIdle(t *testing.T) {
 		again.Close()
 		time.Sleep(DefaultIdle - time.Second)
 		synctest.Wait()
-		if len(p.ended) != 0 {
+		if p.endings() != 0 {
 			t.Fatal("ended too early")
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if len(p.ended) == 0 || len(s.List()) != 0 {
+		if p.endings() == 0 || len(s.List()) != 0 {
 			t.Errorf("not ended: %v", s.List())
 		}
 	})
