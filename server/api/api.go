@@ -71,12 +71,12 @@ type Server struct {
 	reports  *reports
 	// writeLimit is how long a follower may take for what it is sent.
 	writeLimit time.Duration
-	informed *informed
-	storm    *admission
-	holders  *buckets[uuid.UUID]
-	accounts *buckets[uuid.UUID]
-	failures *buckets[netip.Prefix]
-	guesses  *limit.Meter[uuid.UUID]
+	informed   *informed
+	storm      *admission
+	holders    *buckets[uuid.UUID]
+	accounts   *buckets[uuid.UUID]
+	failures   *buckets[netip.Prefix]
+	guesses    *limit.Meter[uuid.UUID]
 
 	health struct {
 		sync.Mutex
