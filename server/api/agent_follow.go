@@ -298,11 +298,6 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, token store.Toke
 		defer stay()
 	}
 	out := &eventWriter{w, http.NewResponseController(w), s.writeLimit}
-	// The limit for reading a request would end the answer with it.
-	if err := out.control.SetReadDeadline(time.Time{}); err != nil {
-		s.fail(w, r, fmt.Errorf("lift limit of reading: %w", err))
-		return
-	}
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no") // a proxy would keep lines back

@@ -458,3 +458,34 @@ func TestFollowOutlivesTheReadLimit(t *testing.T) {
 		t.Errorf("%q, %v", scanner.Text(), scanner.Err())
 	}
 }
+
+// TestFollowerJoinsWhileLinesCome holds that what is stored while a follower
+// reads the history, and so is both in it and among what comes, is sent once.
+func TestFollowerJoinsWhileLinesCome(t *testing.T) {
+	r := newRig(t)
+	alice := r.person("alice")
+	agent := r.report(alice)
+	r.log(agent, logBatch(testSource, 0, 1))
+	state := r.api.reports.acquire(t.Context(), alice.agent.ID)
+	defer r.api.reports.release(state)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var seen []logBody
+	err := r.api.follow(ctx, state, 0, func(lines []store.LogLine) error {
+		if seen = append(seen, describeLogs(lines)...); len(seen) == 1 {
+			r.log(agent, logBatch(testSource, 1, 3))
+			r.log(agent, logBatch(testSource, 4, 1))
+		}
+		if len(seen) == 5 {
+			go r.log(agent, logBatch(testSource, 5, 1))
+		}
+		if len(seen) > 5 {
+			cancel()
+		}
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("ended with %v", err)
+	}
+	inOrder(t, seen, 0, 6)
+}
