@@ -160,9 +160,8 @@ func (c *connection) end(reason string) {
 	for _, s := range sessions {
 		told.Go(func() { s.say(reason) })
 	}
-	c.work.Go(told.Wait) // ends with the connection at the latest
 	done := make(chan struct{})
-	c.work.Go(func() {
+	c.work.Go(func() { // ends with the connection at the latest
 		told.Wait()
 		close(done)
 	})
