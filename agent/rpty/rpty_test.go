@@ -78,6 +78,13 @@ func TestResizeNeedsBoth(t *testing.T) {
 		if sizes := strings.Join(s.program(0).sizes, " "); sizes != "80x80 90x30" {
 			t.Errorf("sizes %s", sizes)
 		}
+		c.send(message{Height: 10})
+		other := s.attach(initial{ID: id(1), Height: 40, Width: 100})
+		synctest.Wait()
+		if sizes := strings.Join(s.program(0).sizes, " "); sizes != "80x80 90x30" {
+			t.Errorf("sizes %s", sizes)
+		}
+		other.Close()
 		c.Close()
 	})
 }

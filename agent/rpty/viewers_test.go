@@ -25,7 +25,7 @@ func TestTwoViewers(t *testing.T) {
 		p.say("\x1b[?1049h\x1b[1;31mhello\x1b[10;40H!")
 		small := s.attach(initial{ID: id(1), Height: 6, Width: 50})
 		synctest.Wait()
-		p.say("\x1b[2J\x1b[6;1Hbottom\x1b[1;1Htop\x1b[?25l")
+		p.say("\x1b[2J\x1b[r\x1b[6;1Hbottom\r\nscrolled\x1b[1;1Htop\x1b[?25l")
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if sizes := strings.Join(p.sizes, " "); sizes != "40x10 40x6" {
@@ -59,6 +59,34 @@ func TestTwoViewers(t *testing.T) {
 		}
 		same(t, "the one that stayed", screen, large.screen(40, 10))
 		large.Close()
+	})
+}
+
+// Who comes in the middle of a string that is passed on in pieces gets none of
+// its rest, and all that follows.
+func TestJoinInLongString(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newStage(t, Config{})
+		defer s.close()
+		first := s.attach(initial{ID: id(1), Height: 5, Width: 20})
+		synctest.Wait()
+		p := s.program(0)
+		p.say("before\x1bPq" + strings.Repeat("picture", 2000))
+		second := s.attach(initial{ID: id(1), Height: 5, Width: 20})
+		synctest.Wait()
+		p.say(strings.Repeat("picture", 2000))
+		p.say("\x1b\\after")
+		synctest.Wait()
+		whole, _ := first.got()
+		if strings.Count(whole, "picture") != 4000 {
+			t.Errorf("%d pieces", strings.Count(whole, "picture"))
+		}
+		if text, _ := second.got(); strings.Contains(text, "picture") || !strings.HasSuffix(text, "after") {
+			t.Errorf("got %.300q", text)
+		}
+		same(t, "both", first.screen(20, 5), second.screen(20, 5))
+		first.Close()
+		second.Close()
 	})
 }
 
