@@ -304,6 +304,7 @@ func TestReportFailures(t *testing.T) {
 func FuzzPrintable(f *testing.F) {
 	f.Add("\x1b[31mred\x1b[0m")
 	f.Add("\x1b]0;title\x07\u009b31m\u202e\xff\x00")
+	f.Add("over\rwritten\v\f\u0085\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, char := range printable(text) {
 			if char < ' ' && char != '\t' || char >= 0x7f && char < 0xa0 {

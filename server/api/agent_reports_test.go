@@ -224,6 +224,12 @@ func TestMetadata(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	update(&agentv2.BatchUpdateMetadataRequest{Metadata: []*agentv2.Metadata{{Key: "cpu"}, {}}})
+	state := r.api.reports.acquire(t.Context(), alice.agent.ID)
+	defer r.api.reports.release(state)
+	if state.mu.Lock(); len(state.metadata) != 2 {
+		t.Errorf("kept what is not its own: %v", slices.Collect(maps.Keys(state.metadata)))
+	}
+	state.mu.Unlock()
 }
 
 // TestReportsOfAStorm holds that updates write nothing until the flush, which
