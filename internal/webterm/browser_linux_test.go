@@ -115,9 +115,14 @@ func evaluate[T any](b *browser, script string) T {
 
 func (b *browser) until(what string, holds func() bool) {
 	b.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(50 * time.Millisecond) {
+	b.within(patience, what, holds)
+}
+
+func (b *browser) within(limit time.Duration, what string, holds func() bool) {
+	b.Helper()
+	for deadline := time.Now().Add(limit); !holds(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			b.Fatalf("not within %s: %s; the page at %s shows:\n%s", patience, what, b.location(), b.text("body"))
+			b.Fatalf("not within %s: %s; the page at %s shows:\n%s", limit, what, b.location(), b.text("body"))
 		}
 	}
 }

@@ -61,6 +61,10 @@ func TestTerminalInABrowser(t *testing.T) {
 	if strings.Contains(w.server.log(), "panic") || strings.Contains(w.agent.log(), "panic") {
 		t.Error("a program has panicked")
 	}
+	w.server.stop()
+	if state := w.server.command.ProcessState; !state.Success() {
+		t.Errorf("with a terminal open the server ended with %s", state)
+	}
 	t.Logf("figure: all steps: %s", time.Since(began).Round(time.Millisecond))
 }
 
@@ -181,7 +185,9 @@ func (b *browser) troubles(step steps, address string) {
 	step("agent killed, said, and back by itself with it", func() {
 		b.agent.kill()
 		b.startAgent()
-		b.until("the page is connected with the new agent", func() bool {
+		// The new process has the keys and not the session of the old: WireGuard
+		// notices after 15 s without an answer, and TCP with its next repetition.
+		b.within(2*patience, "the page is connected with the new agent", func() bool {
 			b.types("echo alive-$((40+2))\r")
 			return b.state() == "open" && strings.Contains(b.text(".xterm-rows"), "alive-42")
 		})

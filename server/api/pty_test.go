@@ -80,8 +80,6 @@ func parrot(_ uint16, conn net.Conn) {
 	}
 }
 
-const sessionSecret = "secret-of-a-browser"
-
 // ptyRig is the API with agents on pipes, and one browser session.
 type ptyRig struct {
 	*rig
@@ -284,9 +282,11 @@ func TestPTYCookie(t *testing.T) {
 // TestPTYEndsWithItsSession holds that signing out ends the browser's terminals.
 func TestPTYEndsWithItsSession(t *testing.T) {
 	for name, end := range map[string]func(*ptyRig) error{
-		"signed out":       func(p *ptyRig) error { return p.store.EndSession(p.t.Context(), p.cookie) },
-		"password changed": func(p *ptyRig) error { return p.store.SetPassword(p.t.Context(), p.alice.User, "another horse battery") },
-		"user deleted":     func(p *ptyRig) error { return p.store.DeleteUser(p.t.Context(), p.alice.ID) },
+		"signed out": func(p *ptyRig) error { return p.store.EndSession(p.t.Context(), p.cookie) },
+		"password changed": func(p *ptyRig) error {
+			return p.store.SetPassword(p.t.Context(), p.alice.User, "another horse battery")
+		},
+		"user deleted": func(p *ptyRig) error { return p.store.DeleteUser(p.t.Context(), p.alice.ID) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -341,7 +341,7 @@ type breaking struct {
 
 func (b *breaking) Read(p []byte) (int, error) {
 	b.once.Do(func() {
-		go func() { <-b.gone; b.Conn.Close() }()
+		go func() { <-b.gone; b.Close() }()
 	})
 	n, err := b.Conn.Read(p)
 	if err != nil {
