@@ -177,9 +177,11 @@ func TestOldestFlushFirst(t *testing.T) {
 		p.mu.Unlock()
 		time.Sleep(sendLimit + retryCeiling)
 		var served []uuid.UUID
+		p.mu.Lock()
 		for _, batch := range p.batches {
 			served = append(served, uuid.UUID(batch.GetLogSourceId()))
 		}
+		p.mu.Unlock()
 		if want := []uuid.UUID{first.id, second.id, third.id, first.id, second.id, third.id}; !slices.Equal(served, want) {
 			t.Errorf("served %v, want %v", served, want)
 		}
