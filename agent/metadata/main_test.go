@@ -2,7 +2,6 @@ package metadata
 
 import (
 	"context"
-	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -14,8 +13,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // plane takes results. It is used in synctest bubbles.
 type plane struct {

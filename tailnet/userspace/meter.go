@@ -2,6 +2,7 @@ package userspace
 
 import (
 	"net/netip"
+	"strings"
 	"sync"
 
 	"tailscale.com/net/packet"
@@ -48,7 +49,11 @@ func (m *Meter) Take() Traffic {
 	result := m.traffic
 	result.Flows = map[string]int64{}
 	for each := range m.flows {
-		result.Flows[each.proto.String()]++
+		name, err := each.proto.MarshalText()
+		if err != nil {
+			name = []byte("unknown")
+		}
+		result.Flows[strings.ToUpper(string(name))]++
 	}
 	m.traffic, m.lastIn, m.lastOut = Traffic{}, flow{}, flow{}
 	clear(m.flows)

@@ -24,7 +24,7 @@ func TestMeterForgetsNothing(t *testing.T) {
 	m.sent(flow{ipproto.TSMP, local, port(0)}, 1, 1000)
 	m.received(flow{ipproto.TSMP, local, port(0)}, 1000)
 	got := m.Take()
-	if got.Flows["TCP"] != maxFlows || len(got.Flows) != 1 {
+	if got.Flows["TCP"] != 2048 || len(got.Flows) != 1 {
 		t.Errorf("flows %v", got.Flows)
 	}
 	const packets = 2 * 2 * maxFlows
@@ -32,6 +32,10 @@ func TestMeterForgetsNothing(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	// The same flow as last counts again after Take, and once.
+	m.received(flow{ipproto.TCP, local, port(2*maxFlows - 1)}, 1)
+	if again := m.Take(); again.Flows["TCP"] != 1 {
+		t.Errorf("got %+v", again)
+	}
 	m.received(flow{ipproto.TCP, local, port(2*maxFlows - 1)}, 1)
 	m.received(flow{ipproto.UDP, local, port(5)}, 1)
 	m.received(flow{ipproto.TCP, local, port(2*maxFlows - 1)}, 1)
