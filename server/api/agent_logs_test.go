@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -471,19 +472,21 @@ func TestFollowerJoinsWhileLinesCome(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var seen []logBody
+	var last sync.WaitGroup
 	err := r.api.follow(ctx, state, 0, func(lines []store.LogLine) error {
 		if seen = append(seen, describeLogs(lines)...); len(seen) == 1 {
 			r.log(agent, logBatch(testSource, 1, 3))
 			r.log(agent, logBatch(testSource, 4, 1))
 		}
 		if len(seen) == 5 {
-			go r.log(agent, logBatch(testSource, 5, 1))
+			last.Go(func() { r.log(agent, logBatch(testSource, 5, 1)) })
 		}
 		if len(seen) > 5 {
 			cancel()
 		}
 		return nil
 	})
+	last.Wait()
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("ended with %v", err)
 	}
