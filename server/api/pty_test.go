@@ -296,6 +296,9 @@ func TestPTYEndsWithItsSession(t *testing.T) {
 				t.Fatal(err)
 			}
 			reads(t, conn, "80x80 |")
+			p.api.Changed() // nothing has: the terminal goes on
+			types(t, conn, `{"data":"still"}`)
+			reads(t, conn, "still 0x0|")
 			if err := end(p); err != nil {
 				t.Fatal(err)
 			}
