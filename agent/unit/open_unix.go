@@ -9,6 +9,10 @@ import (
 	"strconv"
 )
 
+// unheld are characters that a unit's program cannot have: they mean something
+// to systemd in one place or another.
+const unheld = "\n\"'\\%$"
+
 // account finds the user by name, or with "" who runs this.
 func account(name string) (*user.User, int, error) {
 	found, err := user.Current()

@@ -11,6 +11,10 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+// unheld are characters that a task's program cannot have: the scheduler
+// replaces variables in %.
+const unheld = "\n\"%"
+
 // Install makes the agent a task of Windows' scheduler, and starts it. template
 // is systemd's.
 func Install(ctx context.Context, o Options, _ Template) error {

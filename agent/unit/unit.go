@@ -135,7 +135,7 @@ func (o Options) check(install bool) error {
 	switch {
 	case !filepath.IsAbs(o.Program):
 		return fmt.Errorf("program %q: want an absolute path", o.Program)
-	case strings.ContainsAny(o.Program, "\n\"'\\%$"):
+	case strings.ContainsAny(o.Program, unheld):
 		return fmt.Errorf("program %q: a unit cannot hold this path", o.Program)
 	case strings.ContainsAny(o.Account, "/\\ \n%$") || strings.HasPrefix(o.Account, "-"):
 		return fmt.Errorf("account %q: want the name of a user", o.Account)

@@ -2,6 +2,10 @@
 // without Windows: registry, file locks, services, pipes.
 //
 //	wine [go test flags] PACKAGE...
+//	wine -hold PACKAGE
+//
+// With -hold it builds a program for Wine instead, prints as JSON where that is
+// and which environment runs it, and keeps the prefix until its input ends.
 //
 // The first run on a machine makes a prefix, Wine's word for a Windows
 // installation, in about 15 s; each run works on a copy and removes it. Tests
@@ -68,6 +72,9 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	environment := wineEnvironment(prefix)
+	if len(args) == 2 && args[0] == "-hold" {
+		return hold(ctx, dir, overlay, args[1], environment)
+	}
 	if environment, err = buildDaemon(ctx, dir, environment, args); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -53,11 +54,12 @@ func TestOverlay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.HasSuffix(source, filepath.FromSlash(overlaid)) || strings.Count(string(patched), newCase) != 1 {
-			t.Errorf("%s is replaced without the new case", source)
+		index := slices.IndexFunc(patches, func(each patch) bool { return strings.HasSuffix(source, filepath.FromSlash(each.file)) })
+		if index < 0 || strings.Count(string(patched), patches[index].fresh) != 1 {
+			t.Errorf("%s is replaced without what is new", source)
 		}
 	}
-	if len(overlay.Replace) != 1 {
+	if len(overlay.Replace) != len(patches) {
 		t.Errorf("%d files are replaced", len(overlay.Replace))
 	}
 }
