@@ -1,0 +1,19 @@
+package sshd
+
+import (
+	"testing"
+	"time"
+)
+
+// TestNumbers are the protocol's (5.3), which clients and scripts know.
+func TestNumbers(t *testing.T) {
+	if statusSetup != 229 || statusTransfer != 65 || statusUnknown != 255 || statusFailed != 1 {
+		t.Errorf("statuses %d, %d, %d, %d", statusSetup, statusTransfer, statusUnknown, statusFailed)
+	}
+	if displayBase+firstDisplay != 6010 || displayBase+lastDisplay != 6200 || evictions != 10 {
+		t.Errorf("displays from port %d to %d, %d of which are tried", displayBase+firstDisplay, displayBase+lastDisplay, evictions)
+	}
+	if keepAlives != 3 || leastKeepAlive != 3*time.Second {
+		t.Errorf("%d questions, from %s on", keepAlives, leastKeepAlive)
+	}
+}
