@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -30,6 +31,7 @@ type options struct {
 	url, token, tokenFile, stateDir, logLevel string
 	headers                                   []string
 	ssh                                       agent.SSH
+	terminalIdle                              time.Duration
 }
 
 func newRoot() *cobra.Command {
@@ -116,7 +118,7 @@ Each flag has a variable: CAUSEWAY_AGENT_URL for --url, and so on.
 	flags.StringVar(&o.tokenFile, "token-file", os.Getenv(envPrefix+"TOKEN_FILE"), "`file` that holds the token, - for standard input")
 	flags.StringVar(&o.stateDir, "state-dir", defaultStateDir(), "`directory` that keeps the agent's keys")
 	flags.StringVar(&o.logLevel, "log-level", variable("LOG_LEVEL", "info"), "debug, info, warn or error")
-	addSSHFlags(flags, &o.ssh)
+	addSSHFlags(flags, &o.ssh, &o.terminalIdle)
 	flags.StringArrayVar(&o.headers, "header", nil, "extra `\"Name: value\"` on requests to the control plane and its relays; repeatable")
 	return cmd
 }
@@ -171,7 +173,7 @@ func (o options) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Wri
 
 // config reads and checks everything that the user gave.
 func (o options) config(stdin io.Reader, stderr io.Writer) (agent.Config, error) {
-	config := agent.Config{StateDir: o.stateDir, Version: version.Version, SSH: o.ssh}
+	config := agent.Config{StateDir: o.stateDir, Version: version.Version, SSH: o.ssh, TerminalIdle: o.terminalIdle}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
 		return config, fmt.Errorf("--log-level %q: want debug, info, warn or error", o.logLevel)

@@ -15,13 +15,19 @@ import (
 // before its connection ends: over a long weekend.
 const defaultMaxTimeout = 72 * time.Hour
 
-// sshFlags are those of the SSH server, which have variables as well.
+// defaultTerminalIdle is the protocol's (docs, 5.2).
+const defaultTerminalIdle = 5 * time.Minute
+
+// sshFlags are those of sessions and terminals, which have variables as well.
 var sshFlags = []string{
+	"terminal-idle-timeout",
 	"block-file-transfer", "block-local-port-forwarding", "block-reverse-port-forwarding",
 	"ssh-idle-timeout", "ssh-max-session", "ssh-max-timeout",
 }
 
-func addSSHFlags(flags *pflag.FlagSet, o *agent.SSH) {
+func addSSHFlags(flags *pflag.FlagSet, o *agent.SSH, terminalIdle *time.Duration) {
+	flags.DurationVar(terminalIdle, "terminal-idle-timeout", defaultTerminalIdle,
+		"`time` that a terminal of ssh --reconnect or of the browser stays when nobody watches it; then its programs end")
 	flags.BoolVar(&o.BlockFileTransfer, "block-file-transfer", false,
 		"refuse SFTP, scp, rsync and nc over SSH; a hint to people, as a shell can copy files in other ways")
 	flags.BoolVar(&o.BlockLocalForward, "block-local-port-forwarding", false, "refuse forwards from the client: ssh -L, -D, -J and -W")
@@ -41,8 +47,12 @@ func readSSHVariables(flags *pflag.FlagSet) error {
 				return fmt.Errorf("%s: %w", variable, err)
 			}
 		}
-		if value := flags.Lookup(name).Value.String(); strings.HasPrefix(value, "-") {
+		value := flags.Lookup(name).Value.String()
+		switch {
+		case strings.HasPrefix(value, "-"):
 			return fmt.Errorf("--%s %s: want no less than 0", name, value)
+		case name == "terminal-idle-timeout" && value == "0s":
+			return fmt.Errorf("--%s 0: want more than 0; 8760h is a year", name)
 		}
 	}
 	return nil
