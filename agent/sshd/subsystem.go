@@ -21,7 +21,7 @@ func (s *session) runSubsystem(name string) exit {
 	// Every file of the user can be reached, as it can from a shell. A packet has
 	// 256 KiB at most, and eight are worked on at once (pkg/sftp).
 	directory := s.conn.server.config.Login.WorkDirectory()
-	server, err := sftp.NewServer(keptOpen{s.channel}, sftp.WithServerWorkingDirectory(directory))
+	server, err := sftp.NewServer(keptOpen{&workPaths{ReadWriter: s.channel, directory: directory}})
 	if err != nil {
 		return s.failSetup(fmt.Errorf("start sftp: %w", err))
 	}
