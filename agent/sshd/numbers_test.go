@@ -3,6 +3,8 @@ package sshd
 import (
 	"testing"
 	"time"
+
+	"github.com/causewayhq/causeway/proto/agentv2"
 )
 
 // TestNumbers are the protocol's (5.3), which clients and scripts know.
@@ -15,5 +17,16 @@ func TestNumbers(t *testing.T) {
 	}
 	if keepAlives != 3 || leastKeepAlive != 3*time.Second {
 		t.Errorf("%d questions, from %s on", keepAlives, leastKeepAlive)
+	}
+}
+
+// TestMarksOfJetBrains: each of the three is enough (5.3).
+func TestMarksOfJetBrains(t *testing.T) {
+	for _, line := range []string{
+		"/opt/jbr/bin/java -Didea.vendor.name=JetBrains -Xmx2g", "java -cp x com.jetbrains.toolbox.Agent", "/home/x/.cache/ide/bin/remote-dev-server.sh run",
+	} {
+		if kind, known := kindOfCommand(line); !known || kind != agentv2.Connection_JETBRAINS {
+			t.Errorf("%q: %v", line, kind)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 
@@ -28,8 +29,13 @@ func TestCallsThatAreNotOffered(t *testing.T) {
 	r := newRig(t)
 	alice := r.person("alice")
 	_, client := r.open(agentPath, alice.agentKey)
-	for _, name := range []string{"CreateSubAgent", "DeleteSubAgent", "ListSubAgents", "ReportBoundaryLogs", "UpdateAppStatus", "PushContextState"} {
+	for name, since := range map[string]string{
+		"CreateSubAgent": "2.6", "DeleteSubAgent": "2.6", "ListSubAgents": "2.6", "ReportBoundaryLogs": "2.7", "UpdateAppStatus": "2.8", "PushContextState": "2.10",
+	} {
 		t.Run(name, func(t *testing.T) {
+			if _, response, err := r.dial(agentPath+"?version="+since, alice.agentKey); err == nil || response.StatusCode != http.StatusBadRequest {
+				t.Errorf("version %s: %v, %v", since, response, err)
+			}
 			err := client.Invoke(t.Context(), "/coder.agent.v2.Agent/"+name, anyMessage{}, &emptypb.Empty{}, &emptypb.Empty{})
 			if err == nil || !strings.Contains(err.Error(), "unknown rpc: ") {
 				t.Errorf("%v", err)
