@@ -64,7 +64,7 @@ func (s *Service) ServeUser(ctx, leave context.Context, conn io.ReadWriteCloser,
 	if err := tailnetv2.DRPCRegisterTailnet(router, peer); err != nil {
 		return fmt.Errorf("register tailnet service: %w", err)
 	}
-	return peer.serve(ctx, leave, conn, &guard{next: router, logger: s.Logger, places: make(chan struct{}, userCalls)})
+	return peer.serve(ctx, leave, conn, &guard{next: router, logger: s.Logger, places: make(chan struct{}, userCalls), large: make(chan struct{}, 1)})
 }
 
 // ServeAgent is ServeUser for the connection of an agent, which also carries
@@ -78,7 +78,7 @@ func (s *Service) ServeAgent(ctx, leave context.Context, conn io.ReadWriteCloser
 	if err := agentv2.DRPCRegisterAgent(router, agent); err != nil {
 		return fmt.Errorf("register agent service: %w", err)
 	}
-	return peer.serve(ctx, leave, conn, &guard{next: router, logger: s.Logger, places: make(chan struct{}, agentCalls)})
+	return peer.serve(ctx, leave, conn, &guard{next: router, logger: s.Logger, places: make(chan struct{}, agentCalls), large: make(chan struct{}, 1)})
 }
 
 func (p *session) serve(ctx, leave context.Context, conn io.ReadWriteCloser, handler drpc.Handler) error {
@@ -110,11 +110,12 @@ const (
 )
 
 // guard turns a panic in one call into an internal error of that call, and
-// refuses calls beyond so many at once.
+// refuses calls beyond so many at once and messages of too many elements.
 type guard struct {
 	next   drpc.Handler
 	logger *slog.Logger
 	places chan struct{}
+	large  chan struct{}
 }
 
 func (g *guard) HandleRPC(stream drpc.Stream, rpc string) (err error) {
@@ -130,7 +131,9 @@ func (g *guard) HandleRPC(stream drpc.Stream, rpc string) (err error) {
 	default:
 		return fmt.Errorf("too many calls at once: one connection may have %d", cap(g.places))
 	}
-	return g.next.HandleRPC(stream, rpc)
+	limited := &bounded{Stream: stream, large: g.large}
+	defer limited.release()
+	return g.next.HandleRPC(limited, rpc)
 }
 
 // session is one peer's connection.
