@@ -89,7 +89,8 @@ func (p *process) closePipes() {
 }
 
 // end asks the whole tree to end, makes it, and waits for the script's end. Who
-// of the tree still holds the output after that ends it too.
+// of the tree still holds the output after that ends it too. What runs as another
+// user, by sudo for one, cannot be made to: it is not waited for.
 func (p *process) end() {
 	p.tree.terminate()
 	timer := time.NewTimer(killGrace)
@@ -105,5 +106,20 @@ func (p *process) end() {
 		}
 	}
 	p.tree.kill()
-	<-p.exited
+	_ = p.cmd.Process.Kill() // it may have left the tree
+	timer.Reset(killGrace)
+	select {
+	case <-p.exited:
+	case <-timer.C:
+	}
+}
+
+// ended says whether the script has.
+func (p *process) ended() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
 }

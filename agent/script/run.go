@@ -33,10 +33,10 @@ func (r *Runner) run(ctx context.Context, script Script, stage agentv2.Timing_St
 		log.Debug("script is still running, not started again")
 		return Succeeded
 	}
-	defer r.release(script)
 	timing := &agentv2.Timing{ScriptId: script.ID[:], Stage: stage, Start: timestamppb.Now()}
 	note := r.config.Output(script.Source, agentv2.Log_WARN)
-	err := r.execute(ctx, script, limit, timing, note)
+	p, err := r.execute(ctx, script, limit, timing, note)
+	defer r.releaseAfter(p, script)
 	switch {
 	case err != nil:
 		timing.Status, timing.ExitCode = agentv2.Timing_EXIT_FAILURE, exitUnknown
@@ -69,10 +69,11 @@ func outcomeOf(status agentv2.Timing_Status) Outcome {
 }
 
 // execute fills in how the script ended; its error says that it did not begin.
-func (r *Runner) execute(ctx context.Context, script Script, limit time.Duration, timing *agentv2.Timing, note io.Writer) error {
+// The process may go on, if it could not be ended.
+func (r *Runner) execute(ctx context.Context, script Script, limit time.Duration, timing *agentv2.Timing, note io.Writer) (*process, error) {
 	cmd, cleanup, err := r.config.Login.Command(script.Line)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer cleanup()
 	data := filepath.Join(r.config.DataDirectory, script.Source.String())
@@ -85,7 +86,7 @@ func (r *Runner) execute(ctx context.Context, script Script, limit time.Duration
 	outputs := r.outputs(script, note)
 	p, err := start(cmd, outputs)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer p.tree.release()
 	var over <-chan time.Time
@@ -104,7 +105,9 @@ func (r *Runner) execute(ctx context.Context, script Script, limit time.Duration
 		killed = "ended with the agent"
 	}
 	if killed != "" {
-		p.end()
+		if p.end(); !p.ended() {
+			killed += ", or would be: it does not obey the agent's user, and goes on"
+		}
 	}
 	timing.End = timestamppb.Now()
 	if how := r.settle(p, timing); killed != "" {
@@ -112,7 +115,7 @@ func (r *Runner) execute(ctx context.Context, script Script, limit time.Duration
 	} else if how != "" {
 		fmt.Fprintf(note, "causeway-agent: %s\n", how)
 	}
-	return nil
+	return p, nil
 }
 
 // settle waits for the rest of the output, fills in how the script ended, and
@@ -127,9 +130,11 @@ func (r *Runner) settle(p *process, timing *agentv2.Timing) string {
 		open = true
 		r.leave(p)
 	}
-	code := p.cmd.ProcessState.ExitCode()
-	if code < 0 {
-		code = exitUnknown
+	code := exitUnknown
+	if p.ended() {
+		if known := p.cmd.ProcessState.ExitCode(); known >= 0 {
+			code = known
+		}
 	}
 	timing.ExitCode = int32(code)
 	switch {

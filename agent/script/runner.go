@@ -172,6 +172,18 @@ func (r *Runner) claim(script Script) bool {
 	return true
 }
 
+// releaseAfter ends a claim when the process, if there is one, has ended.
+func (r *Runner) releaseAfter(p *process, script Script) {
+	if p == nil || p.ended() {
+		r.release(script)
+		return
+	}
+	go func() {
+		<-p.exited
+		r.release(script)
+	}()
+}
+
 func (r *Runner) release(script Script) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
