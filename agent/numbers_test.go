@@ -28,7 +28,7 @@ func TestGitVariables(t *testing.T) {
 	}
 	a := &agent{config: Config{StateDir: t.TempDir()}}
 	plain := a.gitEnvironment(manifest{message: &agentv2.Manifest{}})
-	if want := "GIT_SSH_COMMAND=" + program + " gitssh --"; !slices.Contains(plain, want) {
+	if want := "GIT_SSH_COMMAND=" + quoted(program) + " gitssh --"; !slices.Contains(plain, want) {
 		t.Errorf("%q, want %q", plain, want)
 	}
 	if strings.Contains(strings.Join(plain, " "), "GIT_ASKPASS") {

@@ -26,6 +26,12 @@ type toldScripts struct {
 	seen int
 }
 
+func (p *plane) life() []agentv2.Lifecycle_State {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.lifecycle)
+}
+
 func (p *plane) BatchCreateLogs(ctx context.Context, in *agentv2.BatchCreateLogsRequest) (*agentv2.BatchCreateLogsResponse, error) {
 	told := &p.scripted
 	told.mu.Lock()

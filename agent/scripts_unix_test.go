@@ -28,12 +28,6 @@ func (p *plane) ended() []agentv2.Timing_Status {
 	return result
 }
 
-func (p *plane) life() []agentv2.Lifecycle_State {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.lifecycle)
-}
-
 // script adds one to the manifest.
 func (p *plane) script(line string, change func(*agentv2.WorkspaceAgentScript)) *agentv2.WorkspaceAgentScript {
 	source, id := uuid.New(), uuid.New()
