@@ -213,6 +213,16 @@ func (s *Sender) settle() {
 	}
 }
 
+// unsettle makes those wait who ask from now on. Who waits already goes on
+// waiting: what is added when the last line was taken tells of lines left out.
+func (s *Sender) unsettle() {
+	select {
+	case <-s.empty:
+		s.empty = make(chan struct{})
+	default:
+	}
+}
+
 func (s *Sender) poke() {
 	select {
 	case s.wake <- struct{}{}:

@@ -76,9 +76,7 @@ func (s *Source) add(level agentv2.Log_Level, text string) {
 		now = s.last.Add(tick) // also when the clock was set back
 	}
 	s.last = now
-	if sender.queued == 0 {
-		sender.empty = make(chan struct{})
-	}
+	sender.unsettle()
 	s.lines = append(s.lines, &agentv2.Log{CreatedAt: timestamppb.New(now), Output: text, Level: level})
 	s.size += size
 	sender.queued += size
