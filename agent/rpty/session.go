@@ -251,10 +251,15 @@ func (s *session) beat() {
 // expire ends a terminal that nobody has watched for long enough.
 func (s *session) expire() {
 	s.mu.Lock()
-	watched := len(s.viewers) > 0
+	idle := s.server.config.Idle
+	// Somebody may have come, or gone, since the timer has fired.
+	over := len(s.viewers) == 0 && !s.ended && time.Since(s.idleSince) >= idle
+	if over && s.reason == "" {
+		s.reason = "nobody has watched for " + idle.String() // nobody attaches any more
+	}
 	s.mu.Unlock()
-	if !watched {
-		s.end("nobody has watched for "+s.server.config.Idle.String(), endGrace)
+	if over {
+		s.program.End(endGrace)
 	}
 }
 
