@@ -45,12 +45,17 @@ It exits as ssh does.`,
 			if directory == "" {
 				return usageError{errors.New("gitssh: " + agent.GitDirectoryVariable + " is not set: run it in a session of the workspace")}
 			}
-			// ssh hears of them itself, and decides.
-			signal.Ignore(os.Interrupt, syscall.SIGTERM)
+			// The terminal's Ctrl-C reaches ssh itself, which decides. It is taken here
+			// and not ignored: what ssh inherits as ignored, it ignores.
+			interrupts := make(chan os.Signal, 1)
+			signal.Notify(interrupts, os.Interrupt)
+			defer signal.Stop(interrupts)
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM)
+			defer stop()
 			code, err := gitauth.SSH{
 				Directory: directory, Forwarded: os.Getenv("SSH_AUTH_SOCK"),
 				Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-			}.Run(cmd.Context(), args)
+			}.Run(ctx, args)
 			if err == nil && code != 0 {
 				err = exitStatus(code)
 			}
