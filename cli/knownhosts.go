@@ -106,9 +106,13 @@ func (a *app) keepHostKeys(ctx context.Context, host string) error {
 	if err != nil {
 		return err
 	}
-	name := host
-	if bare, _, err := net.SplitHostPort(host); err == nil {
-		name = bare
+	name, port := host, uint16(22)
+	if bare, text, err := net.SplitHostPort(host); err == nil {
+		number, err := strconv.ParseUint(text, 10, 16)
+		if err != nil {
+			return &usageError{cause: "run causeway ssh-known-hosts --keep: there is no port " + printable(text), remedy: "see: causeway ssh-known-hosts --help"}
+		}
+		name, port = bare, uint16(number)
 	}
 	known, err := isKnown(path, host)
 	if err != nil {
@@ -127,7 +131,7 @@ func (a *app) keepHostKeys(ctx context.Context, host string) error {
 		fmt.Fprintf(a.env.Stderr, "causeway: %v\n", err)
 		return nil
 	}
-	keys, err := a.hostKeys(ctx, agent)
+	keys, err := a.keysOnPort(ctx, agent, port)
 	if err != nil {
 		return err
 	}

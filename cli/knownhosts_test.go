@@ -65,8 +65,8 @@ func hello(listener net.Listener, key ssh.Signer) {
 }
 
 // startHostKeys is an agent until the script ends or has another one: its SSH
-// server has the key A, on $PORT of this host and port 22 of the tunnel, and port
-// 4 of the tunnel answers as the name says: hostkeys A (the truth), B (a lie),
+// server has the key A, on $PORT of this host and port 22 of the tunnel, a program
+// of the workspace the key C on port 2222, and port 4 of the tunnel answers as the name says: hostkeys A (the truth), B (a lie),
 // absent (as the agents of others), none (nobody listens), bad (no answer).
 func startHostKeys(ts *testscript.TestScript, _ bool, args []string) {
 	dir := ts.Getenv("SHORT")
@@ -82,7 +82,9 @@ func startHostKeys(ts *testscript.TestScript, _ bool, args []string) {
 	tcp, tunnel := listen("tcp", "127.0.0.1:0"), listen("unix", filepath.Join(dir, "22"))
 	_, port, _ := net.SplitHostPort(tcp.Addr().String())
 	ts.Setenv("PORT", port)
-	open := []net.Listener{tcp, tunnel}
+	other := listen("unix", filepath.Join(dir, "2222"))
+	open := []net.Listener{tcp, tunnel, other}
+	served.Go(func() { hello(other, testKey('C')) })
 	served.Go(func() { hello(tcp, testKey('A')) })
 	served.Go(func() { hello(tunnel, testKey('A')) })
 	if args[0] == "none" {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -41,19 +42,46 @@ func (a *app) hostKeys(ctx context.Context, agent *localv1.AgentStatus) ([]ssh.P
 	if !ok {
 		return nil, fmt.Errorf("ask %s for its host keys: it has no address in the tunnel", agentName(agent))
 	}
-	port := &agentPort{a, agent, address, agentHTTPPort, "ask for the host keys of"}
+	port := &agentPort{a, agent, address, agentHTTPPort, askKeys}
 	keys, err := port.hostKeys(ctx)
 	if !errors.Is(err, errNotServed) {
 		return keys, err
 	}
-	for _, number := range []uint16{22, 1} {
-		port.port = number
-		var key ssh.PublicKey
-		if key, err = port.shownKey(ctx); err == nil {
-			return []ssh.PublicKey{key}, nil
+	for _, number := range agentSSHPorts {
+		if keys, err = a.shownKeys(ctx, agent, number); err == nil {
+			return keys, nil
 		}
 	}
 	return nil, err
+}
+
+// askKeys is what is done with an agent here, for errors.
+const askKeys = "ask for the host keys of"
+
+// agentSSHPorts are those of the agent's own server.
+var agentSSHPorts = []uint16{22, 1}
+
+// keysOnPort are the keys of whoever serves SSH on a port of the agent. Behind
+// others than its own is a program of the workspace, with a key that the agent
+// does not know: that program shows it, through the tunnel as well.
+func (a *app) keysOnPort(ctx context.Context, agent *localv1.AgentStatus, number uint16) ([]ssh.PublicKey, error) {
+	if slices.Contains(agentSSHPorts, number) {
+		return a.hostKeys(ctx, agent)
+	}
+	return a.shownKeys(ctx, agent, number)
+}
+
+// shownKeys is the key that a server shows when a connection begins.
+func (a *app) shownKeys(ctx context.Context, agent *localv1.AgentStatus, number uint16) ([]ssh.PublicKey, error) {
+	address, ok := tunnelAddr(agent)
+	if !ok {
+		return nil, fmt.Errorf("ask %s for its host keys: it has no address in the tunnel", agentName(agent))
+	}
+	key, err := (&agentPort{a, agent, address, number, askKeys}).shownKey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return []ssh.PublicKey{key}, nil
 }
 
 // hostKeys reads the answer of the agent's own interface.
