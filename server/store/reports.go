@@ -84,10 +84,36 @@ func (s *Store) AgentReport(ctx context.Context, agent uuid.UUID) (AgentReport, 
 	return report, nil
 }
 
-// reporting does one transaction on the connection of reports. An agent that has
-// been deleted meanwhile is ErrNotFound.
+// Reports leave others a third of the time that they take, in pauses of at least
+// reportsPause: SQLite gives waiting writers no turns, and a storm of reports
+// without a pause would let nobody sign in for seconds.
+const (
+	reportsShare = 3
+	reportsPause = 5 * time.Millisecond
+)
+
+// yield gives the turn back: at once, or after a pause that is due.
+func (s *Store) yield(worked time.Duration) {
+	s.owed += worked / reportsShare
+	if s.owed < reportsPause {
+		s.turns.Release(1)
+		return
+	}
+	time.AfterFunc(s.owed, func() { s.turns.Release(1) })
+	s.owed = 0
+}
+
+// reporting does one transaction on the connection of reports, in the order in
+// which they were asked for. An agent that has been deleted meanwhile is
+// ErrNotFound.
 func (s *Store) reporting(ctx context.Context, work func(*sql.Tx) error) error {
+	// The pool would choose at random, and let Watch wait behind all.
+	if err := s.turns.Acquire(ctx, 1); err != nil {
+		return err
+	}
 	tx, err := s.reports.BeginTx(ctx, nil)
+	began := time.Now()
+	defer func() { s.yield(time.Since(began)) }()
 	if err != nil {
 		return storageCause(err)
 	}

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/semaphore"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -69,6 +70,8 @@ type Store struct {
 	// reports is one more connection, for what agents report and for Watch,
 	// which does not see what is written on it.
 	reports *sql.DB
+	turns   *semaphore.Weighted // of those who write on it
+	owed    time.Duration       // by them to others; of who has the turn
 	path    string
 	hasher  *hasher
 }
@@ -122,7 +125,7 @@ func openFile(ctx context.Context, path string) (*Store, error) {
 	}
 	reports.SetMaxOpenConns(1)
 	reports.SetMaxIdleConns(1)
-	store := &Store{db: db, reports: reports, path: path, hasher: newHasher()}
+	store := &Store{db: db, reports: reports, turns: semaphore.NewWeighted(1), path: path, hasher: newHasher()}
 	if err := store.prepare(ctx); err != nil {
 		store.Close()
 		return nil, fmt.Errorf("open database %s: %w", path, err)
