@@ -24,6 +24,11 @@ const (
 	metricsMost   = 256
 	labelsMost    = 16
 	nameMost      = 128
+	// reportMetric is how causeway-agent numbers its reports: those of one run,
+	// which the label names, count up. A report whose answer was lost comes again
+	// with its number.
+	reportMetric   = "causeway_agent_report"
+	reportRunLabel = "run"
 )
 
 // statsBody is the latest report of an agent's statistics. Packets and bytes are
@@ -53,7 +58,7 @@ type metricBody struct {
 }
 
 // UpdateStats keeps the report and answers with the interval. An empty report
-// only asks for that.
+// only asks for that, and one that is known is not counted again.
 func (h *agentHandler) UpdateStats(_ context.Context, req *agentv2.UpdateStatsRequest) (*agentv2.UpdateStatsResponse, error) {
 	answer := &agentv2.UpdateStatsResponse{ReportInterval: durationpb.New(statsInterval)}
 	given := req.GetStats()
@@ -63,6 +68,9 @@ func (h *agentHandler) UpdateStats(_ context.Context, req *agentv2.UpdateStatsRe
 	body := readStats(given, time.Now().UTC())
 	h.state.mu.Lock()
 	defer h.state.mu.Unlock()
+	if body.repeats(h.state.stats) {
+		return answer, nil
+	}
 	h.state.stats = body
 	h.state.dirty[valueName{store.ValueStats, ""}] = struct{}{}
 	line := body.line()
@@ -115,6 +123,27 @@ func readMetric(given *agentv2.Stats_Metric) (metricBody, bool) {
 	}
 	// JSON has no word for these.
 	return body, body.Name != "" && !math.IsNaN(body.Value) && !math.IsInf(body.Value, 0)
+}
+
+// repeats says whether a report is one that was taken before. The latest one is
+// stored with its number, so that a restart of the server changes nothing.
+func (b *statsBody) repeats(latest *statsBody) bool {
+	run, number := b.number()
+	before, last := latest.number()
+	return run != "" && run == before && number <= last
+}
+
+// number is the agent's number of a report; no run is that of other agents.
+func (b *statsBody) number() (run string, number float64) {
+	if b == nil {
+		return "", 0
+	}
+	for _, metric := range b.Metrics {
+		if metric.Name == reportMetric {
+			return metric.Labels[reportRunLabel], metric.Value
+		}
+	}
+	return "", 0
 }
 
 // line is the part of a report of which a series is kept.
