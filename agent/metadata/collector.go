@@ -18,6 +18,10 @@ const (
 	maxKeys        = 128
 )
 
+// endLimit is how long scripts that were killed are waited for at the end: one
+// that runs as another user, by sudo for one, cannot be killed.
+const endLimit = 2 * time.Second
+
 // Config is what a collector needs; all fields are required.
 type Config struct {
 	Logger *slog.Logger
@@ -73,9 +77,9 @@ func New(config Config) *Collector {
 	}
 }
 
-// Collect runs what is due until ctx ends and all scripts have ended.
+// Collect runs what is due until ctx ends, and all scripts that can be ended have.
 func (c *Collector) Collect(ctx context.Context) {
-	defer c.running.Wait()
+	defer c.awaitEnd()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
@@ -85,6 +89,22 @@ func (c *Collector) Collect(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
+	}
+}
+
+// awaitEnd waits for the scripts, which the end of the context kills.
+func (c *Collector) awaitEnd() {
+	ended := make(chan struct{})
+	go func() {
+		c.running.Wait()
+		close(ended)
+	}()
+	timer := time.NewTimer(endLimit)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+		c.config.Logger.Warn("a metadata script cannot be ended, and is left behind")
 	}
 }
 
