@@ -123,8 +123,14 @@ func (t *Terminal) Resize(size Size) error {
 // does not wait for them.
 func (t *Terminal) Close() error { return t.master.Close() }
 
+// obeyLimit is how long a command that was killed may take to end, before the
+// terminal is closed on it.
+const obeyLimit = time.Second
+
 // End hangs up on every process of the terminal, and kills those that are left
-// after grace. When it returns they have been killed; Done follows.
+// after grace. When it returns they have been killed; Done follows. A command of
+// another user, such as one that sudo runs, cannot be killed: the terminal is
+// closed, on which the kernel hangs up.
 func (t *Terminal) End(grace time.Duration) {
 	t.ending.Lock()
 	defer t.ending.Unlock()
@@ -133,4 +139,11 @@ func (t *Terminal) End(grace time.Duration) {
 		family.hangUp(grace)
 	}
 	family.kill()
+	timer := time.NewTimer(obeyLimit)
+	defer timer.Stop()
+	select {
+	case <-t.done:
+	case <-timer.C:
+		t.master.Close()
+	}
 }
