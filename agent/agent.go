@@ -22,21 +22,13 @@ import (
 // 5.6); the longest is the control loop's own.
 const dialFloor = 100 * time.Millisecond
 
-// Token is the agent's secret. It never prints.
-type Token string
-
-func (Token) String() string { return "[redacted]" }
-
-// LogValue keeps the token out of logs.
-func (Token) LogValue() slog.Value { return slog.StringValue("[redacted]") }
-
 // Config is what an agent needs. Logger, URL, Token and StateDir are required.
 type Config struct {
 	Logger *slog.Logger
 	// URL is the access URL of the deployment.
 	URL *url.URL
-	// Token authenticates the agent.
-	Token Token
+	// Token gives what authenticates the agent, at each dial.
+	Token TokenSource
 	// StateDir keeps the keys; one agent at a time can use it.
 	StateDir string
 	// Header is added to each request to the control plane and its relays.
@@ -56,6 +48,7 @@ type Config struct {
 // agent is one run.
 type agent struct {
 	config    Config
+	tokens    tokens
 	log       *slog.Logger
 	netLog    *slog.Logger // of the network, whose details are kept on demand only
 	state     *State
@@ -86,7 +79,7 @@ type agent struct {
 // Run serves until the context ends, and nil is the answer then. It gives up
 // by itself only when the state directory cannot be used, or when the control
 // plane, before it has ever accepted this agent, refuses it for good: ErrToken,
-// ErrCertificate and ErrVersion.
+// ErrCertificate and ErrVersion, or there is nothing to show it: ErrNoToken.
 func Run(ctx context.Context, config Config) error {
 	return run(ctx, config, openUserspace)
 }
@@ -100,7 +93,7 @@ func run(ctx context.Context, config Config, open openNetwork) error {
 	logs, output := &httpapi.Ring{}, config.Logger.Handler()
 	config.Logger = slog.New(logs.Handler(output, slog.LevelDebug))
 	a := &agent{
-		config: config, log: config.Logger, netLog: slog.New(logs.Handler(output, slog.LevelInfo)), state: state, open: open,
+		config: config, tokens: tokens{source: config.Token}, log: config.Logger, netLog: slog.New(logs.Handler(output, slog.LevelInfo)), state: state, open: open,
 		reporter: newReporter(config.Logger, config.Version), failed: make(chan error, 1),
 	}
 	a.reports = newReports(a)
@@ -117,7 +110,7 @@ func run(ctx context.Context, config Config, open openNetwork) error {
 	a.loop = &control.Loop{
 		Dialer: &control.Dialer{
 			URL: config.URL, Path: control.AgentPath, Query: url.Values{"role": {"agent"}},
-			Token: func() string { return string(config.Token) }, Header: config.Header,
+			Token: func() string { return string(a.tokens.current()) }, Headers: a.tokens.dial, Header: config.Header,
 		},
 		Logger: quiet(config.Logger), Acks: true, Wish: proto.V24, Floor: dialFloor,
 		Prepare: a.prepare, Extra: a.extra, RelayMap: a.setRelayMap, Connected: a.setConnected,

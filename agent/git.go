@@ -20,7 +20,7 @@ func (a *agent) gitDirectory() string { return filepath.Join(a.config.StateDir, 
 // works, with what the workspace itself has.
 func (a *agent) serveGit(ctx context.Context) {
 	server := gitauth.New(gitauth.Config{
-		Logger: a.log, URL: a.config.URL, Token: func() string { return string(a.config.Token) }, Header: a.config.Header, Directory: a.gitDirectory(),
+		Logger: a.log, URL: a.config.URL, Token: func() string { return string(a.tokens.recent()) }, Header: a.config.Header, Directory: a.gitDirectory(),
 	})
 	if err := server.Serve(ctx); err != nil {
 		a.log.Warn("git cannot sign in as the workspace's owner", slog.String("error", err.Error()))

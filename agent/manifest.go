@@ -83,7 +83,7 @@ func (a *agent) environment() []string {
 	variables := []string{
 		"CODER=true", "CODER_WORKSPACE_NAME=" + m.workspace, "CODER_WORKSPACE_AGENT_NAME=" + m.agent,
 		"CODER_WORKSPACE_OWNER_NAME=" + m.owner, "CODER_WORKSPACE_ID=" + m.workspaceID.String(),
-		"CODER_AGENT_TOKEN=" + string(a.config.Token), "CS_DISABLE_GETTING_STARTED_OVERRIDE=true",
+		"CODER_AGENT_TOKEN=" + string(a.tokens.current()), "CS_DISABLE_GETTING_STARTED_OVERRIDE=true",
 	}
 	variables = append(variables, a.gitEnvironment(m)...)
 	if uri := m.message.GetVsCodePortProxyUri(); uri != "" {

@@ -39,7 +39,7 @@ func TestEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", "/usr/bin:/bin")
-	a := &agent{config: Config{Token: "secret", StateDir: "/state"}, manifest: m}
+	a := &agent{tokens: tokens{last: "secret"}, config: Config{StateDir: "/state"}, manifest: m}
 	want := []string{
 		"CODER=true", "CODER_WORKSPACE_NAME=myws", "CODER_WORKSPACE_AGENT_NAME=main", "CODER_WORKSPACE_OWNER_NAME=alice",
 		"CODER_WORKSPACE_ID=" + id.String(), "CODER_AGENT_TOKEN=secret", "CS_DISABLE_GETTING_STARTED_OVERRIDE=true",
@@ -54,7 +54,7 @@ func TestEnvironment(t *testing.T) {
 	if got := a.environment(); got[len(got)-1] != "PATH=/state/bin:/opt:/usr/bin:/bin" {
 		t.Errorf("the path is %q", got[len(got)-1])
 	}
-	if text := fmt.Sprintf("%v %s %+v", a.config.Token, a.config.Token, a.config); strings.Contains(text, "secret") {
+	if text := fmt.Sprintf("%v %s %+v", a.tokens.last, a.tokens.last, a.config); strings.Contains(text, "secret") {
 		t.Errorf("the token prints: %s", text)
 	}
 }

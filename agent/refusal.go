@@ -30,6 +30,8 @@ func refusal(err error) error {
 	var name x509.HostnameError
 	var rejected *control.DialError
 	switch {
+	case errors.Is(err, ErrNoToken):
+		return ErrNoToken
 	case errors.Is(err, control.ErrSignedOut):
 		return ErrToken
 	case errors.As(err, &authority) || errors.As(err, &name):
@@ -43,6 +45,7 @@ func refusal(err error) error {
 
 // What is said of an outage, once, and again when it becomes another.
 const (
+	outageToken   = "no token to show the control plane; trying again until there is one"
 	outageAway    = "no control plane; trying again until it answers"
 	outageRefused = "this agent was deleted or its token revoked or expired; start it with a new token (causeway-server agent create or agent token prints one) or stop it; trying again twice a minute"
 	outageRival   = "another agent uses this identity; one token is for one running agent: stop one of them, or make an agent and a token for each (causeway-server agent create)"
@@ -51,6 +54,8 @@ const (
 // outage is how to say why there is no connection.
 func outage(cause error) string {
 	switch {
+	case errors.Is(cause, ErrNoToken):
+		return outageToken
 	case errors.Is(cause, control.ErrSignedOut):
 		return outageRefused
 	case errors.Is(cause, control.ErrReplaced):

@@ -34,7 +34,7 @@ func TestRefusals(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			err := Run(t.Context(), Config{Logger: testLogger(), URL: test.url, Token: test.token, StateDir: filepath.Join(t.TempDir(), "s")})
+			err := Run(t.Context(), Config{Logger: testLogger(), URL: test.url, Token: FixedToken(test.token), StateDir: filepath.Join(t.TempDir(), "s")})
 			if !errors.Is(err, test.want) || strings.Contains(fmt.Sprint(err), string(test.token)+"\"") {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
@@ -44,7 +44,7 @@ func TestRefusals(t *testing.T) {
 		p.mu.Lock()
 		p.refuse = http.StatusBadRequest
 		p.mu.Unlock()
-		err := Run(t.Context(), Config{Logger: testLogger(), URL: p.url, Token: testToken, StateDir: filepath.Join(t.TempDir(), "s")})
+		err := Run(t.Context(), Config{Logger: testLogger(), URL: p.url, Token: FixedToken(testToken), StateDir: filepath.Join(t.TempDir(), "s")})
 		if !errors.Is(err, ErrVersion) {
 			t.Errorf("got %v", err)
 		}

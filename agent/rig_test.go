@@ -90,6 +90,7 @@ type plane struct {
 	// newest is the API version that the plane knows; "": any.
 	newest   string
 	versions []string // that agents asked for
+	shown    string   // the last token
 	calls    []string // of manifest and startup, in order
 	scripted toldScripts
 }
@@ -126,6 +127,7 @@ func (p *plane) serve(listener net.Listener) {
 	routes.HandleFunc(control.AgentPath, func(w http.ResponseWriter, r *http.Request) {
 		p.dials.Add(1)
 		p.mu.Lock()
+		p.shown = r.Header.Get(control.TokenHeader)
 		refuse, id := p.refuse, uuid.UUID(p.manifest.GetAgentId())
 		asked := r.URL.Query().Get("version")
 		if p.versions = append(p.versions, asked); p.newest != "" && asked != p.newest {
@@ -276,7 +278,7 @@ func (p *plane) startAgentWith(stateDir string, logger *slog.Logger) *running {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{t: p.t, cancel: cancel, ended: make(chan error, 1), connected: make(chan []string, 16), stateDir: stateDir}
 	config := Config{
-		Logger: logger, URL: p.url, Token: testToken, StateDir: stateDir, Version: "v-test",
+		Logger: logger, URL: p.url, Token: FixedToken(testToken), StateDir: stateDir, Version: "v-test",
 		Connected: func(names []string) { r.connected <- names },
 	}
 	go func() { r.ended <- Run(ctx, config) }()

@@ -28,10 +28,10 @@ const envPrefix = "CAUSEWAY_AGENT_"
 
 // options are the settings of run: a flag counts before its variable.
 type options struct {
-	url, token, tokenFile, stateDir, logLevel string
-	headers                                   []string
-	ssh                                       agent.SSH
-	terminalIdle                              time.Duration
+	url, token, tokenFile, tokenCommand, stateDir, logLevel string
+	headers                                                 []string
+	ssh                                                     agent.SSH
+	terminalIdle                                            time.Duration
 }
 
 func newRoot() *cobra.Command {
@@ -96,9 +96,15 @@ func newRun() *cobra.Command {
 		Short: "Join the tunnel and serve until told to stop",
 		Long: `Join the tunnel and serve SSH and the ports of localhost until SIGTERM.
 
-The token comes from --token-file, from the variable CAUSEWAY_AGENT_TOKEN, or
-from --token. The last one is for trying things out: a command line can be read
-by every user of the machine until the agent has removed the token from it.
+The token comes from --token-file, from what --token-command prints, from the
+variable CAUSEWAY_AGENT_TOKEN, or from --token. The last one is for trying things
+out: a command line can be read by every user of the machine until the agent has
+removed the token from it.
+
+The file is read, and the command run, each time that the agent connects: a token
+can change while the agent runs. The command is a program and its arguments, with
+blanks between them and without a shell. It has 10 s, prints the token alone, and
+nothing of what it prints is shown. The agent asks it again as long as it fails.
 
 Each flag has a variable: CAUSEWAY_AGENT_URL for --url, and so on.
 
@@ -116,6 +122,7 @@ Each flag has a variable: CAUSEWAY_AGENT_URL for --url, and so on.
 	flags.StringVar(&o.url, "url", os.Getenv(envPrefix+"URL"), "access `URL` of the deployment")
 	flags.StringVar(&o.token, "token", "", "the agent's `token`; prefer --token-file or CAUSEWAY_AGENT_TOKEN")
 	flags.StringVar(&o.tokenFile, "token-file", os.Getenv(envPrefix+"TOKEN_FILE"), "`file` that holds the token, - for standard input")
+	flags.StringVar(&o.tokenCommand, "token-command", os.Getenv(envPrefix+"TOKEN_COMMAND"), "`program` and arguments that print the token, run at each connection")
 	flags.StringVar(&o.stateDir, "state-dir", defaultStateDir(), "`directory` that keeps the agent's keys")
 	flags.StringVar(&o.logLevel, "log-level", variable("LOG_LEVEL", "info"), "debug, info, warn or error")
 	addSSHFlags(flags, &o.ssh, &o.terminalIdle)
@@ -152,7 +159,7 @@ func (o options) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Wri
 		return usageError{err}
 	}
 	if tokenOnLine {
-		if err := hideToken(string(config.Token)); err != nil {
+		if err := hideToken(o.token); err != nil {
 			config.Logger.Warn("the token stays visible on the command line", slog.String("error", err.Error()))
 		}
 	}
@@ -189,7 +196,7 @@ func (o options) config(stdin io.Reader, stderr io.Writer) (agent.Config, error)
 	if config.Header, err = headers(o.headers); err != nil {
 		return config, err
 	}
-	config.Token, err = o.readToken(stdin)
+	config.Token, err = o.tokenSource(stdin)
 	return config, err
 }
 
@@ -221,48 +228,4 @@ func headers(lines []string) (http.Header, error) {
 		result.Add(name, value)
 	}
 	return result, nil
-}
-
-// tokenLimit is far above any token; it keeps a wrong --token-file harmless.
-const tokenLimit = 4096
-
-func (o options) readToken(stdin io.Reader) (agent.Token, error) {
-	token := o.token
-	switch {
-	case o.token != "" && o.tokenFile != "":
-		return "", errors.New("--token and --token-file exclude each other")
-	case o.token != "":
-	case o.tokenFile == "-":
-		content, err := io.ReadAll(io.LimitReader(stdin, tokenLimit))
-		if err != nil {
-			return "", fmt.Errorf("read token from standard input: %w", err)
-		}
-		token = string(content)
-	case o.tokenFile != "":
-		content, err := readLimited(o.tokenFile)
-		if err != nil {
-			return "", fmt.Errorf("read token: %w", err)
-		}
-		token = content
-	default:
-		token = os.Getenv(envPrefix + "TOKEN")
-	}
-	token = strings.TrimSpace(token)
-	switch {
-	case token == "":
-		return "", errors.New("no token: set CAUSEWAY_AGENT_TOKEN or give --token-file")
-	case len(token) >= tokenLimit || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
-		return "", errors.New("the token holds characters that no token has")
-	}
-	return agent.Token(token), nil
-}
-
-func readLimited(path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	content, err := io.ReadAll(io.LimitReader(file, tokenLimit))
-	return string(content), err
 }

@@ -29,7 +29,7 @@ const exitHelp = `Exit codes:
    0  ended as asked (SIGTERM, SIGINT)
    1  any other failure
    2  wrong use: unknown flag, missing or malformed URL, no token
-   4  the control plane refuses the token
+   4  the control plane refuses the token, or --token-command gives none
    9  the control plane does not speak this agent's version
   11  the state directory cannot be used: rights, damage, or another agent in it
   15  the server's certificate does not verify
@@ -63,7 +63,7 @@ func exitCode(err error) int {
 	if err == nil {
 		return exitOK
 	}
-	var status exitStatus
+	var status exitError
 	if errors.As(err, &status) {
 		return int(status) // the other program has said why
 	}
@@ -75,6 +75,8 @@ func exitCode(err error) int {
 		if of := (commandError{}); errors.As(usage.error, &of) {
 			remedy = "see " + of.command + " --help"
 		}
+	case errors.Is(err, agent.ErrNoToken):
+		code, remedy = exitToken, "run the token command, or read the file, by hand as the agent's user to see what it says"
 	case errors.Is(err, agent.ErrToken):
 		code, remedy = exitToken, "check that the token is this agent's own and of this deployment, or make a new one with causeway-server"
 	case errors.Is(err, agent.ErrVersion):

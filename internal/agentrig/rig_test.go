@@ -117,7 +117,7 @@ func (r *rig) startAgent() (stop func()) {
 	connected, ended := make(chan []string, 16), make(chan error, 1)
 	go func() {
 		ended <- agent.Run(ctx, agent.Config{
-			Logger: testLogger(), URL: r.url, Token: agent.Token(r.agentToken), StateDir: r.stateDir, Version: "v0.0.0-test",
+			Logger: testLogger(), URL: r.url, Token: agent.FixedToken(agent.Token(r.agentToken)), StateDir: r.stateDir, Version: "v0.0.0-test",
 			Connected: func(names []string) { connected <- names },
 		})
 	}()

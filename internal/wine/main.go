@@ -42,14 +42,15 @@ func main() {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	err := run(ctx, os.Args[1:])
+	if err == nil {
+		return
+	}
+	fmt.Fprintln(os.Stderr, "wine:", err)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() > 0 {
 		os.Exit(exit.ExitCode())
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "wine:", err)
-		os.Exit(1)
-	}
+	os.Exit(1)
 }
 
 func run(ctx context.Context, args []string) (err error) {
