@@ -38,42 +38,46 @@ sees first.`,
 	command.Flags().BoolVar(&remove, "remove", false, "take the section away")
 	command.Flags().StringVar(&file, "file", "", "the file to change (default ~/.ssh/config)")
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
-		path, err := a.sshConfigFile(file)
-		if err != nil {
-			return err
-		}
-		before, err := os.ReadFile(path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("configure ssh: %w", err)
-		}
-		after, err := a.sshConfigured(cmd.Context(), before, remove)
-		if errors.Is(err, errDamaged) {
-			return &localapi.Error{Code: localapi.CodeGeneric, Cause: "configure ssh: " + path + ": " + err.Error(), Remedy: "take the lines from " + sectionBegin + " to " + sectionEnd + " out of the file by hand"}
-		}
-		if err != nil {
-			return err
-		}
-		switch {
-		case bytes.Equal(before, after):
-			fmt.Fprintf(a.env.Stdout, "%s is as it should be\n", path)
-			return nil
-		case dry:
-			fmt.Fprint(a.env.Stdout, diff(path, before, after))
-			return nil
-		}
-		if err := a.writeConfig(path, before, after, remove); err != nil {
-			return fmt.Errorf("configure ssh: %w", err)
-		}
-		if remove && after == nil {
-			fmt.Fprintf(a.env.Stdout, "removed %s, which causeway config-ssh had made\n", path)
-		} else if remove {
-			fmt.Fprintf(a.env.Stdout, "the section is gone from %s\n", path)
-		} else {
-			fmt.Fprintf(a.env.Stdout, "%s is set up; host keys are checked, and kept\n", path)
-		}
-		return nil
+		return a.configureSSH(cmd.Context(), file, dry, remove)
 	}
 	return command
+}
+
+func (a *app) configureSSH(ctx context.Context, file string, dry, remove bool) error {
+	path, err := a.sshConfigFile(file)
+	if err != nil {
+		return err
+	}
+	before, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("configure ssh: %w", err)
+	}
+	after, err := a.sshConfigured(ctx, before, remove)
+	if errors.Is(err, errDamaged) {
+		return &localapi.Error{Code: localapi.CodeGeneric, Cause: "configure ssh: " + path + ": " + err.Error(), Remedy: "take the lines from " + sectionBegin + " to " + sectionEnd + " out of the file by hand"}
+	}
+	if err != nil {
+		return err
+	}
+	switch {
+	case bytes.Equal(before, after):
+		fmt.Fprintf(a.env.Stdout, "%s is as it should be\n", path)
+		return nil
+	case dry:
+		fmt.Fprint(a.env.Stdout, diff(path, before, after))
+		return nil
+	}
+	if err := a.writeConfig(path, before, after, remove); err != nil {
+		return fmt.Errorf("configure ssh: %w", err)
+	}
+	if remove && after == nil {
+		fmt.Fprintf(a.env.Stdout, "removed %s, which causeway config-ssh had made\n", path)
+	} else if remove {
+		fmt.Fprintf(a.env.Stdout, "the section is gone from %s\n", path)
+	} else {
+		fmt.Fprintf(a.env.Stdout, "%s is set up; host keys are checked, and kept\n", path)
+	}
+	return nil
 }
 
 // sshConfigFile is the file itself, at the end of all links.
