@@ -30,6 +30,8 @@ type agentPort struct {
 	addr  netip.Addr
 	port  uint16
 	what  string // is done with it, for errors
+	// device is that of the tunnel, by which connections leave; "": by any.
+	device string
 }
 
 // reach finds the agent that a name means, which is there as far as is known.
@@ -44,7 +46,7 @@ func (a *app) reach(ctx context.Context, name, what string, port uint16) (*agent
 	}
 	for _, address := range agent.GetAddresses() {
 		if addr, err := netip.ParseAddr(address); err == nil {
-			return &agentPort{a, agent, addr, port, what}, a.present(ctx, status, agent)
+			return &agentPort{app: a, agent: agent, addr: addr, port: port, what: what}, a.present(ctx, status, agent)
 		}
 	}
 	return nil, fmt.Errorf("%s %s: the daemon knows no address of it", what, agentName(agent))
@@ -52,17 +54,22 @@ func (a *app) reach(ctx context.Context, name, what string, port uint16) (*agent
 
 // dial connects, and says what it means if that fails.
 func (p *agentPort) dial(ctx context.Context) (net.Conn, error) {
-	dial := p.app.env.dialAgent
-	if dial == nil {
-		dial = (&net.Dialer{}).DialContext
-	}
-	ctx, cancel := context.WithTimeout(ctx, reachLimit)
-	defer cancel()
-	conn, err := dial(ctx, "tcp", netip.AddrPortFrom(p.addr, p.port).String())
+	conn, err := p.connect(ctx)
 	if err != nil {
 		return nil, p.failed(err)
 	}
 	return conn, nil
+}
+
+// connect is dial without this package's words.
+func (p *agentPort) connect(ctx context.Context) (net.Conn, error) {
+	dial := p.app.env.dialAgent
+	if dial == nil {
+		dial = (&net.Dialer{Control: leaveBy(p.device)}).DialContext
+	}
+	ctx, cancel := context.WithTimeout(ctx, reachLimit)
+	defer cancel()
+	return dial(ctx, "tcp", netip.AddrPortFrom(p.addr, p.port).String())
 }
 
 // failed puts an error into the words of this command.

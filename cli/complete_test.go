@@ -39,6 +39,8 @@ var completions = map[string]string{
 	"ping ":                agentsOffered,
 	"ports ":               agentsOffered,
 	"speedtest ":           agentsOffered,
+	"terminals ":           agentsOffered,
+	"ssh-known-hosts ":     agentsOffered,
 	"open ":                agentsOffered,
 	"open myws ":           "web terminal ssh",
 	"port-forward ":        agentsOffered,

@@ -80,7 +80,7 @@ func (a *app) printHostKeys(ctx context.Context, names []string) error {
 			atOnce <- struct{}{}
 			defer func() { <-atOnce }()
 			var keys []ssh.PublicKey
-			if keys, failures[index] = a.hostKeys(ctx, agent); failures[index] == nil {
+			if keys, failures[index] = a.hostKeys(ctx, status.GetInterface(), agent); failures[index] == nil {
 				lines[index] = hostKeyLines(agent.GetNames(), keys)
 			}
 		})
@@ -131,7 +131,7 @@ func (a *app) keepHostKeys(ctx context.Context, host string) error {
 		fmt.Fprintf(a.env.Stderr, "causeway: %v\n", err)
 		return nil
 	}
-	keys, err := a.keysOnPort(ctx, agent, port)
+	keys, err := a.keysOnPort(ctx, status.GetInterface(), agent, port)
 	if err != nil {
 		return err
 	}

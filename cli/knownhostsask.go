@@ -35,20 +35,20 @@ const (
 // errNotServed: the agent does not tell its keys, as those of other deployments.
 var errNotServed = errors.New("the agent does not tell its host keys")
 
-// hostKeys asks the agent for its keys, through the tunnel. An agent that cannot
-// be asked shows its key when a connection begins.
-func (a *app) hostKeys(ctx context.Context, agent *localv1.AgentStatus) ([]ssh.PublicKey, error) {
+// hostKeys asks the agent for its keys, through the tunnel's device and no other
+// (leaveBy). An agent that cannot be asked shows its key when a connection begins.
+func (a *app) hostKeys(ctx context.Context, device string, agent *localv1.AgentStatus) ([]ssh.PublicKey, error) {
 	address, ok := tunnelAddr(agent)
 	if !ok {
 		return nil, fmt.Errorf("ask %s for its host keys: it has no address in the tunnel", agentName(agent))
 	}
-	port := &agentPort{a, agent, address, agentHTTPPort, askKeys}
+	port := &agentPort{app: a, agent: agent, addr: address, port: agentHTTPPort, what: askKeys, device: device}
 	keys, err := port.hostKeys(ctx)
 	if !errors.Is(err, errNotServed) {
 		return keys, err
 	}
 	for _, number := range agentSSHPorts {
-		if keys, err = a.shownKeys(ctx, agent, number); err == nil {
+		if keys, err = a.shownKeys(ctx, device, agent, number); err == nil {
 			return keys, nil
 		}
 	}
@@ -64,20 +64,20 @@ var agentSSHPorts = []uint16{22, 1}
 // keysOnPort are the keys of whoever serves SSH on a port of the agent. Behind
 // others than its own is a program of the workspace, with a key that the agent
 // does not know: that program shows it, through the tunnel as well.
-func (a *app) keysOnPort(ctx context.Context, agent *localv1.AgentStatus, number uint16) ([]ssh.PublicKey, error) {
+func (a *app) keysOnPort(ctx context.Context, device string, agent *localv1.AgentStatus, number uint16) ([]ssh.PublicKey, error) {
 	if slices.Contains(agentSSHPorts, number) {
-		return a.hostKeys(ctx, agent)
+		return a.hostKeys(ctx, device, agent)
 	}
-	return a.shownKeys(ctx, agent, number)
+	return a.shownKeys(ctx, device, agent, number)
 }
 
 // shownKeys is the key that a server shows when a connection begins.
-func (a *app) shownKeys(ctx context.Context, agent *localv1.AgentStatus, number uint16) ([]ssh.PublicKey, error) {
+func (a *app) shownKeys(ctx context.Context, device string, agent *localv1.AgentStatus, number uint16) ([]ssh.PublicKey, error) {
 	address, ok := tunnelAddr(agent)
 	if !ok {
 		return nil, fmt.Errorf("ask %s for its host keys: it has no address in the tunnel", agentName(agent))
 	}
-	key, err := (&agentPort{a, agent, address, number, askKeys}).shownKey(ctx)
+	key, err := (&agentPort{app: a, agent: agent, addr: address, port: number, what: askKeys, device: device}).shownKey(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -143,17 +143,6 @@ func parseHostKeys(body []byte) ([]ssh.PublicKey, error) {
 		keys = append(keys, key)
 	}
 	return keys, nil
-}
-
-// connect is dial without this package's words.
-func (p *agentPort) connect(ctx context.Context) (net.Conn, error) {
-	dial := p.app.env.dialAgent
-	if dial == nil {
-		dial = (&net.Dialer{}).DialContext
-	}
-	ctx, cancel := context.WithTimeout(ctx, reachLimit)
-	defer cancel()
-	return dial(ctx, "tcp", netip.AddrPortFrom(p.addr, p.port).String())
 }
 
 // shownKey begins a connection of SSH, and ends it when the server has proved
