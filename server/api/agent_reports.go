@@ -294,23 +294,7 @@ func (r *reports) endDeleted(ctx context.Context) {
 // forget drops the metadata and the health of what an agent is not told of any
 // more: otherwise each change of its definition would leave something behind.
 func (r *reports) forget(ctx context.Context, state *reported, still *known) error {
-	state.mu.Lock()
-	defer state.mu.Unlock()
-	var keys, apps []string
-	for key := range state.metadata {
-		if still.metadata[key] == nil {
-			keys = append(keys, key)
-			delete(state.metadata, key)
-			delete(state.dirty, valueName{store.ValueMetadata, key})
-		}
-	}
-	for id := range state.health {
-		if still.apps[parsed(id)] == nil {
-			apps = append(apps, id)
-			delete(state.health, id)
-			delete(state.dirty, valueName{store.ValueApp, id})
-		}
-	}
+	keys, apps := state.forget(still)
 	for kind, names := range map[string][]string{store.ValueMetadata: keys, store.ValueApp: apps} {
 		if len(names) == 0 {
 			continue
@@ -320,6 +304,28 @@ func (r *reports) forget(ctx context.Context, state *reported, still *known) err
 		}
 	}
 	return nil
+}
+
+// forget drops what is in memory. The database is not waited for under the lock,
+// for which those wait who hold that of all agents.
+func (s *reported) forget(still *known) (keys, apps []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key := range s.metadata {
+		if still.metadata[key] == nil {
+			keys = append(keys, key)
+			delete(s.metadata, key)
+			delete(s.dirty, valueName{store.ValueMetadata, key})
+		}
+	}
+	for id := range s.health {
+		if still.apps[parsed(id)] == nil {
+			apps = append(apps, id)
+			delete(s.health, id)
+			delete(s.dirty, valueName{store.ValueApp, id})
+		}
+	}
+	return keys, apps
 }
 
 // parsed is an id, or that of nothing.
