@@ -38,7 +38,7 @@ func kindOfCommand(line string) (agentv2.Connection_Type, bool) {
 
 // kind is what the client says, the last time that it does, or what the command
 // shows.
-func (s *session) kind(line string) agentv2.Connection_Type {
+func (s *session) kind(line string) (kind agentv2.Connection_Type, stated bool) {
 	said := ""
 	for _, variable := range s.variables {
 		if name, value, _ := strings.Cut(variable, "="); strings.EqualFold(name, sessionTypeVariable) {
@@ -47,14 +47,14 @@ func (s *session) kind(line string) agentv2.Connection_Type {
 	}
 	switch strings.ToLower(said) {
 	case "vscode":
-		return agentv2.Connection_VSCODE
+		return agentv2.Connection_VSCODE, true
 	case "jetbrains":
-		return agentv2.Connection_JETBRAINS
+		return agentv2.Connection_JETBRAINS, true
 	case "":
-		kind, _ := kindOfCommand(line)
-		return kind
+		kind, _ = kindOfCommand(line)
+		return kind, false
 	}
-	return agentv2.Connection_SSH
+	return agentv2.Connection_SSH, true
 }
 
 // opened reports what is counted; nobody need listen.
@@ -65,11 +65,12 @@ func (c *connection) opened(kind agentv2.Connection_Type) closeFunc {
 	return c.server.config.Opened(kind, c.wire.RemoteAddr())
 }
 
-// sessionOpened counts a session. What it shows of the client need not be
-// inferred any more.
-func (c *connection) sessionOpened(kind agentv2.Connection_Type) closeFunc {
+// sessionOpened counts a session. What the client states of itself need not be
+// inferred any more; a command that starts an editor's server is over before the
+// editor comes, and stands for nothing but itself.
+func (c *connection) sessionOpened(kind agentv2.Connection_Type, stated bool) closeFunc {
 	c.mu.Lock()
-	if _, counted := c.kinds[kind]; !counted {
+	if _, counted := c.kinds[kind]; stated && !counted {
 		c.kinds[kind] = nil
 	}
 	c.mu.Unlock()

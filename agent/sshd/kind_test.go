@@ -176,6 +176,26 @@ func TestEditorsBehindForwards(t *testing.T) {
 			}
 		})
 	}
+	t.Run("after the command that starts the server", func(t *testing.T) {
+		client := r.dial(t)
+		session, err := client.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := session.Run("true remote-dev-server"); err != nil {
+			t.Fatal(err)
+		}
+		use(client, gateway)
+		eventually(t, "the count", func() bool {
+			log.mu.Lock()
+			defer log.mu.Unlock()
+			return log.open == 1 && len(log.lines) == 1
+		})
+		client.Close()
+		if got := log.take(t); !slices.Equal(got, []string{"JETBRAINS 0 ", "JETBRAINS 0 the client has gone"}) {
+			t.Errorf("got %q", got)
+		}
+	})
 	t.Run("counted by its session", func(t *testing.T) {
 		client := r.dial(t)
 		session, err := client.NewSession()

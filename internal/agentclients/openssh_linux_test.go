@@ -23,7 +23,7 @@ func TestOpenSSH(t *testing.T) {
 	}{
 		{"StrictHostKeys", strictHostKeys}, {"Agent", forwardedAgent}, {"X11", forwardedDisplay}, {"Forwards", forwards},
 		{"StandardStreams", standardStreams}, {"Jump", jump}, {"Terminal", terminal}, {"ControlMaster", controlMaster},
-		{"Scp", scp}, {"Sftp", sftp}, {"Rsync", rsync}, {"Git", gitToWorkspace}, {"Sshfs", sshfs},
+		{"Scp", scp}, {"Sftp", sftpBatch}, {"Rsync", rsync}, {"Git", gitToWorkspace}, {"Sshfs", sshfs},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, w) })
 	}
@@ -200,8 +200,8 @@ func scp(t *testing.T, w *world) {
 	}
 }
 
-// sftp: what a batch of the real program does.
-func sftp(t *testing.T, w *world) {
+// sftpBatch: what a batch of the real program does.
+func sftpBatch(t *testing.T, w *world) {
 	want := random(t, w.client, "/tmp/work/up", 5)
 	batch := "mkdir dir\nput /tmp/work/up dir/up\nchmod 640 dir/up\nrename dir/up dir/named\nln -s named dir/link\nget dir/link /tmp/work/down\nls -l dir\nrm dir/link\npwd\n"
 	cmd := w.On(within(t, patience), "sftp", "-b", "-", rig.Name)
