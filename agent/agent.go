@@ -40,8 +40,8 @@ type Config struct {
 	// TerminalIdle is how long a terminal stays that nobody watches. 0: five
 	// minutes.
 	TerminalIdle time.Duration
-	// Connected is told, each time the control plane has accepted the agent,
-	// under which names it can be reached. Nil: nobody is.
+	// Connected is told, when the control plane has accepted the agent for the
+	// first time, under which names it can be reached. Nil: nobody is.
 	Connected func(names []string)
 }
 
@@ -71,8 +71,9 @@ type agent struct {
 	network   network
 	forwards  *forwarder // of the network
 	shape     shape
-	connected bool   // now
-	once      bool   // since the start
+	connected bool // now
+	once      bool // since the start
+	announced bool
 	warned    string // what was last said of the outage that lasts
 }
 
@@ -173,7 +174,6 @@ func (a *agent) prepare(ctx context.Context, conn *control.Conn) error {
 // setConnected hears of each change of the connection and each failed dial.
 func (a *agent) setConnected(connected bool, cause error) {
 	a.mu.Lock()
-	first := connected && !a.once
 	again := connected && a.once && !a.connected
 	words := outage(cause)
 	warn := !connected && cause != nil && a.warned != words && !a.closing
@@ -186,7 +186,7 @@ func (a *agent) setConnected(connected bool, cause error) {
 	case cause != nil:
 		a.warned = words
 	}
-	network, names := a.network, a.manifest.names()
+	network := a.network
 	fatal := final != nil && !a.once
 	a.mu.Unlock()
 
@@ -203,8 +203,5 @@ func (a *agent) setConnected(connected bool, cause error) {
 		a.log.Warn(words, slog.String("url", a.config.URL.Redacted()), slog.String("error", cause.Error()))
 	case again:
 		a.log.Info("control plane is back")
-	}
-	if first && a.config.Connected != nil {
-		a.config.Connected(names)
 	}
 }

@@ -20,10 +20,6 @@ import (
 // manifestLimit bounds the wait for the manifest on a connection that is alive.
 const manifestLimit = 30 * time.Second
 
-// defaultSuffix ends the names that are printed. The deployment can choose
-// another one for its users, which agents are not told.
-const defaultSuffix = "coder"
-
 // manifest is what the control plane wants the agent to be.
 type manifest struct {
 	id                      uuid.UUID
@@ -61,13 +57,13 @@ func readManifest(message *agentv2.Manifest) (manifest, error) {
 }
 
 // names are those by which the owner and others can reach the agent.
-func (m manifest) names() []string {
+func (m manifest) names(suffix string) []string {
 	if m.agent == "" || m.workspace == "" {
 		return nil
 	}
-	names := []string{strings.ToLower(m.agent + "." + m.workspace + ".me." + defaultSuffix)}
+	names := []string{strings.ToLower(m.agent + "." + m.workspace + ".me." + suffix)}
 	if m.owner != "" {
-		names = append(names, strings.ToLower(m.agent+"."+m.workspace+"."+m.owner+"."+defaultSuffix))
+		names = append(names, strings.ToLower(m.agent+"."+m.workspace+"."+m.owner+"."+suffix))
 	}
 	return names
 }

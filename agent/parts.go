@@ -23,7 +23,7 @@ type part interface {
 // makeParts makes what runs over each connection, after the manifest was read
 // and the network made, side by side.
 func (a *agent) makeParts() []part {
-	return slices.Concat([]part{reporting{a}}, a.scripts.parts(), a.reports.parts())
+	return slices.Concat([]part{reporting{a}, announcing{a}}, a.scripts.parts(), a.reports.parts())
 }
 
 // extra runs all parts beside the other controllers until the connection ends.

@@ -91,6 +91,7 @@ type plane struct {
 	newest   string
 	versions []string // that agents asked for
 	shown    string   // the last token
+	suffix   string   // of names; "": none is told
 	calls    []string // of manifest and startup, in order
 	scripted toldScripts
 }
@@ -145,6 +146,11 @@ func (p *plane) serve(listener net.Listener) {
 		p.accept(ctx, w, r, func(ctx context.Context, conn net.Conn) error {
 			return p.service.ServeAgent(ctx, context.Background(), conn, id, "agent", p)
 		})
+	})
+	routes.HandleFunc(suffixPath, func(w http.ResponseWriter, _ *http.Request) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		_, _ = io.WriteString(w, `{"hostname_suffix": "`+p.suffix+`"}`)
 	})
 	routes.HandleFunc(control.UserPath, func(w http.ResponseWriter, r *http.Request) {
 		p.accept(ctx, w, r, func(ctx context.Context, conn net.Conn) error {

@@ -272,6 +272,7 @@ func sidePort(t *testing.T, r *rig, node *userspace.Net) {
 		request, err := http.NewRequestWithContext(t.Context(), method, "http://["+proto.AddrFromUUID(proto.ServicePrefix, r.agent.ID).String()+"]:4"+path, strings.NewReader(body))
 		must(t, err)
 		request.Close = true
+		request.Header.Set("Content-Type", "application/json")
 		client := http.Client{Timeout: patience, Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return conn, nil }}}
 		response, err := client.Do(request)
 		must(t, err)

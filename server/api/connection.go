@@ -61,7 +61,11 @@ func (s *Server) connectionInfo() connectionBody {
 	}
 }
 
+// getConnection is for users, and for agents: they tell their names.
 func (s *Server) getConnection(r *http.Request) (int, any, error) {
+	if _, _, err := s.config.Store.AuthenticateAgent(r.Context(), presentedToken(r)); err == nil {
+		return http.StatusOK, s.connectionInfo(), nil
+	}
 	if _, _, err := s.user(r); err != nil {
 		return 0, nil, err
 	}

@@ -68,7 +68,7 @@ func TestRejections(t *testing.T) {
 		"GET /api/v2/workspaces", "POST /api/v2/users/me/workspaces", "GET /api/v2/users/me/workspace/myws",
 		"GET /api/v2/workspaces/" + id, "DELETE /api/v2/workspaces/" + id, "POST /api/v2/workspaces/" + id + "/agents",
 		"GET /api/v2/workspaceagents/" + agent, "DELETE /api/v2/workspaceagents/" + agent, "POST /api/v2/workspaceagents/" + agent + "/tokens",
-		"GET /api/v2/workspaceagents/connection", "GET /api/v2/workspaceagents/" + agent + "/connection",
+		"GET /api/v2/workspaceagents/" + agent + "/connection",
 		"GET /api/v2/tailnet?version=2.3", "GET /api/v2/workspaceagents/" + agent + "/coordinate?version=2.0",
 	}
 	for _, route := range routes {
@@ -327,6 +327,15 @@ func TestConnectionInfo(t *testing.T) {
 			`"derp_force_websockets":false,"disable_direct_connections":false,"hostname_suffix":"coder"}`
 		if got := strings.TrimSpace(string(raw)); status != http.StatusOK || got != want {
 			t.Errorf("%s: %d\n got %s\nwant %s", path, status, got, want)
+		}
+	}
+	// Agents ask for the suffix of their names, and nobody without a token.
+	if status, body := r.call("GET", "/api/v2/workspaceagents/connection", alice.agentKey, ""); status != http.StatusOK || body["hostname_suffix"] != "coder" {
+		t.Errorf("agent: %d %v", status, body)
+	}
+	for _, token := range []string{"", "unknown", alice.agentKey + "x"} {
+		if status, body := r.call("GET", "/api/v2/workspaceagents/connection", token, ""); status != http.StatusUnauthorized {
+			t.Errorf("token %q: %d %v", token, status, body)
 		}
 	}
 }
