@@ -58,7 +58,7 @@ func (s *Server) serveLogs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !asked(r, "follow") {
-		s.handle(func(r *http.Request) (int, any, error) { return s.listLogs(r, agent, which) })(w, r)
+		s.listLogs(w, r, agent, which)
 		return
 	}
 	if which.Before != 0 || which.Most != 0 {
@@ -105,19 +105,35 @@ func queryNumber(r *http.Request, name string, into *int64) error {
 	return nil
 }
 
-// listLogs gives all that there is, which the limits of two runs bound.
-func (s *Server) listLogs(r *http.Request, agent store.Agent, which store.LogRange) (int, any, error) {
-	bodies := []logBody{}
-	for {
-		lines, err := s.config.Store.Logs(r.Context(), agent.ID, which)
+// listLogs gives all that there is, which the limits of two runs bound: 100,000
+// lines. It holds two pages of them at a time.
+func (s *Server) listLogs(w http.ResponseWriter, r *http.Request, agent store.Agent, which store.LogRange) {
+	lines, err := s.config.Store.Logs(r.Context(), agent.ID, which)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	out := &eventWriter{w, http.NewResponseController(w), s.writeLimit}
+	for opening := "["; ; opening = "," {
+		var more []store.LogLine
+		if which.Most == 0 && len(lines) == store.LogPageMost {
+			which.After = lines[len(lines)-1].ID
+			more, err = s.config.Store.Logs(r.Context(), agent.ID, which)
+		}
+		if err == nil {
+			err = out.page(opening, describeLogs(lines), len(more) == 0)
+		}
 		if err != nil {
-			return 0, nil, err
+			// The status is sent, and what there is must not look whole.
+			s.config.Logger.Debug("a list of logs broke off", slog.String("path", r.URL.Path), slog.Any("error", err))
+			panic(http.ErrAbortHandler)
 		}
-		bodies = append(bodies, describeLogs(lines)...)
-		if which.Most > 0 || len(lines) < store.LogPageMost {
-			return http.StatusOK, bodies, nil
+		if len(more) == 0 {
+			return
 		}
-		which.After = lines[len(lines)-1].ID
+		lines = more
 	}
 }
 
@@ -254,6 +270,19 @@ func (e *eventWriter) write(text []byte) error {
 		return err
 	}
 	return e.control.Flush()
+}
+
+// page writes a part of a JSON list.
+func (e *eventWriter) page(opening string, bodies []logBody, last bool) error {
+	list, err := json.Marshal(bodies)
+	if err != nil {
+		return err
+	}
+	text := append([]byte(opening), list[1:len(list)-1]...)
+	if last {
+		text = append(text, "]\n"...)
+	}
+	return e.write(text)
 }
 
 // lines writes one JSON object on each line.

@@ -37,7 +37,10 @@ func (h *agentHandler) UpdateStartup(ctx context.Context, req *agentv2.UpdateSta
 	if err := h.server.config.Store.SetStartup(ctx, h.agent.ID, version, agentText(startup.GetExpandedDirectory(), pathMost), subsystems); err != nil {
 		return nil, err
 	}
-	h.server.config.Logger.Info("agent started", slog.String("agent", h.agent.Path()), slog.String("version", version))
+	// An agent that says so without end must not fill the log.
+	h.introduced.Do(func() {
+		h.server.config.Logger.Info("agent started", slog.String("agent", h.agent.Path()), slog.String("version", version))
+	})
 	return startup, nil
 }
 
@@ -52,7 +55,7 @@ func (h *agentHandler) UpdateLifecycle(ctx context.Context, req *agentv2.UpdateL
 	_, err := h.server.config.Store.AddLifecycle(ctx, h.agent.ID, state, agentTime(lifecycle.GetChangedAt()))
 	switch {
 	case errors.Is(err, store.ErrStepBack):
-		h.server.config.Logger.Info("agent reports a step that it is past", slog.String("agent", h.agent.Path()), slog.Any("error", err))
+		h.server.config.Logger.Debug("agent reports a step that it is past", slog.String("agent", h.agent.Path()), slog.Any("error", err))
 	case err != nil:
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -165,5 +166,47 @@ func TestLogsOfALossyConnection(t *testing.T) {
 	}
 	if len(lines) != each*len(sources) || calls < 40 {
 		t.Errorf("%d lines, %v, by %d calls", len(lines), counts, calls)
+	}
+}
+
+// TestListOfAllLogs is longer than a page, and than a few of them.
+func TestListOfAllLogs(t *testing.T) {
+	r := newRig(t)
+	alice := r.person("alice")
+	for _, count := range []int{store.LogPageMost, 1, 2*store.LogPageMost - 1} { // in all one page, one more, and three
+		lines := make([]store.LogLine, 0, count)
+		for i := range count {
+			lines = append(lines, store.LogLine{CreatedAt: second(0).AsTime().Add(time.Duration(i) * time.Microsecond), Level: store.LogInfo, Output: "x"})
+		}
+		if _, _, err := r.store.AppendLogs(t.Context(), alice.agent.ID, uuid.New(), lines); err != nil {
+			t.Fatal(err)
+		}
+		var all []logBody
+		r.get(alice, "/logs", &all)
+		report := must[store.AgentReport](t)(r.store.AgentReport(t.Context(), alice.agent.ID))
+		if int64(len(all)) != report.LogsLines || all[len(all)-1].ID != report.LogsLines {
+			t.Errorf("%d lines of %d", len(all), report.LogsLines)
+		}
+	}
+	var none []logBody
+	if r.get(alice, "/logs?after=99999", &none); none == nil || len(none) != 0 {
+		t.Errorf("none is %v", none)
+	}
+	var some []logBody
+	if r.get(alice, "/logs?after=7&before=12&limit=3", &some); len(some) != 3 || some[0].ID != 8 {
+		t.Errorf("some are %+v", some)
+	}
+}
+
+// TestAnAgentThatStartsWithoutEnd does not fill the server's log.
+func TestAnAgentThatStartsWithoutEnd(t *testing.T) {
+	r := newRig(t)
+	alice := r.person("alice")
+	agent := r.report(alice)
+	for i := range 20 {
+		must[*agentv2.Startup](t)(agent.UpdateStartup(t.Context(), &agentv2.UpdateStartupRequest{Startup: &agentv2.Startup{Version: fmt.Sprint(i)}}))
+	}
+	if count := strings.Count(r.logs.String(), "agent started"); count != 1 {
+		t.Errorf("logged %d times", count)
 	}
 }

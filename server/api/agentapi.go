@@ -31,6 +31,8 @@ type agentHandler struct {
 	since   time.Time     // the beginning of the connection
 	stepped chan struct{} // closed with the first step that the agent has reported on it
 	once    sync.Once
+	// introduced is for the log, in which an agent says once that it has started.
+	introduced sync.Once
 }
 
 func newAgentHandler(s *Server, agent store.Agent, state *reported) *agentHandler {

@@ -23,6 +23,8 @@ const (
 	// 1,000 ports have some 60 KiB.
 	portsLimit = 20 * time.Second
 	portsSize  = 512 << 10
+	// headSize bounds the head of an agent's answer in bytes.
+	headSize = 16 << 10
 	// portsMost are told, each with a name of so many bytes at most.
 	portsMost    = 1024
 	portNameMost = 128
@@ -43,12 +45,20 @@ type portsBody struct {
 // listeningPorts asks the agent on which ports programs listen. What it answers
 // is a workspace's word, so it is read within bounds and passed on field by field.
 func (s *Server) listeningPorts(r *http.Request) (int, any, error) {
-	agent, _, _, err := s.ownAgent(r)
+	agent, user, token, err := s.ownAgent(r)
 	if err != nil {
 		return 0, nil, err
 	}
+	// It counts like any connection: an agent that never answers would otherwise
+	// let its owner take all that there may be to agents.
+	entry, err := s.begin(r, token, user)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer s.live.exit(entry)
 	ctx, cancel := context.WithTimeout(r.Context(), portsLimit)
 	defer cancel()
+	defer context.AfterFunc(entry.leave, cancel)()
 	body, err := s.askAgent(ctx, agent.ID, "/api/v0/listening-ports", portsSize)
 	if err != nil {
 		return 0, nil, err
@@ -79,7 +89,7 @@ func (s *Server) askAgent(ctx context.Context, agent uuid.UUID, path string, mos
 	}
 	defer conn.Close()
 	transport := &http.Transport{
-		DisableKeepAlives: true, Proxy: nil,
+		DisableKeepAlives: true, Proxy: nil, MaxResponseHeaderBytes: headSize,
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil },
 	}
 	host := netip.AddrPortFrom(proto.AddrFromUUID(proto.ServicePrefix, agent), agentHTTPPort)

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+
+	"github.com/causewayhq/causeway/server/store"
 	"github.com/causewayhq/causeway/server/tailnetclient"
 )
 
@@ -58,6 +61,7 @@ func TestListeningPorts(t *testing.T) {
 		"refused":  httpAnswer(500, "{}"),
 		"redirect": "HTTP/1.1 302 x\r\nLocation: http://127.0.0.1/\r\nContent-Length: 0\r\n\r\n",
 		"too long": httpAnswer(200, `{"ports":[]}`+strings.Repeat(" ", portsSize)),
+		"head":     "HTTP/1.1 200 x\r\nX: " + strings.Repeat("x", 8*headSize) + "\r\nContent-Length: 12\r\n\r\n" + `{"ports":[]}`,
 		"cut off":  "HTTP/1.1 200 x\r\nContent-Length: 100\r\n\r\n{",
 	} {
 		said = text
@@ -71,5 +75,31 @@ func TestListeningPorts(t *testing.T) {
 	p.agents.refuse = tailnetclient.ErrNotConnected
 	if status, _ := p.call("GET", path, p.alice.token, ""); status != http.StatusPreconditionRequired {
 		t.Errorf("not connected: %d", status)
+	}
+}
+
+// TestListeningPortsCount: each question is one of the connections that an account
+// may have.
+func TestListeningPortsCount(t *testing.T) {
+	said := httpAnswer(200, `{"ports":[]}`)
+	p := newPTYRig(t, nil)
+	p.agents.serve = answering(&said)
+	path := "/api/v2/workspaceagents/" + p.alice.agent.ID.String() + "/listening-ports"
+	var open []*connection
+	for range connectionLimit {
+		entry, err := p.api.live.enter(t.Context(), store.Token{UserID: p.alice.ID}, uuid.New())
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, entry)
+	}
+	if status, _ := p.call("GET", path, p.alice.token, ""); status != http.StatusTooManyRequests {
+		t.Errorf("beyond the limit: %d", status)
+	}
+	for _, entry := range open {
+		p.api.live.exit(entry)
+	}
+	if status, _ := p.call("GET", path, p.alice.token, ""); status != http.StatusOK || p.api.live.count() != 0 {
+		t.Errorf("%d, %d connections are left", status, p.api.live.count())
 	}
 }
