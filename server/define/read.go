@@ -102,7 +102,16 @@ func (v value) environment(seen map[string]int) map[string]string {
 func (v value) secrets(variables map[string]int) []Secret {
 	var read []Secret
 	names := map[string]int{}
+	// "NAME=value" is how other programs take secrets: it must not be quoted.
+	if v.kind == text {
+		v.wrong("text", "a list")
+		return nil
+	}
 	v.list(SecretCount, "secrets", func(v value) {
+		if v.kind == text {
+			v.wrong("text", "a mapping with name, and env or file")
+			return
+		}
 		var s Secret
 		var given value
 		v.object(map[string]func(value){

@@ -1,0 +1,23 @@
+package define
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestMistakesDoNotTellSecrets: whatever is wrong around a secret, no problem has
+// its text.
+func TestMistakesDoNotTellSecrets(t *testing.T) {
+	const secret = "hunter2"
+	for _, document := range []string{
+		"secrets: hunter2", "secrets: A=hunter2", "secrets: [hunter2]", "secrets: [A=hunter2]", "secrets:\n- A=hunter2", "secrets:\n  a: hunter2",
+		"secrets:\n- name: a\n  env: A\n  value: [hunter2]", "secrets:\n- name: a\n  env: A\n  value: {x: hunter2}", "secrets:\n- name: a\n  env: A\n  vaule: hunter2",
+		"secrets:\n- name: a\n  env: A\n  value: \"hunter2\\0\"", "secrets:\n- name: a\n  env: A\n  value: \"hunter2", "secrets:\n- name: a\n  env: A\n  value: &hunter2 x",
+		"secrets:\n- name: a\n  env: A\n  value: !hunter2 x", "secrets:\n- name: a\n  env: A\n  value: x: hunter2", "secrets:\n- name: a\n  env: A\n value: hunter2",
+	} {
+		_, err := Read([]byte("version: 1\n" + document + "\n"))
+		if err == nil || strings.Contains(err.Error(), secret) {
+			t.Errorf("%q: %v", document, err)
+		}
+	}
+}
