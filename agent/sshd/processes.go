@@ -39,6 +39,9 @@ type knownProcess struct {
 func (p *processes) commandLine(ctx context.Context, address netip.AddrPort) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if ctx.Err() != nil {
+		return "" // nobody waits for it any more, nor do those behind it
+	}
 	if known, found := p.known[address]; found && time.Since(known.at) < processKnown {
 		return known.line
 	}
