@@ -125,6 +125,42 @@ func TestAgentLeaves(t *testing.T) {
 	}
 }
 
+// TestAgentStartsAnew holds that an agent is reached again after it has said
+// goodbye, or was killed, and has come back with other keys.
+func TestAgentStartsAnew(t *testing.T) {
+	for name, goodbye := range map[string]bool{"goodbye": true, "killed": false} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlane(t, false)
+			before := p.startAgent(t, false, echo)
+			conn, err := p.client.Dial(t.Context(), before.id, 7)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			says(t, conn, "before")
+			if goodbye {
+				if err := before.stream.Send(&tailnetv2.CoordinateRequest{Disconnect: &tailnetv2.CoordinateRequest_Disconnect{}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before.net.Close()
+			before.stream.Close()
+			<-before.ended
+			p.startAgentAs(t, before.id, false, echo)
+			for try := range 2 {
+				began := time.Now()
+				again, err := p.client.Dial(t.Context(), before.id, 7)
+				if err != nil {
+					t.Fatalf("dial %d after %s: %v", try, time.Since(began), err)
+				}
+				defer again.Close()
+				says(t, again, "after")
+				t.Logf("dial %d took %s", try, time.Since(began))
+			}
+		})
+	}
+}
+
 // TestAgentIsLost holds that a session outlives its agent's control connection,
 // and ends when the agent does not answer in the tunnel either.
 func TestAgentIsLost(t *testing.T) {

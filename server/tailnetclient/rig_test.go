@@ -105,7 +105,13 @@ type agent struct {
 // leads to it when direct paths are disabled.
 func (p *plane) startAgent(t *testing.T, directDisabled bool, serve func(port uint16) (func(net.Conn), bool)) *agent {
 	t.Helper()
-	a := &agent{id: uuid.New(), ended: make(chan struct{})}
+	return p.startAgentAs(t, uuid.New(), directDisabled, serve)
+}
+
+// startAgentAs is startAgent for an agent that was there before.
+func (p *plane) startAgentAs(t *testing.T, id uuid.UUID, directDisabled bool, serve func(port uint16) (func(net.Conn), bool)) *agent {
+	t.Helper()
+	a := &agent{id: id, ended: make(chan struct{})}
 	var own []netip.Prefix
 	for _, addr := range proto.AgentAddrs(a.id) {
 		own = append(own, netip.PrefixFrom(addr, 128))
