@@ -99,8 +99,9 @@ func (s *Store) yield(worked time.Duration) {
 		s.turns.Release(1)
 		return
 	}
-	time.AfterFunc(s.owed, func() { s.turns.Release(1) })
-	s.owed = 0
+	pause := s.owed
+	s.owed = 0 // before somebody else has the turn
+	time.AfterFunc(pause, func() { s.turns.Release(1) })
 }
 
 // reporting does one transaction on the connection of reports, in the order in
