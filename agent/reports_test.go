@@ -198,7 +198,7 @@ func newSession(t *testing.T, client *ssh.Client) *ssh.Session {
 	return session
 }
 
-// checkTraffic wants what was echoed, and not much more, in what was told since
+// checkTraffic wants what was echoed, and not twice of it, in what was told since
 // the start.
 func (p *plane) checkTraffic(t *testing.T, size int64) {
 	t.Helper()
@@ -213,7 +213,9 @@ func (p *plane) checkTraffic(t *testing.T, size int64) {
 		}
 		return rx >= size && tx >= size && flows >= 2
 	})
-	if limit := size + size/4; rx > limit || tx > limit {
+	// On a loaded machine packets get lost and are sent again, which counts. What
+	// was counted twice would be twice as much.
+	if rx >= 2*size || tx >= 2*size {
 		t.Errorf("told %d bytes received and %d sent for %d that were echoed", rx, tx, size)
 	}
 }

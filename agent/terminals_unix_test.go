@@ -95,7 +95,8 @@ func (s *terminalStage) attach(id uuid.UUID, columns, rows int, command string) 
 	s.Cleanup(func() {
 		conn.Close()
 		<-v.ended
-		v.theirs.Close()
+		// Not Close of the emulator itself, which races with who reads.
+		v.theirs.InputPipe().(io.Closer).Close()
 	})
 	return v
 }
