@@ -56,7 +56,7 @@ func OpenState(directory string) (*State, error) {
 
 func (s *State) open() error {
 	if err := os.MkdirAll(s.directory, 0o700); err != nil {
-		return err
+		return fmt.Errorf("%w; name a directory that this user can write with --state-dir", err)
 	}
 	if err := checkMode(s.directory, 0o022); err != nil {
 		return err

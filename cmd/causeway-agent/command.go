@@ -106,6 +106,10 @@ can change while the agent runs. The command is a program and its arguments, wit
 blanks between them and without a shell. It has 10 s, prints the token alone, and
 nothing of what it prints is shown. The agent asks it again as long as it fails.
 
+As the first process of a container it starts itself once more, and looks after
+the processes that nobody else waits for. It needs no capability, no entry in
+/etc/passwd and no /dev/net/tun; without a home directory it needs --state-dir.
+
 Each flag has a variable: CAUSEWAY_AGENT_URL for --url, and so on.
 
 ` + exitHelp,
@@ -114,6 +118,9 @@ Each flag has a variable: CAUSEWAY_AGENT_URL for --url, and so on.
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := readSSHVariables(cmd.Flags()); err != nil {
 				return usageError{err}
+			}
+			if isInit() {
+				return o.runBelow()
 			}
 			return o.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr(), cmd.Flags().Changed("token"))
 		},
@@ -153,6 +160,18 @@ func defaultStateDir() string {
 	return filepath.Join(home, ".local", "state", "causeway-agent")
 }
 
+// runBelow runs the agent as a child of this process.
+func (o options) runBelow() error {
+	if o.token != "" {
+		_ = hideToken(o.token) // the child says it, when this fails for it too
+	}
+	code, err := asInit()
+	if err == nil && code != exitOK {
+		err = exitError(code)
+	}
+	return err
+}
+
 func (o options) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer, tokenOnLine bool) error {
 	config, err := o.config(stdin, stderr)
 	if err != nil {
@@ -187,7 +206,7 @@ func (o options) config(stdin io.Reader, stderr io.Writer) (agent.Config, error)
 	}
 	config.Logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
 	if o.stateDir == "" {
-		return config, errors.New("--state-dir is missing, and there is no home directory to choose one in")
+		return config, errors.New("--state-dir is missing, and there is no home directory to choose one in: HOME is not set; name a directory that this user can write")
 	}
 	var err error
 	if config.URL, err = accessURL(o.url); err != nil {

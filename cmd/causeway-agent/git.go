@@ -15,10 +15,10 @@ import (
 	"github.com/causewayhq/causeway/agent/gitauth"
 )
 
-// exitStatus ends the program with another program's exit code.
-type exitStatus int
+// exitError ends the program with another program's exit code.
+type exitError int
 
-func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 func newGitSSH() *cobra.Command {
 	return &cobra.Command{
@@ -57,7 +57,7 @@ It exits as ssh does.`,
 				Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 			}.Run(ctx, args)
 			if err == nil && code != 0 {
-				err = exitStatus(code)
+				err = exitError(code)
 			}
 			return err
 		},
