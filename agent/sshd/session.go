@@ -135,10 +135,10 @@ func (s *session) start(request *ssh.Request) {
 	})
 }
 
-// finish sends the end of output, how the command ended, and closes the
-// channel. Each may fail only because the client has gone.
+// finish sends how the command ended, the end of output, and closes the channel,
+// in this order: OpenSSH may close at the end of output, and after that x/crypto
+// sends nothing more. Each may fail only because the client has gone.
 func (s *session) finish(result exit) {
-	_ = s.channel.CloseWrite()
 	if result.signal != "" {
 		_, _ = s.channel.SendRequest("exit-signal", false, ssh.Marshal(struct {
 			Signal   string
@@ -149,6 +149,7 @@ func (s *session) finish(result exit) {
 	} else {
 		_, _ = s.channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{result.status}))
 	}
+	_ = s.channel.CloseWrite()
 	s.channel.Close()
 }
 
