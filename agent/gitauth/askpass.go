@@ -28,7 +28,7 @@ func ReadPrompt(prompt string) (Question, bool) {
 		return Question{}, false
 	}
 	target, err := url.Parse(rest[1 : len(rest)-1])
-	if err != nil || target.Scheme != "https" && target.Scheme != "http" || target.Host == "" {
+	if err != nil || target.Host == "" || target.Scheme != "https" && (target.Scheme != "http" || target.Port() != "") {
 		return Question{}, false
 	}
 	// What was typed already is not for the control plane.

@@ -294,7 +294,7 @@ func TestReadPrompt(t *testing.T) {
 		"Username for 'https://github.com': ":                {false, "https://github.com"},
 		"Password for 'https://al@github.com:8443/a/b.git':": {true, "https://github.com:8443/a/b.git"},
 		"Password for 'https://al:s3cret@h': ":               {true, "https://h"},
-		"Enter passphrase for key '/home/al/.ssh/id': ":      {}, "Username for 'ssh://h': ": {}, "Username for https://h: ": {}, "Password for ''": {}, "": {}, "Username for '": {},
+		"Enter passphrase for key '/home/al/.ssh/id': ":      {}, "Username for 'ssh://h': ": {}, "Username for https://h: ": {}, "Password for 'http://al@h:8443': ": {}, "Password for ''": {}, "": {}, "Username for '": {},
 	} {
 		got, ours := ReadPrompt(prompt)
 		if got != want || ours != (want.URL != "") {

@@ -16,8 +16,10 @@ import (
 // (CORS, which nobody gets) it reads no answer. Two ways remain, and both end here:
 //
 //   - A page whose name was made to mean our address (DNS rebinding) reads
-//     everything, as it is from where it asks. Its requests name the page's host,
-//     which is a public name; ours are addresses or names that no registry sells.
+//     everything, as it is from where it asks. Its requests name the page's host.
+//     Ours are addresses, or names that begin as this agent's do and end in what
+//     no registry sells: who wants to forge one needs the resolver of the user's
+//     network and the names of the workspace, which our own resolver answers first.
 //   - A request may change something although its answer is not read. Those of
 //     browsers are refused, and what has a body must say that it is JSON, which
 //     makes browsers ask first, in vain.
@@ -30,7 +32,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		header.Set("Cross-Origin-Resource-Policy", "same-origin")
 		header.Set("Referrer-Policy", "no-referrer")
 		header.Set("Cache-Control", "no-store")
-		if err := checkHost(r.Host); err != nil {
+		if err := s.checkHost(r.Host); err != nil {
 			fail(w, http.StatusMisdirectedRequest, "Ask by the address of the agent.", err)
 			return
 		}
@@ -50,9 +52,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// checkHost takes addresses, and names that public DNS cannot hold: whoever has a
-// public name decides what it means, from one moment to the next.
-func checkHost(host string) error {
+// checkHost takes addresses, and names of this agent that public DNS cannot
+// hold: whoever has a public name decides what it means, from one moment to the next.
+func (s *Server) checkHost(host string) error {
 	name, _, err := net.SplitHostPort(host)
 	if err != nil {
 		name = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
@@ -60,15 +62,30 @@ func checkHost(host string) error {
 	if _, err := netip.ParseAddr(name); err == nil {
 		return nil
 	}
-	name = strings.TrimSuffix(strings.ToLower(name), ".")
-	last := name[strings.LastIndexByte(name, '.')+1:]
-	if last == "" || last == name {
-		return errors.New("the request names no host of a tunnel")
+	ending, ours := s.ending(strings.TrimSuffix(strings.ToLower(name), "."))
+	if !ours {
+		return errors.New("the request names another host")
 	}
-	if suffix.Check(last) != nil {
+	if suffix.Check(ending[strings.LastIndexByte(ending, '.')+1:]) != nil {
 		return errors.New("the host that the request names may belong to anybody")
 	}
 	return nil
+}
+
+// ending is what follows the part of a name that says which agent is meant.
+func (s *Server) ending(name string) (ending string, ours bool) {
+	current := s.config.Manifest()
+	agent, workspace := strings.ToLower(current.GetAgentName()), strings.ToLower(current.GetWorkspaceName())
+	if agent == "" || workspace == "" {
+		return "", false
+	}
+	long := agent + "." + workspace + "."
+	for _, start := range []string{long + "me.", long + strings.ToLower(current.GetOwnerUsername()) + ".", workspace + "."} {
+		if ending, ours = strings.CutPrefix(name, start); ours && ending != "" {
+			return ending, true
+		}
+	}
+	return "", false
 }
 
 // changes says whether a request does something. Switching the log is among it

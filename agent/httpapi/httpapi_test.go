@@ -90,7 +90,7 @@ func newServer(t *testing.T) *testServer {
 		Network: func() Network { return s.network },
 		Manifest: func() *agentv2.Manifest {
 			return &agentv2.Manifest{
-				AgentName: "main", EnvironmentVariables: map[string]string{"PASSWORD": "hunter2"},
+				AgentName: "main", WorkspaceName: "MyWS", OwnerUsername: "alice", EnvironmentVariables: map[string]string{"PASSWORD": "hunter2"},
 				Secrets: []*agentv2.WorkspaceSecret{{EnvName: "TOKEN", FilePath: "~/token", Value: []byte("hunter3")}},
 			}
 		},
@@ -254,6 +254,10 @@ func TestPagesInBrowsers(t *testing.T) {
 		"localhost":               {"GET", "/debug/logs", "", host("a.localhost:4"), 421},
 		"name of a suffix of ccs": {"GET", "/debug/logs", "", host("evil.co.uk"), 421},
 		"no host":                 {"GET", "/debug/logs", "", host(""), 421},
+		"name of the office's":    {"GET", "/debug/logs", "", host("attacker.lan:4"), 421},
+		"another agent's name":    {"GET", "/debug/logs", "", host("main.other.me.coder:4"), 421},
+		"own name, public ending": {"GET", "/debug/logs", "", host("main.myws.me.example.com:4"), 421},
+		"own name by its owner":   {"GET", "/debug/logs", "", host("main.myws.alice.coder:4"), 200},
 		"own name":                {"GET", "/debug/logs", "", host("main.myws.me.coder:4"), 200},
 		"own name with a dot":     {"GET", "/debug/logs", "", host("MYWS.Coder."), 200},
 		"address without port":    {"GET", "/debug/logs", "", host("[fd60:627a:a42b::7]"), 200},
@@ -309,7 +313,7 @@ func FuzzRequest(f *testing.F) {
 	for _, seed := range []string{
 		"GET / HTTP/1.1\r\nHost: [::1]\r\n\r\n",
 		"GET /debug/manifest HTTP/1.0\r\n\r\n",
-		"DELETE /api/v0/terminals/00000000-0000-0000-0000-000000000000 HTTP/1.1\r\nHost: a.coder\r\n\r\n",
+		"DELETE /api/v0/terminals/00000000-0000-0000-0000-000000000000 HTTP/1.1\r\nHost: myws.coder\r\n\r\n",
 		"POST /api/v0/list-directory HTTP/1.1\r\nHost: 1.2.3.4:4\r\nContent-Type: application/json\r\nContent-Length: 31\r\n\r\n{\"path\":[],\"relativity\":\"root\"}",
 		"POST /debug/magicsock/debug-logging/on HTTP/1.1\r\nHost: [fe80::1%x]\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 	} {

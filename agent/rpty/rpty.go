@@ -159,7 +159,11 @@ func (s *Server) attach(wanted initial, v *viewer) (*session, error) {
 			return found, err
 		}
 		// It has ended meanwhile, and makes room for another.
-		<-found.over
+		select {
+		case <-found.over:
+		case <-time.After(attachLimit):
+			return nil, errors.New("the terminal's program does not end")
+		}
 	}
 }
 

@@ -14,7 +14,8 @@ const (
 	// so that those who stay silent keep nobody out. OpenSSH begins to drop at 10
 	// and allows 100.
 	maxHandshakes = 128
-	// maxConnections are connections at all, each of some 200 KiB.
+	// maxConnections are connections at all, each of 1 to 2 MiB with
+	// a session on it (measured at 100, with the programs' buffers full).
 	maxConnections = 1024
 	// maxChannels are the channels of a connection: sessions and forwarded
 	// connections. A browser behind -D holds some hundred. The far side may send

@@ -27,7 +27,8 @@ ExecStart="PROGRAM" run --url "URL" --token-file "%h/.config/causeway-agent/toke
 WorkingDirectory=~
 Restart=always
 RestartSec=1s
-# Stop scripts have a minute.
+# The agent alone is told, and ends sessions and scripts in order; stop scripts have a minute.
+KillMode=mixed
 TimeoutStopSec=90s
 
 [Install]

@@ -54,7 +54,7 @@ run /usr/bin/loginctl enable-linger`
 		t.Errorf("token: %v", token.mode)
 	}
 	text := file(t, steps, ".service").content
-	if !strings.Contains(text, `ExecStart="/opt/causeway/causeway-agent" run --url "https://causeway.example.com/100%%" --token-file "%h/.config/causeway-agent/token"`) || strings.Contains(text, secret) {
+	if !strings.Contains(text, `ExecStart="/opt/causeway/causeway-agent" run --url "https://causeway.example.com/100%%" --token-file "%h/.config/causeway-agent/token"`) || strings.Contains(text, secret) || !strings.Contains(text, "\nKillMode=mixed\n") {
 		t.Errorf("unit:\n%s", text)
 	}
 	verify(t, "causeway-agent.service", strings.ReplaceAll(text, wanted.Program, "/bin/true"))
