@@ -74,7 +74,7 @@ func run(ctx context.Context, args []string) (err error) {
 	}
 	environment := wineEnvironment(prefix)
 	if len(args) == 2 && args[0] == "-hold" {
-		return hold(ctx, dir, overlay, args[1], environment)
+		return lend(ctx, dir, overlay, args[1], environment)
 	}
 	if environment, err = buildDaemon(ctx, dir, environment, args); err != nil {
 		return err

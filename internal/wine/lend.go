@@ -10,15 +10,15 @@ import (
 	"path/filepath"
 )
 
-// held is what -hold tells: a program, and the variables that run it.
-type held struct {
+// lent is what -hold tells: a program, and the variables that run it.
+type lent struct {
 	Program     string   `json:"program"`
 	Environment []string `json:"environment"`
 }
 
-// hold gives another process a program of ours and a Windows to run it, until
+// lend gives another process a program of ours and a Windows to run it, until
 // our standard input ends.
-func hold(ctx context.Context, dir, overlay, source string, environment []string) error {
+func lend(ctx context.Context, dir, overlay, source string, environment []string) error {
 	program := filepath.Join(dir, filepath.Base(source)+".exe")
 	building := append(os.Environ(), "GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=0")
 	if err := command(ctx, building, "go", "build", "-overlay", overlay, "-o", program, source); err != nil {
@@ -33,7 +33,7 @@ func hold(ctx context.Context, dir, overlay, source string, environment []string
 		defer close(ended)
 		io.Copy(io.Discard, os.Stdin) //nolint:errcheck // its end is all that counts
 	}()
-	err = json.NewEncoder(os.Stdout).Encode(held{program, environment[len(os.Environ()):]})
+	err = json.NewEncoder(os.Stdout).Encode(lent{program, environment[len(os.Environ()):]})
 	if err == nil {
 		select {
 		case <-ended:
