@@ -8,4 +8,4 @@ if [ $# -gt 1 ]; then
   CAUSEWAY_RIGS=all exec go test -p 1 -count=1 -timeout 60m -v -run "$run" "$@"
 fi
 CAUSEWAY_RIGS=all go test -p 1 -json -count=1 -timeout 60m ./internal/e2e ./internal/testnet ./internal/continuity ./internal/hostfaults \
-  ./internal/crashmatrix ./internal/doctorrig ./internal/vpnmanager ./internal/agentclients ./internal/agentrig ./internal/agenthost ./internal/webterm ./internal/packagetest ./internal/traytest ./internal/msitest ./platform_linux/rig | go run ./internal/report -title "End-to-end report" -o docs/reports/e2e.md
+  ./internal/crashmatrix ./internal/doctorrig ./internal/vpnmanager ./internal/agentclients ./internal/agentrig ./internal/agentwine ./internal/agenthost ./internal/webterm ./internal/packagetest ./internal/traytest ./internal/msitest ./platform_linux/rig | go run ./internal/report -title "End-to-end report" -o docs/reports/e2e.md

@@ -14,4 +14,4 @@ scripts/wine.sh -json ./nrpt ./hosts ./localapi ./tun ./platform_windows ./servi
 wait $images
 echo "a sample of the long rigs (make e2e runs all)"
 CAUSEWAY_RIGS=sample go test -p 1 -json -count=1 -timeout 15m ./internal/e2e ./internal/testnet ./internal/continuity ./internal/hostfaults \
-  ./internal/crashmatrix ./internal/doctorrig ./internal/vpnmanager ./internal/agentclients ./internal/agenthost ./internal/webterm ./internal/msitest | go run ./internal/report -title "Sample of the rigs"
+  ./internal/crashmatrix ./internal/doctorrig ./internal/vpnmanager ./internal/agentclients ./internal/agenthost ./internal/agentrig ./internal/agentwine ./internal/webterm ./internal/msitest | go run ./internal/report -title "Sample of the rigs"

@@ -3,5 +3,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/deps.sh wine wine64 util-linux >&2
-[ $# -gt 0 ] || set -- ./nrpt ./hosts ./internal/wine ./localapi ./platform_windows ./tun ./service/system
+[ $# -gt 0 ] || set -- ./nrpt ./hosts ./internal/wine ./localapi ./platform_windows ./tun ./service/system ./agent/unit
 exec go run ./internal/wine "$@"
