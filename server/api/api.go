@@ -71,12 +71,14 @@ type Server struct {
 	reports  *reports
 	// writeLimit is how long a follower may take for what it is sent.
 	writeLimit time.Duration
-	informed   *informed
-	storm      *admission
-	holders    *buckets[uuid.UUID]
-	accounts   *buckets[uuid.UUID]
-	failures   *buckets[netip.Prefix]
-	guesses    *limit.Meter[uuid.UUID]
+	// signs is how often a page's terminal gives its agent a sign of life.
+	signs    time.Duration
+	informed *informed
+	storm    *admission
+	holders  *buckets[uuid.UUID]
+	accounts *buckets[uuid.UUID]
+	failures *buckets[netip.Prefix]
+	guesses  *limit.Meter[uuid.UUID]
 
 	health struct {
 		sync.Mutex
@@ -97,7 +99,7 @@ func New(config Config) *Server {
 	s.guesses = limit.NewMeter[uuid.UUID](guessBurst, guessEvery, bucketLimit)
 	s.updates = tailnetsvc.NewUpdates(s, config.Logger)
 	s.informed = newInformed()
-	s.writeLimit = followWriteLimit
+	s.writeLimit, s.signs = followWriteLimit, signInterval
 	s.reports = newReports(config.Store, config.Logger)
 	s.reports.manifest = func(ctx context.Context, agent store.Agent) (*agentv2.Manifest, error) {
 		manifest, _, err := s.manifest(ctx, agent.ID)

@@ -96,7 +96,7 @@ func (s *Server) newPTY(r *http.Request) (*ptySession, error) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		return nil, reject(http.StatusUpgradeRequired, "A terminal needs a websocket.", "Ask with a websocket client, or open the workspace's page in a browser.")
 	}
-	session := &ptySession{agents: s.config.Agents, id: agent.ID, init: init, token: token}
+	session := &ptySession{agents: s.config.Agents, id: agent.ID, init: init, token: token, signs: s.signs}
 	if query.Get("flow") == "1" {
 		session.window = newCredit(flowWindow)
 	}

@@ -30,6 +30,9 @@ const (
 	// flowWindow is what a page may leave unshown, when it says what it has
 	// shown: browsers keep what a page has not got to, without a bound.
 	flowWindow = 256 << 10
+	// signInterval is how long an agent that was killed, and has started anew, goes
+	// unnoticed while nobody types.
+	signInterval = 30 * time.Second
 	// ackLimit bounds such a word: a number.
 	ackLimit = 20
 )
@@ -43,6 +46,8 @@ type ptySession struct {
 	used   func()  // notes the use of a browser's session; nil for a token
 	window *credit // nil: the page does not say what it has shown
 	agent  net.Conn
+	typing sync.Mutex // held for each message to the agent
+	signs  time.Duration
 }
 
 // connect asks the agent for the terminal.
@@ -83,6 +88,9 @@ func (p *ptySession) carry(ctx, leave context.Context, socket *stream) error {
 			socket.hangUp(err)
 		}
 	})
+	if p.window != nil { // a page of ours, which never cuts a value in two
+		reader.Go(func() { p.sign(ended) })
+	}
 	err := p.output(ended, socket)
 	switch {
 	case ended.Err() != nil:
@@ -96,6 +104,24 @@ func (p *ptySession) carry(ctx, leave context.Context, socket *stream) error {
 	socket.Close()
 	reader.Wait()
 	return nil
+}
+
+// sign sends the agent an empty value now and then. Where its side of the
+// connection is gone, it says so, and the page comes back to its session.
+func (p *ptySession) sign(ctx context.Context) {
+	ticker := time.NewTicker(p.signs)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if p.typing.TryLock() { // else there is a sign under way
+			_, _ = io.WriteString(p.agent, "{}") // the reader of the output hears why
+			p.typing.Unlock()
+		}
+	}
 }
 
 // output sends what the terminal shows.
@@ -138,7 +164,10 @@ func (p *ptySession) input(socket *stream) error {
 			}
 			continue
 		}
-		if _, err := io.CopyBuffer(onlyWriter{p.agent}, message, buffer); err != nil {
+		p.typing.Lock()
+		_, err = io.CopyBuffer(onlyWriter{p.agent}, message, buffer)
+		p.typing.Unlock()
+		if err != nil {
 			return nil // the reader of the output hears why
 		}
 		if p.used != nil {
