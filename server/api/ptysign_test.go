@@ -43,7 +43,7 @@ func TestTerminalGivesSigns(t *testing.T) {
 				}
 			}
 			var typed []string
-			for i := range 50 {
+			for i := range 2000 {
 				text := fmt.Sprintf(`{"data":"%d"}`, i)
 				if err := conn.Write(t.Context(), websocket.MessageBinary, []byte(text)); err != nil {
 					t.Fatal(err)
@@ -58,7 +58,7 @@ func TestTerminalGivesSigns(t *testing.T) {
 					}
 				}
 			}
-			if len(typed) != 50 || !slices.Contains(typed, `{"data":"49"}`) {
+			if len(typed) != 2000 || !slices.Contains(typed, `{"data":"1999"}`) {
 				t.Errorf("%d values", len(typed))
 			}
 			conn.CloseNow()
