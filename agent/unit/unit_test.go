@@ -176,6 +176,9 @@ func TestTasksPlan(t *testing.T) {
 		if strings.Contains(text, secret) {
 			t.Error("the token is in the task")
 		}
+		if removed := told(tasksRemoval("/sys", "/data")); !strings.Contains(removed, `/Delete /F /TN \Causeway Agent`) || !strings.Contains(removed, "remove "+file(t, steps, "token").write) {
+			t.Errorf("taken back:\n%s", removed)
+		}
 	}
 }
 

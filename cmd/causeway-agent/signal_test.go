@@ -29,7 +29,9 @@ type stand struct {
 	manifest *agentv2.Manifest
 }
 
-type tailnet struct{ tailnetv2.DRPCTailnetUnimplementedServer }
+type tailnet struct {
+	tailnetv2.DRPCTailnetUnimplementedServer
+}
 
 func (*tailnet) Coordinate(stream tailnetv2.DRPCTailnet_CoordinateStream) error {
 	for {
