@@ -23,6 +23,7 @@ var needed = map[featuretags.FeatureTag]string{
 	"cloud":          "public addresses of a cloud's machines are not found",
 	"bakedroots":     "relays with a certificate of Let's Encrypt fail where the system's roots are old",
 	"listenrawdisco": "TS_ENABLE_RAW_DISCO does nothing",
+	"debug":          "the agent's page /debug/magicsock is empty",
 }
 
 // The tags leave out something, are upstream's, and nothing that we use.
