@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -205,6 +206,10 @@ func (o options) config(stdin io.Reader, stderr io.Writer) (agent.Config, error)
 		return config, fmt.Errorf("--log-level %q: want debug, info, warn or error", o.logLevel)
 	}
 	config.Logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	// Libraries that write lines of their own (x/crypto/ssh/agent) tell nothing
+	// that we do not.
+	log.SetFlags(0)
+	log.SetOutput(slog.NewLogLogger(config.Logger.Handler(), slog.LevelDebug).Writer())
 	if o.stateDir == "" {
 		return config, errors.New("--state-dir is missing, and there is no home directory to choose one in: HOME is not set; name a directory that this user can write")
 	}
