@@ -175,7 +175,7 @@ func (a *agent) prepare(ctx context.Context, conn *control.Conn) error {
 func (a *agent) setConnected(connected bool, cause error) {
 	a.mu.Lock()
 	again := connected && a.once && !a.connected
-	words := outage(cause)
+	words, before := outage(cause), a.warned
 	warn := !connected && cause != nil && a.warned != words && !a.closing
 	final := refusal(cause)
 	a.connected = connected
@@ -199,6 +199,10 @@ func (a *agent) setConnected(connected bool, cause error) {
 		case a.failed <- fmt.Errorf("%w: %w", final, cause):
 		default:
 		}
+	case warn && words == outageNews:
+		a.log.Info(words)
+	case again && before == outageNews:
+		a.log.Debug("control plane is back")
 	case warn:
 		a.log.Warn(words, slog.String("url", a.config.URL.Redacted()), slog.String("error", cause.Error()))
 	case again:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/causewayhq/causeway/control"
 )
@@ -47,9 +48,14 @@ func refusal(err error) error {
 const (
 	outageToken   = "no token to show the control plane; trying again until there is one"
 	outageAway    = "no control plane; trying again until it answers"
+	outageNews    = "the definition of this agent has changed; reading it again"
 	outageRefused = "this agent was deleted or its token revoked or expired; start it with a new token (causeway-server agent create or agent token prints one) or stop it; trying again twice a minute"
 	outageRival   = "another agent uses this identity; one token is for one running agent: stop one of them, or make an agent and a token for each (causeway-server agent create)"
 )
+
+// redefinedText is how our control plane says that the agent is to come back and
+// to read its manifest again.
+const redefinedText = "the definition of the agent has changed"
 
 // outage is how to say why there is no connection.
 func outage(cause error) string {
@@ -60,6 +66,8 @@ func outage(cause error) string {
 		return outageRefused
 	case errors.Is(cause, control.ErrReplaced):
 		return outageRival
+	case cause != nil && strings.Contains(cause.Error(), redefinedText):
+		return outageNews
 	}
 	return outageAway
 }

@@ -153,3 +153,15 @@ func TestAbsentControlPlaneIsWaitedFor(t *testing.T) {
 	p.up()
 	r.wait()
 }
+
+// TestNewsAreNoOutage: an agent that is asked to read its definition again says
+// that, and not that there is no control plane.
+func TestNewsAreNoOutage(t *testing.T) {
+	for cause, want := range map[string]string{
+		"control plane says: " + redefinedText + "; retry after 100ms": outageNews, "connection refused": outageAway,
+	} {
+		if got := outage(errors.New(cause)); got != want {
+			t.Errorf("%s: %s", cause, got)
+		}
+	}
+}

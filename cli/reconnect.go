@@ -23,6 +23,10 @@ const (
 	// pickTerminal is --reconnect without an ID, newTerminal one that is none.
 	pickTerminal, newTerminal = "pick", "new"
 
+	// signPause is the time between two empty messages. Who sends such is given up
+	// when they stay away, and is no viewer any more.
+	signPause = 15 * time.Second
+
 	// Attempts to come back, at first and at most.
 	reconnectFirst, reconnectMost = 200 * time.Millisecond, 5 * time.Second
 )
@@ -35,7 +39,9 @@ are there (see: causeway terminals), with =new it makes another. Enter, then ~.
 detaches and leaves it running; Enter, then ~~ types a tilde.`
 
 // shownReset leaves a terminal as shells expect one, whatever ran in it.
-const shownReset = "\x1b[?1049l\x1b[!p\x1b[?1;9;1000;1001;1002;1003;1004;1005;1006;1015;2004l\x1b[?7;25h\x1b[<16u\x1b[>4m\x1b>\x1b[0m\x1b(B\x1b[0 q\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\\r\n"
+// What leaves the alternate screen comes before it, and only from there: it puts
+// the cursor back to where it was when that was last entered.
+const shownReset = "\x1b[!p\x1b[?1;9;1000;1001;1002;1003;1004;1005;1006;1015;2004l\x1b[?7;25h\x1b[<16u\x1b[>4m\x1b>\x1b[0m\x1b(B\x1b[0 q\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\\r\n\x1b[J"
 
 // addReconnect makes a command of OpenSSH's attach to terminals as well.
 func (a *app) addReconnect(command *cobra.Command) {
@@ -107,14 +113,15 @@ func (a *app) reconnect(ctx context.Context, name, id string, remote []string) e
 		}
 		wanted = chosen.ID
 	}
+	shown := &screenWatch{to: console}
 	session := &attachment{
-		app: a, console: console, keys: keys, port: port, api: &api,
+		app: a, console: console, shown: shown, keys: keys, port: port, api: &api,
 		request: attachRequest{ID: wanted, Command: strings.Join(remote, " ")},
 	}
 	_, height := console.size()
 	_, _ = io.WriteString(console, strings.Repeat("\r\n", height)) // what was there stays, above
 	err = session.run(ctx)
-	_, _ = io.WriteString(console, shownReset)
+	_, _ = io.WriteString(console, shown.leave()+shownReset)
 	err = finish(err)
 	if err == nil {
 		fmt.Fprintln(a.env.Stderr, session.outcome)
@@ -162,6 +169,7 @@ type attachInput struct {
 type attachment struct {
 	app     *app
 	console tty
+	shown   *screenWatch // the console, for what comes from the workspace
 	keys    <-chan []byte
 	port    *agentPort // of terminals
 	api     *agentPort // of the agent's HTTP API
@@ -234,7 +242,7 @@ func (s *attachment) connect(ctx context.Context) (net.Conn, error) {
 func (s *attachment) show(ctx context.Context, conn net.Conn, changes <-chan struct{}) error {
 	ended := make(chan error, 1)
 	go func() {
-		count, err := io.Copy(s.console, conn)
+		count, err := io.Copy(s.shown, conn)
 		if count > 0 {
 			s.request.Resume = true
 		}
@@ -245,9 +253,14 @@ func (s *attachment) show(ctx context.Context, conn net.Conn, changes <-chan str
 		<-ended
 	}()
 	output := json.NewEncoder(conn)
+	signs := time.NewTicker(signPause)
+	defer signs.Stop()
 	for {
 		var input attachInput
+		sign := false
 		select {
+		case <-signs.C:
+			sign = true
 		case <-ctx.Done():
 			return ctx.Err()
 		case err := <-ended:
@@ -264,7 +277,7 @@ func (s *attachment) show(ctx context.Context, conn net.Conn, changes <-chan str
 				return errDetached
 			}
 		}
-		if input != (attachInput{}) && output.Encode(input) != nil {
+		if (sign || input != (attachInput{})) && output.Encode(input) != nil {
 			return nil
 		}
 	}

@@ -18,6 +18,10 @@ const (
 	// A viewer that does not take writeSize bytes in stuckLimit is cut off.
 	writeSize  = 16 << 10
 	stuckLimit = 30 * time.Second
+	// silenceLimit is for viewers that send empty messages as signs of life, as ours
+	// do each 15 s and the browser's each 30 s: one that is silent for longer is gone,
+	// though nobody has closed its connection.
+	silenceLimit = 90 * time.Second
 	// frame is the time between two paintings of the screen for a viewer that has
 	// to have it painted.
 	frame = 50 * time.Millisecond
@@ -158,8 +162,12 @@ func (s *session) serve(v *viewer) (code int32, reason string) {
 
 func (v *viewer) receiveAll() error {
 	messages := newMessages(v.conn)
+	signs := false
 	for {
 		m, err := messages.next()
+		if signs = signs || err == nil && m == (message{}); signs {
+			_ = v.conn.SetReadDeadline(time.Now().Add(silenceLimit)) // a closed connection fails below
+		}
 		if err == nil {
 			err = v.session.receive(v, m)
 		}

@@ -52,7 +52,8 @@ document replaces the one before. All mistakes in it are named at once, and then
 nothing is changed.
 
 An agent that is connected reads it within seconds; sessions that are open go on.
-Secrets of which the document has no value keep theirs.`,
+Secrets that the document names without a value keep theirs; those that it does
+not name any more are forgotten, and files that agents have written stay there.`,
 		Example: `  causeway-server agent example > agent.yaml
   causeway-server agent configure --check agent.yaml
   causeway-server agent configure alice/myws/main agent.yaml

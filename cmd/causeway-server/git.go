@@ -105,7 +105,8 @@ it is never shown again.`,
 				if a.asJSON {
 					return a.printJSON(map[string]any{"user": describeUser(user), "credential": describeGit(credential)})
 				}
-				return a.print("Git in the workspaces of " + user.Name + " signs in at " + credential.Host + " as " + credential.Username + ".")
+				return a.print("Git in the workspaces of "+user.Name+" signs in at "+credential.Host+" as "+credential.Username+",",
+					"in sessions that begin after its agent has connected the next time.")
 			})
 		},
 	}
