@@ -42,21 +42,29 @@ func newRoot() *cobra.Command {
 		Long: `Make this workspace reachable through the tunnel: SSH, files, and every port of
 localhost. It runs as the user whose workspace it is, and needs no privilege.
 
-As a service of the package: sudo systemctl enable --now causeway-agent@USER,
-once /etc/causeway/agent-USER.env holds CAUSEWAY_AGENT_URL=URL, and
+As a service: causeway-agent install. With the package's own unit:
+sudo systemctl enable --now causeway-agent@USER, once
+/etc/causeway/agent-USER.env holds CAUSEWAY_AGENT_URL=URL, and
 /etc/causeway/agent-USER.token, which only root need read, the agent's token.
 
 ` + exitHelp,
 		Example: `  causeway-agent run --url https://causeway.example.com --token-file token
   causeway-agent run --help    # every setting
   causeway-agent version`,
-		Version:       version.Version,
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		Args:              unknownCommand,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetVersionTemplate(versionLine())
+	// Not cobra's own, which has a template: whoever links text/template keeps each
+	// method of each type.
+	asked := root.Flags().BoolP("version", "v", false, "version for causeway-agent")
+	root.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *asked {
+			_, err := fmt.Fprint(cmd.OutOrStdout(), versionLine())
+			return err
+		}
+		return cmd.Help()
+	}
 	root.SetFlagErrorFunc(misuse)
 	root.AddCommand(newRun(), newGitSSH(), newInstall(), newUninstall(), newStat(), newVersion())
 	return root

@@ -80,8 +80,16 @@ func rootCommand() *cobra.Command {
 	}
 	root.AddCommand(runCommand(), tunnelCommand("tunnel"), vpnDaemonCommand(), cleanupCommand(), operatorCommand(), versionCommand(),
 		installCommand(), uninstallCommand(), startCommand(), stopCommand(), restartCommand(), statusCommand())
-	root.Version = version.Version
-	root.SetVersionTemplate("causewayd {{.Version}}\n")
+	// Not cobra's own, which has a template: whoever links text/template keeps each
+	// method of each type, 8 MB of them.
+	asked := root.Flags().BoolP("version", "v", false, "version for causewayd")
+	root.RunE = func(command *cobra.Command, _ []string) error {
+		if *asked {
+			_, err := fmt.Fprintln(command.OutOrStdout(), "causewayd", version.Version)
+			return err
+		}
+		return command.Help()
+	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	inWordsOfThisSystem(root)
 	return root

@@ -2,14 +2,13 @@
 package darwin
 
 import (
-	"bytes"
 	_ "embed"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
-	"text/template"
 )
 
 // What an installation on a Mac uses.
@@ -50,8 +49,6 @@ type Daemon struct {
 //go:embed causewayd.plist
 var text string
 
-var plist = template.Must(template.New("causewayd.plist").Funcs(template.FuncMap{"xml": escape}).Parse(text))
-
 // escape writes a string so that XML reads it back as it was.
 func escape(value string) (string, error) {
 	var escaped strings.Builder
@@ -74,15 +71,20 @@ func Render(daemon Daemon) ([]byte, error) {
 			return nil, fmt.Errorf("render launchd property list: argument %q: %w", arg, err)
 		}
 	}
-	var out bytes.Buffer
-	err := plist.Execute(&out, map[string]any{
-		"Label": Label, "Program": daemon.Program, "Args": args, "Log": LogDir + "/causewayd.log",
-		"Bundle": BundleID, "Throttle": throttleSeconds, "Exit": exitSeconds, "Files": maxFiles,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("render launchd property list: %w", err)
+	var arguments strings.Builder
+	for _, arg := range append([]string{daemon.Program}, args...) {
+		escaped, err := escape(arg)
+		if err != nil {
+			return nil, fmt.Errorf("render launchd property list: %w", err)
+		}
+		arguments.WriteString("\t\t<string>" + escaped + "</string>\n")
 	}
-	return out.Bytes(), nil
+	// The constants hold nothing that XML would escape. A template would have the
+	// daemon, which links this, keep every method of every type.
+	return []byte(strings.NewReplacer(
+		"@LABEL@", Label, "@ARGUMENTS@", arguments.String(), "@LOG@", LogDir+"/causewayd.log", "@BUNDLE@", BundleID,
+		"@THROTTLE@", strconv.Itoa(throttleSeconds), "@EXIT@", strconv.Itoa(exitSeconds), "@FILES@", strconv.Itoa(maxFiles),
+	).Replace(text)), nil
 }
 
 // checkText refuses what XML cannot carry; the encoder would replace it.
