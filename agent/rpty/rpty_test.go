@@ -159,6 +159,7 @@ func TestProgramEnds(t *testing.T) {
 		again := s.attach(initial{ID: id(1)})
 		synctest.Wait()
 		s.program(1).say("x")
+		synctest.Wait() // what is under way when a connection ends fails in another way
 		again.Close()
 		synctest.Wait()
 		if len(reports) != 2 || reports[1] != (report{0, "detached"}) {
