@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -216,8 +215,8 @@ func (o options) config(stdin io.Reader, stderr io.Writer) (agent.Config, error)
 	config.Logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
 	// Libraries that write lines of their own (x/crypto/ssh/agent) tell nothing
 	// that we do not.
-	log.SetFlags(0)
-	log.SetOutput(slog.NewLogLogger(config.Logger.Handler(), slog.LevelDebug).Writer())
+	slog.SetLogLoggerLevel(slog.LevelDebug)
+	slog.SetDefault(config.Logger)
 	if o.stateDir == "" {
 		return config, errors.New("--state-dir is missing, and there is no home directory to choose one in: HOME is not set; name a directory that this user can write")
 	}
