@@ -202,6 +202,7 @@ func (o options) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Wri
 	defer stop()
 	// A second signal ends the process at once.
 	defer context.AfterFunc(ctx, stop)()
+	hearHangUps()
 	return agent.Run(ctx, config)
 }
 

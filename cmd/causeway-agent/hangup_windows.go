@@ -1,0 +1,4 @@
+package main
+
+// hearHangUps has nothing to do: Windows has no such signal.
+func hearHangUps() {}
