@@ -37,7 +37,7 @@ func program(t *testing.T, environment []string, arguments ...string) *exec.Cmd 
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, os.Args[0], arguments...)
-	cmd.Env = append([]string{selfVariable + "=1", "HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}, environment...)
+	cmd.Env = append([]string{selfVariable + "=1", "HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH"), "GORACE=" + os.Getenv("GORACE")}, environment...)
 	cmd.WaitDelay = time.Second
 	return cmd
 }

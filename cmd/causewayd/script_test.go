@@ -48,6 +48,7 @@ func TestScripts(t *testing.T) {
 			}
 			env.Defer(func() { os.RemoveAll(dir) })
 			env.Setenv("SHORT", dir)
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			env.Setenv("CAUSEWAY_STATE_DIR", filepath.Join(dir, "state"))
 			env.Setenv("CAUSEWAY_SOCKET", filepath.Join(dir, "s"))
 			env.Setenv("CAUSEWAY_INTERFACE", "cwt"+filepath.Base(dir)[3:min(15, len(filepath.Base(dir)))])
