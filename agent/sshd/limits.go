@@ -14,8 +14,8 @@ const (
 	// so that those who stay silent keep nobody out. OpenSSH begins to drop at 10
 	// and allows 100.
 	maxHandshakes = 128
-	// maxConnections are connections at all, each of 1 to 2 MiB with
-	// a session on it (measured at 100, with the programs' buffers full).
+	// maxConnections are connections at all, each of some 0.3 MB with a
+	// session on it (docs/reports/agent-bench.md), and of more while much is under way.
 	maxConnections = 1024
 	// maxChannels are the channels of a connection: sessions and forwarded
 	// connections. A browser behind -D holds some hundred. The far side may send
