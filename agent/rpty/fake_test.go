@@ -35,6 +35,7 @@ type program struct {
 	sizes []string
 	ended []time.Duration // with which grace
 	stuck chan struct{}   // not nil: reads nothing until closed
+	deaf  bool            // to being ended
 }
 
 func (p *program) Read(data []byte) (int, error) { return p.screen.Read(data) }
@@ -71,8 +72,11 @@ func (p *program) Exit() (int, string) { return p.code, "" }
 func (p *program) End(grace time.Duration) {
 	p.mu.Lock()
 	p.ended = append(p.ended, grace)
+	deaf := p.deaf
 	p.mu.Unlock()
-	p.finish(-1)
+	if !deaf {
+		p.finish(-1)
+	}
 }
 
 func (p *program) got() string {

@@ -23,6 +23,9 @@ const (
 	DefaultIdle = 5 * time.Minute
 	// attachLimit is how long attaching may take.
 	attachLimit = 30 * time.Second
+	// overLimit is how much of it may go into waiting for a terminal's program that
+	// is ending: who waited is to hear why in the rest.
+	overLimit = 20 * time.Second
 )
 
 // Limits of ours.
@@ -161,7 +164,7 @@ func (s *Server) attach(wanted initial, v *viewer) (*session, error) {
 		// It has ended meanwhile, and makes room for another.
 		select {
 		case <-found.over:
-		case <-time.After(attachLimit):
+		case <-time.After(overLimit):
 			return nil, errors.New("the terminal's program does not end")
 		}
 	}

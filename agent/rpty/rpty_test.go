@@ -324,6 +324,30 @@ func TestKill(t *testing.T) {
 	})
 }
 
+// TestProgramThatDoesNotEnd: who comes back to a terminal whose program cannot be
+// ended hears that, in time.
+func TestProgramThatDoesNotEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newStage(t, Config{})
+		defer s.close()
+		defer func() { s.program(0).finish(0) }()
+		s.attach(initial{ID: id(1)})
+		synctest.Wait()
+		s.program(0).deaf = true
+		if err := s.Kill(id(1)); err == nil || !strings.Contains(err.Error(), "has not ended") {
+			t.Errorf("killed: %v", err)
+		}
+		begun := time.Now()
+		c := s.attach(initial{ID: id(1)})
+		time.Sleep(attachLimit)
+		synctest.Wait()
+		text, ended := c.got()
+		if !ended || !strings.Contains(text, "the terminal's program does not end") {
+			t.Errorf("after %s: ended %v, %q", time.Since(begun), ended, text)
+		}
+	})
+}
+
 func FuzzInit(f *testing.F) {
 	f.Add(encode(initial{ID: id(1)}))
 	f.Add([]byte{2, 0, '{', '}'})

@@ -26,7 +26,7 @@ import (
 // connections. The second argument is a socket's path, or 0 for any port.
 const editorServer = `import os, socket, sys, threading
 said, where = sys.argv[1], sys.argv[2]
-open("/tmp/work/%d.editor" % os.getpid(), "w").close()
+open("/tmp/clients/%d.editor" % os.getpid(), "w").close()
 if where == "0":
     listener = socket.create_server(("127.0.0.1", 0)); where = str(listener.getsockname()[1])
 else:
@@ -51,8 +51,8 @@ dir=~/.vscode-server/bin/0123456789abcdef
 mkdir -p "$dir"
 if [ ! -e "$dir/server.py" ]; then
   echo "mark:trigger_server_download"
-  for i in $(seq 200); do [ -e /tmp/work/vscode-server.tar.done ] && break; sleep 0.1; done
-  tar -C "$dir" -xf /tmp/work/vscode-server.tar
+  for i in $(seq 200); do [ -e /tmp/clients/vscode-server.tar.done ] && break; sleep 0.1; done
+  tar -C "$dir" -xf /tmp/clients/vscode-server.tar
 fi
 if [ ! -e "$dir/log" ]; then
   nohup setsid python3 "$dir/server.py" "Extension host agent listening on " 0 > "$dir/log" 2>&1 < /dev/null &
@@ -164,7 +164,7 @@ func (w *world) counted(t *testing.T, kind string, open bool) {
 
 // endEditors ends the servers that outlive their sessions, each by its number.
 func (w *world) endEditors(t *testing.T) {
-	_, err := w.Net.Agent.Run(context.Background(), "bash", "-c", `cd /tmp/work; for each in *.editor; do kill "${each%.editor}"; done; true`)
+	_, err := w.Net.Agent.Run(context.Background(), "bash", "-c", `cd /tmp/clients; for each in *.editor; do kill "${each%.editor}"; done; true`)
 	if err != nil {
 		t.Error(err)
 	}
@@ -175,11 +175,11 @@ func TestVSCode(t *testing.T) {
 	needRig(t, true)
 	w := newWorld(t, plan{})
 	t.Cleanup(func() { w.endEditors(t) })
-	must(t, w.Net.Client.Write(t.Context(), "/tmp/work/server.py", editorServer))
+	must(t, w.Net.Client.Write(t.Context(), "/tmp/clients/server.py", editorServer))
 	uploaded := false
 	upload := func() {
 		uploaded = true
-		w.client(t, "cd /tmp/work; tar -cf vscode-server.tar server.py; scp -q -B vscode-server.tar "+rig.Name+":/tmp/work/; ssh -o BatchMode=yes "+rig.Name+" touch /tmp/work/vscode-server.tar.done")
+		w.client(t, "cd /tmp/clients; tar -cf vscode-server.tar server.py; scp -q -B vscode-server.tar "+rig.Name+":/tmp/clients/; ssh -o BatchMode=yes "+rig.Name+" touch /tmp/clients/vscode-server.tar.done")
 	}
 	began := time.Now()
 	v := w.openVSCode(t, upload)
@@ -218,12 +218,12 @@ func TestVSCode(t *testing.T) {
 	again.close()
 
 	// remote.SSH.remoteServerListenOnSocket: the server has a unix socket.
-	_, err = w.onAgent(t.Context(), "setsid python3 ~/.vscode-server/bin/0123456789abcdef/server.py 'listening ' /tmp/work/vscode.sock > /tmp/work/sock.log 2>&1 < /dev/null &")
+	_, err = w.onAgent(t.Context(), "setsid python3 ~/.vscode-server/bin/0123456789abcdef/server.py 'listening ' /tmp/clients/vscode.sock > /tmp/clients/sock.log 2>&1 < /dev/null &")
 	must(t, err)
-	w.background(t, w.sshCommand(t.Context(), "-N", "-L", "54322:/tmp/work/vscode.sock", rig.Name))
+	w.background(t, w.sshCommand(t.Context(), "-N", "-L", "54322:/tmp/clients/vscode.sock", rig.Name))
 	eventually(t, "the forward to the socket", func() bool {
 		_, err := w.onClient(t.Context(), "ss -ltn | grep -q :54322")
-		_, there := w.onAgent(t.Context(), "test -S /tmp/work/vscode.sock")
+		_, there := w.onAgent(t.Context(), "test -S /tmp/clients/vscode.sock")
 		return err == nil && there == nil
 	})
 	w.dialEditor(t, "window-2", "nc", "127.0.0.1", "54322").says(t, "over a socket", "1 over a socket")
@@ -269,7 +269,7 @@ func TestJetBrains(t *testing.T) {
 		t.Errorf("checksums: %q", got)
 	}
 	// 3. The backend is started apart from the session, and says its port.
-	link := run("cd; setsid nohup python3 " + dir + "/remote-dev-server joinLink:tcp://127.0.0.1: 0 -Didea.vendor.name=JetBrains > /tmp/work/backend.log 2>&1 < /dev/null & until grep -q joinLink /tmp/work/backend.log 2>/dev/null; do sleep 0.1; done; cat /tmp/work/backend.log")
+	link := run("cd; setsid nohup python3 " + dir + "/remote-dev-server joinLink:tcp://127.0.0.1: 0 -Didea.vendor.name=JetBrains > /tmp/clients/backend.log 2>&1 < /dev/null & until grep -q joinLink /tmp/clients/backend.log 2>/dev/null; do sleep 0.1; done; cat /tmp/clients/backend.log")
 	target := strings.TrimPrefix(strings.TrimSpace(link), "joinLink:tcp://")
 	// 4. The thin client's connection: direct-tcpip.
 	open := func(client *ssh.Client) channel {

@@ -54,7 +54,7 @@ func forwardedAgent(t *testing.T, w *world) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	// A signature comes from the client: ssh from the workspace to another host.
-	w.client(t, "cp /tmp/brought.pub /tmp/work/")
+	w.client(t, "cp /tmp/brought.pub /tmp/clients/")
 	must(t, w.Net.Proxy.Write(t.Context(), "/tmp/authorized", w.client(t, "cat /tmp/brought.pub")))
 	got = w.client(t, "ssh-agent bash -ec 'ssh-add -q /tmp/brought; ssh -A -o BatchMode=yes "+rig.Name+" ssh -o StrictHostKeyChecking=accept-new root@"+testnet.ProxyAddr+" hostname 2>/dev/null'")
 	if !strings.HasSuffix(got, "proxy\n") {
@@ -82,7 +82,7 @@ func forwardedDisplay(t *testing.T, w *world) {
 // echoServers answer in the workspace and on the desktop with what they get.
 func echoServers(t *testing.T, w *world) {
 	ctx := t.Context()
-	for _, address := range []string{"TCP-LISTEN:9100,bind=127.0.0.1,reuseaddr,fork", "UNIX-LISTEN:/tmp/work/echo,fork"} {
+	for _, address := range []string{"TCP-LISTEN:9100,bind=127.0.0.1,reuseaddr,fork", "UNIX-LISTEN:/tmp/clients/echo,fork"} {
 		w.background(t, w.Net.Agent.Command(ctx, "socat", address, "EXEC:cat"))
 		w.background(t, w.On(ctx, "socat", address, "EXEC:cat"))
 	}
@@ -91,35 +91,35 @@ func echoServers(t *testing.T, w *world) {
 // forwards: -L, -R and -D, TCP and unix sockets, each way, all over one
 // connection.
 func forwards(t *testing.T, w *world) {
-	want := random(t, w.client, "/tmp/work/payload", 5)
-	w.workspace(t, "mkdir -p /tmp/work/sockets")
-	w.client(t, "mkdir -p /tmp/work/sockets")
+	want := random(t, w.client, "/tmp/clients/payload", 5)
+	w.workspace(t, "mkdir -p /tmp/clients/sockets")
+	w.client(t, "mkdir -p /tmp/clients/sockets")
 	w.background(t, w.sshCommand(t.Context(), "-N", "-o", "ExitOnForwardFailure=yes", "-D", "127.0.0.1:1080",
-		"-L", "127.0.0.1:9101:localhost:9100", "-L", "/tmp/work/sockets/local:/tmp/work/echo", "-L", "9102:/tmp/work/echo",
-		"-R", "127.0.0.1:9201:localhost:9100", "-R", "/tmp/work/sockets/remote:/tmp/work/echo", "-R", "9202:/tmp/work/echo", rig.Name))
+		"-L", "127.0.0.1:9101:localhost:9100", "-L", "/tmp/clients/sockets/local:/tmp/clients/echo", "-L", "9102:/tmp/clients/echo",
+		"-R", "127.0.0.1:9201:localhost:9100", "-R", "/tmp/clients/sockets/remote:/tmp/clients/echo", "-R", "9202:/tmp/clients/echo", rig.Name))
 	eventually(t, "the forwards", func() bool {
-		_, err := w.onClient(t.Context(), "ss -ltn | grep -q 127.0.0.1:1080 && test -S /tmp/work/sockets/local")
-		_, remote := w.onAgent(t.Context(), "test -S /tmp/work/sockets/remote && ss -ltn | grep -q 9202")
+		_, err := w.onClient(t.Context(), "ss -ltn | grep -q 127.0.0.1:1080 && test -S /tmp/clients/sockets/local")
+		_, remote := w.onAgent(t.Context(), "test -S /tmp/clients/sockets/remote && ss -ltn | grep -q 9202")
 		return err == nil && remote == nil
 	})
 	for name, target := range map[string]string{
-		"-L": "TCP:127.0.0.1:9101", "-L unix to unix": "UNIX-CONNECT:/tmp/work/sockets/local", "-L TCP to unix": "TCP:127.0.0.1:9102",
+		"-L": "TCP:127.0.0.1:9101", "-L unix to unix": "UNIX-CONNECT:/tmp/clients/sockets/local", "-L TCP to unix": "TCP:127.0.0.1:9102",
 	} {
-		sameSum(t, name, w.client(t, "socat -t 20 - "+target+" < /tmp/work/payload | sha256sum"), want)
+		sameSum(t, name, w.client(t, "socat -t 20 - "+target+" < /tmp/clients/payload | sha256sum"), want)
 	}
-	sameSum(t, "-D", w.client(t, "nc -N -X 5 -x 127.0.0.1:1080 localhost 9100 < /tmp/work/payload | sha256sum"), want)
-	want = random(t, w.workspace, "/tmp/work/payload", 5)
+	sameSum(t, "-D", w.client(t, "nc -N -X 5 -x 127.0.0.1:1080 localhost 9100 < /tmp/clients/payload | sha256sum"), want)
+	want = random(t, w.workspace, "/tmp/clients/payload", 5)
 	for name, target := range map[string]string{
-		"-R": "TCP:127.0.0.1:9201", "-R unix to unix": "UNIX-CONNECT:/tmp/work/sockets/remote", "-R TCP to unix": "TCP:127.0.0.1:9202",
+		"-R": "TCP:127.0.0.1:9201", "-R unix to unix": "UNIX-CONNECT:/tmp/clients/sockets/remote", "-R TCP to unix": "TCP:127.0.0.1:9202",
 	} {
-		sameSum(t, name, w.workspace(t, "socat -t 20 - "+target+" < /tmp/work/payload | sha256sum"), want)
+		sameSum(t, name, w.workspace(t, "socat -t 20 - "+target+" < /tmp/clients/payload | sha256sum"), want)
 	}
 }
 
 // standardStreams: -W, as ProxyCommand uses it.
 func standardStreams(t *testing.T, w *world) {
-	want := random(t, w.client, "/tmp/work/streams", 5)
-	sameSum(t, "-W", w.client(t, "ssh -o BatchMode=yes -W localhost:9100 "+rig.Name+" < /tmp/work/streams | sha256sum"), want)
+	want := random(t, w.client, "/tmp/clients/streams", 5)
+	sameSum(t, "-W", w.client(t, "ssh -o BatchMode=yes -W localhost:9100 "+rig.Name+" < /tmp/clients/streams | sha256sum"), want)
 }
 
 // jump: -J leads to a host behind the workspace, which sees the workspace's
@@ -149,7 +149,7 @@ func terminal(t *testing.T, w *world) {
 func controlMaster(t *testing.T, w *world) {
 	const sessions = 10
 	before := strings.Count(w.Agent.Log(), "ssh connection taken")
-	master := []string{"-o", "ControlPath=/tmp/work/master", "-o", "ControlMaster=auto", "-o", "ControlPersist=60"}
+	master := []string{"-o", "ControlPath=/tmp/clients/master", "-o", "ControlMaster=auto", "-o", "ControlPersist=60"}
 	w.background(t, w.sshCommand(t.Context(), append(master, "-N", rig.Name)...))
 	eventually(t, "the master", func() bool {
 		return ended(t, w.sshCommand(t.Context(), append(master, "-O", "check", rig.Name)...)).code == 0
@@ -159,7 +159,7 @@ func controlMaster(t *testing.T, w *world) {
 	for index := range sessions {
 		work.Go(func() {
 			// Each waits until all are there.
-			command := fmt.Sprintf("touch /tmp/work/here-%d; while [ $(ls /tmp/work/here-* | wc -l) -lt %d ]; do sleep 0.05; done; echo %d; exit %d", index, sessions, index, index)
+			command := fmt.Sprintf("touch /tmp/clients/here-%d; while [ $(ls /tmp/clients/here-* | wc -l) -lt %d ]; do sleep 0.05; done; echo %d; exit %d", index, sessions, index, index)
 			got := ended(t, w.sshCommand(within(t, patience), append(master, rig.Name, command)...))
 			if got.code != index || got.stdout != fmt.Sprintln(index) {
 				t.Errorf("session %d: %+v", index, got)
@@ -182,19 +182,19 @@ func controlMaster(t *testing.T, w *world) {
 			t.Errorf("after -O %s: %v", order, err)
 		}
 	}
-	w.client(t, "ssh -O exit -o ControlPath=/tmp/work/master "+rig.Name)
+	w.client(t, "ssh -O exit -o ControlPath=/tmp/clients/master "+rig.Name)
 	figure(t, "%d sessions at the same time over one connection in %.2f s", sessions, took.Seconds())
 }
 
 // scp, with both of its protocols, both ways, and a tree.
 func scp(t *testing.T, w *world) {
-	there := random(t, w.workspace, "/tmp/work/there", 5)
+	there := random(t, w.workspace, "/tmp/clients/there", 5)
 	for _, protocol := range []string{"-s", "-O"} {
-		w.client(t, "scp -q -B "+protocol+" "+rig.Name+":/tmp/work/there /tmp/work/here; scp -q -B "+protocol+" /tmp/work/here "+rig.Name+":/tmp/work/again")
-		sameSum(t, protocol+" from the workspace", w.client(t, "sha256sum < /tmp/work/here; rm /tmp/work/here"), there)
-		sameSum(t, protocol+" to the workspace", w.workspace(t, "sha256sum < /tmp/work/again; rm /tmp/work/again"), there)
-		w.client(t, "mkdir -p '/tmp/work/a tree/-x'; echo leaf > '/tmp/work/a tree/-x/é'; chmod 741 '/tmp/work/a tree/-x'; scp -q -B -p -r "+protocol+" '/tmp/work/a tree' "+rig.Name+":/tmp/work/")
-		if got := w.workspace(t, "cd /tmp/work; cat 'a tree/-x/é'; stat -c %a 'a tree/-x'; rm -r 'a tree'"); got != "leaf\n741\n" {
+		w.client(t, "scp -q -B "+protocol+" "+rig.Name+":/tmp/clients/there /tmp/clients/here; scp -q -B "+protocol+" /tmp/clients/here "+rig.Name+":/tmp/clients/again")
+		sameSum(t, protocol+" from the workspace", w.client(t, "sha256sum < /tmp/clients/here; rm /tmp/clients/here"), there)
+		sameSum(t, protocol+" to the workspace", w.workspace(t, "sha256sum < /tmp/clients/again; rm /tmp/clients/again"), there)
+		w.client(t, "mkdir -p '/tmp/clients/a tree/-x'; echo leaf > '/tmp/clients/a tree/-x/é'; chmod 741 '/tmp/clients/a tree/-x'; scp -q -B -p -r "+protocol+" '/tmp/clients/a tree' "+rig.Name+":/tmp/clients/")
+		if got := w.workspace(t, "cd /tmp/clients; cat 'a tree/-x/é'; stat -c %a 'a tree/-x'; rm -r 'a tree'"); got != "leaf\n741\n" {
 			t.Errorf("%s: the tree is %q", protocol, got)
 		}
 	}
@@ -202,15 +202,15 @@ func scp(t *testing.T, w *world) {
 
 // sftpBatch: what a batch of the real program does.
 func sftpBatch(t *testing.T, w *world) {
-	want := random(t, w.client, "/tmp/work/up", 5)
-	batch := "mkdir dir\nput /tmp/work/up dir/up\nchmod 640 dir/up\nrename dir/up dir/named\nln -s named dir/link\nget dir/link /tmp/work/down\nls -l dir\nrm dir/link\npwd\n"
+	want := random(t, w.client, "/tmp/clients/up", 5)
+	batch := "mkdir dir\nput /tmp/clients/up dir/up\nchmod 640 dir/up\nrename dir/up dir/named\nln -s named dir/link\nget dir/link /tmp/clients/down\nls -l dir\nrm dir/link\npwd\n"
 	cmd := w.On(within(t, patience), "sftp", "-b", "-", rig.Name)
 	cmd.Stdin = strings.NewReader(batch)
 	got := ended(t, cmd)
 	if got.code != 0 || !strings.Contains(got.stdout, "Remote working directory: /root\n") {
 		t.Fatalf("sftp: %+v", got)
 	}
-	sameSum(t, "down", w.client(t, "sha256sum < /tmp/work/down"), want)
+	sameSum(t, "down", w.client(t, "sha256sum < /tmp/clients/down"), want)
 	sameSum(t, "up", w.workspace(t, "sha256sum < /root/dir/named"), want)
 	if got := w.workspace(t, "stat -c %a /root/dir/named; ls /root/dir; rm -r /root/dir"); got != "640\nnamed\n" {
 		t.Errorf("the directory: %q", got)
@@ -219,18 +219,18 @@ func sftpBatch(t *testing.T, w *world) {
 
 // rsync both ways, by content; the second run has nothing to do.
 func rsync(t *testing.T, w *world) {
-	w.client(t, "mkdir -p /tmp/work/tree/deep; for i in $(seq 200); do head -c 5000 /dev/urandom > /tmp/work/tree/deep/$i; done; head -c 5M /dev/urandom > /tmp/work/tree/big; ln -s big /tmp/work/tree/link")
+	w.client(t, "mkdir -p /tmp/clients/tree/deep; for i in $(seq 200); do head -c 5000 /dev/urandom > /tmp/clients/tree/deep/$i; done; head -c 5M /dev/urandom > /tmp/clients/tree/big; ln -s big /tmp/clients/tree/link")
 	const sums = "find . -type f | sort | xargs sha256sum | sha256sum; readlink link"
-	want := w.client(t, "cd /tmp/work/tree; "+sums)
-	w.client(t, "rsync -a -e 'ssh -o BatchMode=yes' /tmp/work/tree/ "+rig.Name+":/tmp/work/tree/")
-	if got := w.workspace(t, "cd /tmp/work/tree; "+sums); got != want {
+	want := w.client(t, "cd /tmp/clients/tree; "+sums)
+	w.client(t, "rsync -a -e 'ssh -o BatchMode=yes' /tmp/clients/tree/ "+rig.Name+":/tmp/clients/tree/")
+	if got := w.workspace(t, "cd /tmp/clients/tree; "+sums); got != want {
 		t.Errorf("there: %s, want %s", got, want)
 	}
-	w.workspace(t, "cd /tmp/work/tree; rm deep/7; printf changed | dd of=big bs=1 seek=1000000 conv=notrunc status=none; echo new > new")
-	want = w.workspace(t, "cd /tmp/work/tree; "+sums)
-	back := "rsync -a -i --checksum --delete -e 'ssh -o BatchMode=yes' " + rig.Name + ":/tmp/work/tree/ /tmp/work/tree/"
+	w.workspace(t, "cd /tmp/clients/tree; rm deep/7; printf changed | dd of=big bs=1 seek=1000000 conv=notrunc status=none; echo new > new")
+	want = w.workspace(t, "cd /tmp/clients/tree; "+sums)
+	back := "rsync -a -i --checksum --delete -e 'ssh -o BatchMode=yes' " + rig.Name + ":/tmp/clients/tree/ /tmp/clients/tree/"
 	w.client(t, back)
-	if got := w.client(t, "cd /tmp/work/tree; "+sums); got != want {
+	if got := w.client(t, "cd /tmp/clients/tree; "+sums); got != want {
 		t.Errorf("back: %s, want %s", got, want)
 	}
 	if got := w.client(t, back); got != "" {
@@ -243,10 +243,10 @@ const committer = "-c user.name=Alice -c user.email=alice@example.com -c init.de
 // gitToWorkspace: a bare repository in the workspace, cloned and pushed to.
 func gitToWorkspace(t *testing.T, w *world) {
 	w.workspace(t, "git "+committer+" init -q --bare /root/repository.git")
-	w.client(t, "cd /tmp/work; git "+committer+" init -q mine; cd mine; head -c 3M /dev/urandom > blob; git add blob; git "+committer+" commit -q -m first; "+
+	w.client(t, "cd /tmp/clients; git "+committer+" init -q mine; cd mine; head -c 3M /dev/urandom > blob; git add blob; git "+committer+" commit -q -m first; "+
 		"git push -q "+rig.Name+":/root/repository.git HEAD:main; cd ..; git clone -q -b main ssh://"+rig.Name+"/root/repository.git theirs; cd theirs; echo two > two; git add two; "+
 		"git "+committer+" commit -q -m second; git push -q origin HEAD:main; cd ../mine; git pull -q --ff-only "+rig.Name+":/root/repository.git main; git fsck")
-	if got, want := w.workspace(t, "git -C /root/repository.git rev-parse main"), w.client(t, "git -C /tmp/work/mine rev-parse HEAD"); got != want {
+	if got, want := w.workspace(t, "git -C /root/repository.git rev-parse main"), w.client(t, "git -C /tmp/clients/mine rev-parse HEAD"); got != want {
 		t.Errorf("the repository is at %q, want %q", got, want)
 	}
 }
@@ -257,22 +257,22 @@ func sshfs(t *testing.T, w *world) {
 		t.Skip("no /dev/fuse")
 	}
 	want := random(t, w.workspace, "/root/read", 5)
-	w.client(t, "mkdir -p /tmp/work/mounted")
-	w.background(t, w.On(t.Context(), "sshfs", "-f", "-o", "BatchMode=yes", rig.Name+":", "/tmp/work/mounted"))
+	w.client(t, "mkdir -p /tmp/clients/mounted")
+	w.background(t, w.On(t.Context(), "sshfs", "-f", "-o", "BatchMode=yes", rig.Name+":", "/tmp/clients/mounted"))
 	eventually(t, "the mount", func() bool {
-		_, err := w.onClient(t.Context(), "mountpoint -q /tmp/work/mounted")
+		_, err := w.onClient(t.Context(), "mountpoint -q /tmp/clients/mounted")
 		return err == nil
 	})
-	sameSum(t, "read", w.client(t, "sha256sum < /tmp/work/mounted/read"), want)
-	w.client(t, "cd /tmp/work/mounted; cp read written; mkdir d; mv written d/moved; ln -s moved d/link; truncate -s 1000 read; chmod 600 d/moved; sync")
+	sameSum(t, "read", w.client(t, "sha256sum < /tmp/clients/mounted/read"), want)
+	w.client(t, "cd /tmp/clients/mounted; cp read written; mkdir d; mv written d/moved; ln -s moved d/link; truncate -s 1000 read; chmod 600 d/moved; sync")
 	sameSum(t, "written", w.workspace(t, "sha256sum < /root/d/link"), want)
 	if got := w.workspace(t, "stat -c '%s %a' /root/read; stat -c %a /root/d/moved; readlink /root/d/link; rm -r /root/d /root/read"); got != "1000 644\n600\nmoved\n" {
 		t.Errorf("after the changes: %q", got)
 	}
-	if _, err := w.onClient(t.Context(), "cat /tmp/work/mounted/read"); err == nil {
+	if _, err := w.onClient(t.Context(), "cat /tmp/clients/mounted/read"); err == nil {
 		t.Error("a file that was removed in the workspace is still there")
 	}
-	w.client(t, "umount -l /tmp/work/mounted")
+	w.client(t, "umount -l /tmp/clients/mounted")
 }
 
 // startHost runs OpenSSH's own server on a host that is not ours; it takes the

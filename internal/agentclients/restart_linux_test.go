@@ -34,7 +34,7 @@ func TestRestart(t *testing.T) {
 	v.sees("r1ady")
 
 	// A session that talks, and a command that needs nobody.
-	talking := w.sshCommand(t.Context(), rig.Name, "(trap '' HUP PIPE; sleep 5; echo kept > /tmp/work/kept) >/dev/null 2>&1 </dev/null & echo began; cat")
+	talking := w.sshCommand(t.Context(), rig.Name, "(trap '' HUP PIPE; sleep 5; echo kept > /tmp/clients/kept) >/dev/null 2>&1 </dev/null & echo began; cat")
 	input, err := talking.StdinPipe()
 	must(t, err)
 	output, err := talking.StdoutPipe()
@@ -71,7 +71,7 @@ func TestRestart(t *testing.T) {
 	v.sees("has ended")
 	v.over()
 	eventually(t, "the command that goes on", func() bool {
-		got, err := w.onAgent(t.Context(), "cat /tmp/work/kept")
+		got, err := w.onAgent(t.Context(), "cat /tmp/clients/kept")
 		return err == nil && got == "kept\n"
 	})
 	if after := w.client(t, "ssh-keygen -F "+rig.Name+" -f /root/.config/causeway/known_hosts | tail -1"); after != key {

@@ -215,12 +215,12 @@ func largeFile(t *testing.T, w *world) {
 // connection of its own, and the control plane counts them.
 func hundredSessions(t *testing.T, w *world) {
 	const count = 100
-	w.workspace(t, "mkdir -p /tmp/work/many")
+	w.workspace(t, "mkdir -p /tmp/clients/many")
 	began := time.Now()
 	var work sync.WaitGroup
 	for index := range count {
 		work.Go(func() {
-			command := fmt.Sprintf("touch /tmp/work/many/%d; until [ -e /tmp/work/go ]; do sleep 0.2; done; cat; exit 3", index)
+			command := fmt.Sprintf("touch /tmp/clients/many/%d; until [ -e /tmp/clients/go ]; do sleep 0.2; done; cat; exit 3", index)
 			cmd := w.sshCommand(within(t, 2*patience), rig.Name, command)
 			cmd.Stdin = strings.NewReader(fmt.Sprintln("session", index))
 			if got := ended(t, cmd); got.code != 3 || got.stdout != fmt.Sprintln("session", index) {
@@ -231,9 +231,9 @@ func hundredSessions(t *testing.T, w *world) {
 	var resident string
 	func() {
 		defer work.Wait()
-		defer w.workspace(t, "touch /tmp/work/go")
+		defer w.workspace(t, "touch /tmp/clients/go")
 		eventually(t, "all sessions", func() bool {
-			got, err := w.onAgent(t.Context(), "ls /tmp/work/many | wc -l")
+			got, err := w.onAgent(t.Context(), "ls /tmp/clients/many | wc -l")
 			return err == nil && strings.TrimSpace(got) == fmt.Sprint(count)
 		})
 		figure(t, "%d sessions, each with its own OpenSSH and connection, are open after %.1f s", count, time.Since(began).Seconds())

@@ -135,7 +135,7 @@ func newWorld(t *testing.T, p plan) *world {
 	ctx := within(t, 2*time.Minute)
 	// Programs ask the system where home is: here it is private and empty.
 	for _, host := range []*testnet.Host{net.Client, net.Agent, net.Proxy} {
-		_, err := host.Shell(ctx, "mount -t tmpfs -o mode=700 tmpfs /root; mkdir -m 700 /root/.ssh /tmp/work; cp /etc/skel/.bashrc /root/ 2>/dev/null || true")
+		_, err := host.Shell(ctx, "mount -t tmpfs -o mode=700 tmpfs /root; mkdir -m 700 /root/.ssh /tmp/clients; cp /etc/skel/.bashrc /root/ 2>/dev/null || true")
 		must(t, err)
 	}
 	must(t, w.StartServer(ctx))

@@ -117,9 +117,9 @@ func (v *window) over() {
 func TestTerminals(t *testing.T) {
 	needRig(t, true)
 	w := newWorld(t, plan{client: testnet.EasyNAT, agent: testnet.EasyNAT})
-	w.workspace(t, `for i in $(seq 300); do echo "int f$i(void) { return $i; } /* 漢字 é ─ TODO */"; done > /tmp/work/fixture.c`)
+	w.workspace(t, `for i in $(seq 300); do echo "int f$i(void) { return $i; } /* 漢字 é ─ TODO */"; done > /tmp/clients/fixture.c`)
 	first := w.window(t, "--reconnect=new", rig.Workspace)
-	first.press("vim -N -u NONE -i NONE -n -c 'syntax on' -c 'set number ruler' -c split /tmp/work/fixture.c\r")
+	first.press("vim -N -u NONE -i NONE -n -c 'syntax on' -c 'set number ruler' -c split /tmp/clients/fixture.c\r")
 	first.sees("int f1(void)")
 	first.press("150GA added, still inserting")
 	first.sees("still inserting")

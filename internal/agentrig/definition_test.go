@@ -78,6 +78,9 @@ metadata:
 		t.Errorf("after %s", took)
 	}
 	echo("after")
+	if log := r.agentLog.String(); !strings.Contains(log, "the definition of this agent has changed") || strings.Contains(log, "level=WARN") {
+		t.Errorf("the agent says of it:\n%s", log)
+	}
 	eventually(t, "what runs by the clock", func() bool {
 		text, err := os.ReadFile(filepath.Join(work, "clock"))
 		return err == nil && strings.HasPrefix(string(text), "clock\n")

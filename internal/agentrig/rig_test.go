@@ -1,6 +1,7 @@
 package agentrig
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -69,6 +71,25 @@ type rig struct {
 	agent store.Agent
 	// user and agentToken are their tokens.
 	user, agentToken, stateDir string
+	agentLog                   lockedBuffer
+}
+
+// lockedBuffer takes the agent's log from its goroutines.
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(data []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(data)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 func newRig(t *testing.T) *rig {
@@ -117,7 +138,7 @@ func (r *rig) startAgent() (stop func()) {
 	connected, ended := make(chan []string, 16), make(chan error, 1)
 	go func() {
 		ended <- agent.Run(ctx, agent.Config{
-			Logger: testLogger(), URL: r.url, Token: agent.FixedToken(agent.Token(r.agentToken)), StateDir: r.stateDir, Version: "v0.0.0-test",
+			Logger: slog.New(slog.NewTextHandler(&r.agentLog, &slog.HandlerOptions{Level: slog.LevelInfo})), URL: r.url, Token: agent.FixedToken(agent.Token(r.agentToken)), StateDir: r.stateDir, Version: "v0.0.0-test",
 			Connected: func(names []string) { connected <- names },
 		})
 	}()
