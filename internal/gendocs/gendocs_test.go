@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/causewayhq/causeway/config"
+	"github.com/causewayhq/causeway/internal/rig"
 )
 
 // TestSettings holds that the file that is installed changes nothing as it is,
@@ -114,6 +115,9 @@ func TestEnvironment(t *testing.T) {
 // exit code. It builds the programs with the tag, which nothing but make packages
 // does.
 func TestPages(t *testing.T) {
+	if err := rig.Sources("../.."); err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	build := exec.Command("go", "build", "-tags", "docs", "-o", dir+"/", "github.com/causewayhq/causeway/cmd/...")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -129,7 +133,7 @@ func TestPages(t *testing.T) {
 		"causeway/man/man1/causeway.1":                   {"4  not signed in, or the deployment refuses the token", "netcheck      Survey the network: UDP, NAT, relays, proxies, other VPNs"},
 		"causeway/man/man1/causeway-wait.1":              {"dns             this machine's own resolver answers for our names"},
 		"causeway-server/man/man8/causeway-server.8":     {"Every flag has an environment variable: CAUSEWAY_SERVER_ and its name in capitals with underscores, such as CAUSEWAY_SERVER_DATA_DIR.", "12  an address cannot be listened on"},
-		"causeway-agent/man/man1/causeway-agent.1":       {"4  the control plane refuses the token", "As a service of the package: sudo systemctl enable --now causeway-agent@USER, once /etc/causeway/agent-USER.env holds CAUSEWAY_AGENT_URL=URL"},
+		"causeway-agent/man/man1/causeway-agent.1":       {"4  the control plane refuses the token", "As a service: causeway-agent install. With the package's own unit: sudo systemctl enable --now causeway-agent@USER, once /etc/causeway/agent-USER.env holds CAUSEWAY_AGENT_URL=URL"},
 		"causeway-tray/man/man1/causeway-tray.1":         {"2  the command line is wrong", "--theme=\"auto\"      the panel to stand out from: auto, dark, light"},
 		"causeway-tray/man/man1/causeway-tray-version.1": {"causeway-tray-version - Print the version"},
 	} {

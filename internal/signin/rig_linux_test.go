@@ -88,6 +88,9 @@ func newWorld(t *testing.T) *world {
 	w := &world{T: t, whole: t, dir: dir, outputs: &output{}, bin: os.Getenv("CAUSEWAY_BIN")}
 	if w.bin == "" {
 		w.bin = dir
+		if err := rig.Sources("../.."); err != nil {
+			t.Fatal(err)
+		}
 		build := exec.CommandContext(t.Context(), "go", "build", "-o", dir+"/", "../../cmd/causeway", "../../cmd/causewayd", "../../cmd/causeway-server")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if said, err := build.CombinedOutput(); err != nil {
