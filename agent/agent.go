@@ -61,7 +61,8 @@ type agent struct {
 	terminals *rpty.Server
 	parts     []part
 	open      openNetwork
-	failed    chan error // takes the first error that ends the agent
+	failed    chan error    // takes the first error that ends the agent
+	began     chan struct{} // a session with a peer that had none
 
 	work sync.WaitGroup
 
@@ -95,7 +96,7 @@ func run(ctx context.Context, config Config, open openNetwork) error {
 	config.Logger = slog.New(logs.Handler(output, slog.LevelDebug))
 	a := &agent{
 		config: config, tokens: tokens{source: config.Token}, log: config.Logger, netLog: slog.New(logs.Handler(output, slog.LevelInfo)), state: state, open: open,
-		reporter: newReporter(config.Logger, config.Version), failed: make(chan error, 1),
+		reporter: newReporter(config.Logger, config.Version), failed: make(chan error, 1), began: make(chan struct{}, 1),
 	}
 	a.reports = newReports(a)
 	a.scripts = newScripts(a)
@@ -130,6 +131,7 @@ func (a *agent) serve(ctx context.Context) error {
 	}()
 
 	a.work.Go(func() { a.serveGit(loopCtx) })
+	a.work.Go(func() { a.keepPeers(loopCtx) })
 	a.work.Go(func() { a.reports.work(loopCtx) })
 
 	var err error

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/causewayhq/causeway/control"
 	"github.com/causewayhq/causeway/proto"
 	"github.com/causewayhq/causeway/tailnet"
@@ -25,6 +27,10 @@ type network interface {
 	SetControlConnected(bool)
 	// Latencies are those of the peers in use that answer before ctx ends.
 	Latencies(ctx context.Context) []time.Duration
+	// ActivePeers are those that had a session in this process.
+	ActivePeers() []uuid.UUID
+	// Handshake starts handshakes with these, now or as soon as they are known.
+	Handshake([]uuid.UUID)
 	// Identity is the one that is in use, with the UDP port.
 	Identity() tailnet.Identity
 	// Listen takes TCP connections to a port of every own address.
@@ -76,6 +82,7 @@ func (a *agent) install(next manifest) error {
 	created, err := a.open(userspace.Config{
 		Logger: a.netLog, Identity: a.state.Identity(), NodeID: proto.NodeIDFromUUID(next.id), Addresses: prefixes(next),
 		DirectDisabled: next.shape.directDisabled, ForceWebsocket: next.shape.forceWebsocket, Relay: a.relayDial(), Meter: &a.reports.meter,
+		SessionBegan: a.sessionBegan,
 	})
 	if err != nil {
 		return fmt.Errorf("start network: %w", err)
@@ -96,6 +103,7 @@ func (a *agent) install(next manifest) error {
 	a.network, a.forwards, a.shape = created, forwards, next.shape
 	a.mu.Unlock()
 	a.loop.Coordinatee = created
+	a.greetPeers(created)
 	return nil
 }
 

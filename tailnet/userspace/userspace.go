@@ -41,6 +41,8 @@ type Config struct {
 	DirectDisabled bool
 	ForceWebsocket bool
 	Relay          tailnet.RelayDial
+	// SessionBegan is told of peers, under locks: it must not block. Nil for nobody.
+	SessionBegan func()
 	// Meter counts the traffic. Nil: nobody does.
 	Meter *Meter
 }
@@ -69,7 +71,7 @@ func New(config Config) (*Net, error) {
 	}
 	engine, err := tailnet.New(tailnet.Config{
 		Logger: config.Logger, Identity: config.Identity, NodeID: config.NodeID, Addresses: config.Addresses,
-		DirectDisabled: config.DirectDisabled, ForceWebsocket: config.ForceWebsocket, Relay: config.Relay,
+		DirectDisabled: config.DirectDisabled, ForceWebsocket: config.ForceWebsocket, Relay: config.Relay, SessionBegan: config.SessionBegan,
 		Attach: func(system *tsd.System) error { return n.attach(config, system) },
 	})
 	if err != nil {
