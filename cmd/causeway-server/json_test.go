@@ -85,7 +85,8 @@ func TestShapeOfJSON(t *testing.T) {
 		return strings.Join(parts, ", ")
 	}
 	for _, test := range []struct{ typed, args, want string }{
-		{"", "agent status alice/myws/main", agent + ", agent_version text, apps list, apps[].health text, apps[].id text, apps[].slug text, expanded_directory text, " +
+		{"", "agent list", "agents list, " + within("agents[]", strings.ReplaceAll(agent, "agent.", "")+", connected null")},
+		{"", "agent status alice/myws/main", agent + ", connected null, agent_version text, apps list, apps[].health text, apps[].id text, apps[].slug text, expanded_directory text, " +
 			"lifecycle list, lifecycle[].changed_at text, lifecycle[].run number, lifecycle[].state text, lifecycle_state text, " +
 			"logs_length number, logs_lines number, logs_overflowed truth, metadata list, metadata[].collected_at text, metadata[].display_name text, metadata[].error text, metadata[].key text, metadata[].value text, " +
 			"open_connections list, " + within("open_connections[]", "connected_at text, disconnected_at null, id text, ip text, reason text, status_code null, type text") + ", ready_at text, " +

@@ -73,6 +73,7 @@ type statsOutput struct {
 // agentState is everything about an agent that status shows.
 type agentState struct {
 	Agent             agentOutput        `json:"agent"`
+	Connected         *bool              `json:"connected"`
 	Lifecycle         string             `json:"lifecycle_state"`
 	StartedAt         *time.Time         `json:"started_at"`
 	ReadyAt           *time.Time         `json:"ready_at"`
@@ -95,7 +96,7 @@ func (a *app) agentStatus() *cobra.Command {
 		Use: "status " + agentForm, Short: "Show what an agent has reported: lifecycle, scripts, apps, metadata, sessions", Args: cobra.ExactArgs(1),
 		Long: `Show what an agent has reported: lifecycle, scripts, apps, metadata, sessions. It
 reads the database, in which metadata, health and statistics are up to 10 seconds
-old. Who is connected now is shown by: causeway-server debug peers`,
+old; whether the agent is connected now, the running server says.`,
 		Example: "  causeway-server agent status alice/myws/main\n  causeway-server agent status alice/myws/main --json",
 		RunE: func(command *cobra.Command, args []string) error {
 			return a.withStore(command.Context(), func(opened *store.Store) error {
@@ -107,6 +108,7 @@ old. Who is connected now is shown by: causeway-server debug peers`,
 				if err != nil {
 					return err
 				}
+				state.Connected = askPresence(command.Context(), opened).of(agent.ID)
 				if a.asJSON {
 					return a.printFields(state)
 				}
@@ -260,6 +262,7 @@ func when(at *time.Time) string {
 
 func (a *app) printState(agent store.Agent, state agentState) error {
 	facts := [][]string{
+		{"Connected:", yesNo(state.Connected)},
 		{"Lifecycle:", state.Lifecycle},
 		{"Started:", when(state.StartedAt)},
 		{"Ready:", when(state.ReadyAt)},

@@ -145,6 +145,12 @@ type agentOutput struct {
 	FirstConnectedAt *time.Time `json:"first_connected_at"`
 }
 
+// listedAgent says of an agent whether it is connected too; null for not known.
+type listedAgent struct {
+	agentOutput
+	Connected *bool `json:"connected"`
+}
+
 func describeAgent(agent store.Agent) agentOutput {
 	return agentOutput{agent.ID, agent.OwnerName, agent.WorkspaceName, agent.Name, agent.CreatedAt, optional(agent.FirstConnectedAt)}
 }
@@ -298,22 +304,28 @@ func (a *app) issueAgentToken(ctx context.Context, opened *store.Store, agent st
 
 func (a *app) agentList() *cobra.Command {
 	return a.jsonFlag(&cobra.Command{
-		Use: "list [USER]", Short: "List agents", Args: cobra.MaximumNArgs(1),
+		Use: "list [USER]", Short: "List agents, and which of them are connected", Args: cobra.MaximumNArgs(1),
+		Long: `List agents, and which of them are connected: that the running server says.`,
 		RunE: func(command *cobra.Command, args []string) error {
 			return a.withStore(command.Context(), func(opened *store.Store) error {
 				agents, err := a.listAgents(command.Context(), opened, args)
 				if err != nil {
 					return err
 				}
-				list, rows := []agentOutput{}, [][]string{}
+				now := askPresence(command.Context(), opened)
+				list, rows := []listedAgent{}, [][]string{}
 				for _, agent := range agents {
-					list = append(list, describeAgent(agent))
-					rows = append(rows, []string{agent.Path(), moment(agent.CreatedAt), moment(agent.FirstConnectedAt), agent.ID.String()})
+					connected := now.of(agent.ID)
+					list = append(list, listedAgent{describeAgent(agent), connected})
+					rows = append(rows, []string{agent.Path(), yesNo(connected), moment(agent.CreatedAt), moment(agent.FirstConnectedAt), agent.ID.String()})
 				}
 				if a.asJSON {
 					return a.printJSON(map[string]any{"agents": list})
 				}
-				return a.printTable([]string{"AGENT", "CREATED", "FIRST CONNECTED", "ID"}, rows)
+				if err := a.printTable([]string{"AGENT", "CONNECTED", "CREATED", "FIRST CONNECTED", "ID"}, rows); err != nil || now != nil || len(rows) == 0 {
+					return err
+				}
+				return a.print("", presenceNote)
 			})
 		},
 	})

@@ -3,6 +3,7 @@ package agentclients
 import (
 	"context"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,7 +20,9 @@ func TestKilled(t *testing.T) {
 	w.session(t, "true")
 	w.background(t, w.sshCommand(t.Context(), rig.Name, "echo began; exec sleep 600"))
 	for range 3 {
+		connected(t, w, "yes")
 		w.Agent.Kill()
+		connected(t, w, "no")
 		cmd := w.Net.Agent.Command(context.WithoutCancel(t.Context()), w.Path("causeway-agent"), "run", "--url", w.URL)
 		cmd.Env = append(os.Environ(), "CAUSEWAY_AGENT_TOKEN="+w.agentToken, "HOME=/tmp", "USER=root", "LOGNAME=root")
 		var err error
@@ -34,5 +37,21 @@ func TestKilled(t *testing.T) {
 		if took := time.Since(began); took > 10*time.Second {
 			t.Errorf("ssh took %v", took)
 		}
+	}
+}
+
+// connected waits until the server's lists say so of the agent.
+func connected(t *testing.T, w *world, want string) {
+	t.Helper()
+	const path = "admin/" + rig.Workspace + "/main"
+	for _, ask := range []struct{ what, line string }{{"list", path + " " + want}, {"status", "Connected: " + want}} {
+		args := []string{"agent", ask.what}
+		if ask.what == "status" {
+			args = append(args, path)
+		}
+		eventually(t, "agent "+ask.what+" to say "+ask.line, func() bool {
+			output, err := w.Admin(t.Context(), args...)
+			return err == nil && strings.Contains(strings.Join(strings.Fields(output), " "), ask.line)
+		})
 	}
 }
