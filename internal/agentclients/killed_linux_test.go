@@ -43,11 +43,10 @@ func TestKilled(t *testing.T) {
 // connected waits until the server's lists say so of the agent.
 func connected(t *testing.T, w *world, want string) {
 	t.Helper()
-	const path = "admin/" + rig.Workspace + "/main"
-	for _, ask := range []struct{ what, line string }{{"list", path + " " + want}, {"status", "Connected: " + want}} {
+	for _, ask := range []struct{ what, line string }{{"list", agentPath + " " + want}, {"status", "Connected: " + want}} {
 		args := []string{"agent", ask.what}
 		if ask.what == "status" {
-			args = append(args, path)
+			args = append(args, agentPath)
 		}
 		eventually(t, "agent "+ask.what+" to say "+ask.line, func() bool {
 			output, err := w.Admin(t.Context(), args...)

@@ -13,85 +13,26 @@ import (
 	"time"
 
 	"github.com/causewayhq/causeway/internal/rig"
+	"github.com/causewayhq/causeway/internal/rigtest"
 	"github.com/causewayhq/causeway/internal/testnet"
 )
 
 // bin holds the programs, built once for all tests.
 var bin string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) { rigtest.Main(m, &bin) }
 
-func run(m *testing.M) int {
-	if os.Getenv("CAUSEWAY_RIGS") == "" {
-		return m.Run()
-	}
-	if bin = os.Getenv("CAUSEWAY_BIN"); bin != "" {
-		return m.Run()
-	}
-	dir, err := os.MkdirTemp("/var/tmp", "causeway-agentclients-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	if err := rig.Build(context.Background(), dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	bin = dir
-	return m.Run()
-}
+const patience = rigtest.Patience
 
-// needRig skips a rig that was not asked for.
-func needRig(t *testing.T, sample bool) {
-	t.Helper()
-	switch asked := os.Getenv("CAUSEWAY_RIGS"); {
-	case asked == "":
-		t.Skip("a rig: make test runs a sample, make e2e all")
-	case asked == "sample" && !sample:
-		t.Skip("not in the sample: make e2e runs it")
-	}
-	if os.Geteuid() != 0 {
-		t.Fatal("rigs need root")
-	}
-}
-
-// whole says that this is not the sample.
-func whole() bool { return os.Getenv("CAUSEWAY_RIGS") == "all" }
-
-// figure prints a number for the report.
-func figure(t *testing.T, format string, args ...any) {
-	t.Helper()
-	t.Logf("figure: "+format, args...)
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// patience bounds what takes a second or so on a machine that is idle.
-const patience = 60 * time.Second
-
-// within is a context of the test that ends after so long.
-func within(t *testing.T, limit time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// eventually polls until it holds.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	must(t, rig.Eventually(within(t, patience), func() error {
-		if !holds() {
-			return errors.New("waited in vain for " + what)
-		}
-		return nil
-	}))
-}
+// What all rigs have, by short names.
+var (
+	needRig    = rigtest.Need
+	figure     = rigtest.Figure
+	must       = rigtest.Must
+	within     = rigtest.Within
+	eventually = rigtest.Eventually
+	whole      = rigtest.Whole
+)
 
 // agentPath names the agent to causeway-server.
 const agentPath = rig.Owner + "/" + rig.Workspace + "/" + rig.Agent

@@ -3,7 +3,6 @@ package agenthost
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,35 +10,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/causewayhq/causeway/internal/rig"
+	"github.com/causewayhq/causeway/internal/rigtest"
 	"github.com/causewayhq/causeway/internal/testnet"
 )
 
 // bin holds the programs, built once for all tests.
 var bin string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	if os.Getenv("CAUSEWAY_RIGS") == "" {
-		return m.Run()
-	}
-	if bin = os.Getenv("CAUSEWAY_BIN"); bin != "" {
-		return m.Run()
-	}
-	dir, err := os.MkdirTemp("/var/tmp", "causeway-agenthost-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	if err := rig.Build(context.Background(), dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	bin = dir
-	return m.Run()
-}
+func TestMain(m *testing.M) { rigtest.Main(m, &bin) }
 
 // machine is a systemd host with a control plane and a user whose workspace it is.
 type machine struct {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,49 +12,20 @@ import (
 	"time"
 
 	"github.com/causewayhq/causeway/internal/rig"
+	"github.com/causewayhq/causeway/internal/rigtest"
 	"github.com/causewayhq/causeway/internal/testnet"
 )
 
 // bin holds the programs, built once for all tests.
 var bin string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) { rigtest.Main(m, &bin) }
 
-func run(m *testing.M) int {
-	if os.Getenv("CAUSEWAY_RIGS") == "" {
-		return m.Run()
-	}
-	// Programs that are built already, for somebody at work on the tests.
-	if bin = os.Getenv("CAUSEWAY_BIN"); bin != "" {
-		return m.Run()
-	}
-	dir, err := os.MkdirTemp("/var/tmp", "causeway-doctor-") // hosts have a /tmp of their own
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	if err := rig.Build(context.Background(), dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	bin = dir
-	return m.Run()
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func within(t *testing.T, limit time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	t.Cleanup(cancel)
-	return ctx
-}
+// What all rigs have, by short names.
+var (
+	must   = rigtest.Must
+	within = rigtest.Within
+)
 
 const (
 	unit        = "causewayd.service"

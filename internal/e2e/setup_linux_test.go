@@ -3,64 +3,28 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/causewayhq/causeway/internal/rig"
+	"github.com/causewayhq/causeway/internal/rigtest"
 	"github.com/causewayhq/causeway/internal/testnet"
 )
 
 // bin holds the programs, built once for all tests.
 var bin string
 
-func TestMain(m *testing.M) {
-	os.Exit(run(m))
-}
+func TestMain(m *testing.M) { rigtest.Main(m, &bin) }
 
-func run(m *testing.M) int {
-	if os.Getenv("CAUSEWAY_RIGS") == "" {
-		return m.Run()
-	}
-	// Programs that are built already, for somebody at work on the tests.
-	if bin = os.Getenv("CAUSEWAY_BIN"); bin != "" {
-		return m.Run()
-	}
-	dir, err := os.MkdirTemp("/var/tmp", "causeway-e2e-") // hosts have a /tmp of their own
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	if err := rig.Build(context.Background(), dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	bin = dir
-	return m.Run()
-}
-
-// needRig skips a rig that was not asked for.
-func needRig(t *testing.T, sample bool) {
-	t.Helper()
-	switch asked := os.Getenv("CAUSEWAY_RIGS"); {
-	case asked == "":
-		t.Skip("a rig: make test runs a sample, make e2e all")
-	case asked == "sample" && !sample:
-		t.Skip("not in the sample: make e2e runs it")
-	}
-	if os.Geteuid() != 0 {
-		t.Fatal("rigs need root")
-	}
-}
-
-// figure prints a number for the report.
-func figure(t *testing.T, format string, args ...any) {
-	t.Helper()
-	t.Logf("figure: "+format, args...)
-}
+// What all rigs have, by short names.
+var (
+	needRig = rigtest.Need
+	figure  = rigtest.Figure
+	must    = rigtest.Must
+	within  = rigtest.Within
+)
 
 // newStack is a topology with nothing started on it yet. Everything is
 // stopped at the end of the test, and the logs are shown if it failed.
@@ -108,20 +72,6 @@ func bringUp(t *testing.T, stack *rig.Stack) {
 	figure(t, "%.2f s from up to the first reply", elapsed.Seconds())
 	if elapsed > 10*time.Second {
 		t.Errorf("first reply after %v, allowed are 10 s", elapsed)
-	}
-}
-
-// within is a context of the test that ends after so long.
-func within(t *testing.T, limit time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 

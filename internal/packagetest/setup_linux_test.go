@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/causewayhq/causeway/internal/rig"
+	"github.com/causewayhq/causeway/internal/rigtest"
 	"github.com/causewayhq/causeway/internal/testnet"
 )
 
@@ -26,6 +27,13 @@ const (
 var bin, packages string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+// What all rigs have, by short names.
+var (
+	figure = rigtest.Figure
+	must   = rigtest.Must
+	within = rigtest.Within
+)
 
 func run(m *testing.M) int {
 	if os.Getenv("CAUSEWAY_RIGS") != "all" {
@@ -76,26 +84,6 @@ func whole(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("rigs need root")
 	}
-}
-
-// figure prints a number for the report.
-func figure(t *testing.T, format string, args ...any) {
-	t.Helper()
-	t.Logf("figure: "+format, args...)
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func within(t *testing.T, limit time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	t.Cleanup(cancel)
-	return ctx
 }
 
 const (

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/causewayhq/causeway/internal/rig"
+	"github.com/causewayhq/causeway/internal/rigtest"
 	"github.com/causewayhq/causeway/internal/testnet"
 )
 
@@ -30,54 +31,14 @@ const (
 // bin holds the programs, built once for all tests.
 var bin string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) { rigtest.Main(m, &bin) }
 
-func run(m *testing.M) int {
-	if os.Getenv("CAUSEWAY_RIGS") == "" {
-		return m.Run()
-	}
-	if bin = os.Getenv("CAUSEWAY_BIN"); bin != "" {
-		return m.Run()
-	}
-	dir, err := os.MkdirTemp("/var/tmp", "causeway-vpnmanager-") // hosts have a /tmp of their own
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	if err := rig.Build(context.Background(), dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	bin = dir
-	return m.Run()
-}
-
-func needRig(t *testing.T, sample bool) {
-	t.Helper()
-	switch asked := os.Getenv("CAUSEWAY_RIGS"); {
-	case asked == "":
-		t.Skip("a rig: make test runs a sample, make e2e all")
-	case asked == "sample" && !sample:
-		t.Skip("not in the sample: make e2e runs it")
-	}
-	if os.Geteuid() != 0 {
-		t.Fatal("rigs need root")
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func within(t *testing.T, limit time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	t.Cleanup(cancel)
-	return ctx
-}
+// What all rigs have, by short names.
+var (
+	needRig = rigtest.Need
+	must    = rigtest.Must
+	within  = rigtest.Within
+)
 
 // host is a network with a server, an agent and a client on which nothing of ours
 // runs yet.
