@@ -19,6 +19,10 @@ const (
 	maxKeptPeers = 256
 	// peersPause keeps a crowd of new peers from writing the file once for each.
 	peersPause = time.Second
+	// rememberPeers is how long a peer is kept that had a session with the process
+	// before and none with this one: as long as the other side keeps one that it has
+	// lost (docs of the protocol, 3.8).
+	rememberPeers = 15 * time.Minute
 )
 
 // Desktops keep their WireGuard sessions with an agent that was killed, and give
@@ -69,9 +73,11 @@ func (a *agent) sessionBegan() {
 	}
 }
 
-// keepPeers writes down whom there are sessions with, as they begin.
+// keepPeers writes down whom there are sessions with, as they begin, and for a
+// while whom the process before had some with: it may end before they come.
 func (a *agent) keepPeers(ctx context.Context) {
-	var kept []uuid.UUID
+	before, _ := a.state.Peers() // greetPeers says what is wrong with them
+	began, kept := time.Now(), []uuid.UUID(nil)
 	for {
 		select {
 		case <-ctx.Done():
@@ -84,14 +90,15 @@ func (a *agent) keepPeers(ctx context.Context) {
 		if current == nil {
 			continue
 		}
-		active := current.ActivePeers()
-		slices.SortFunc(active, func(x, y uuid.UUID) int { return slices.Compare(x[:], y[:]) })
-		active = active[:min(len(active), maxKeptPeers)]
-		if !slices.Equal(active, kept) {
-			if err := a.state.SetPeers(active); err != nil {
+		if time.Since(began) > rememberPeers {
+			before = nil
+		}
+		if peers := peersToKeep(current.ActivePeers(), before); !slices.Equal(peers, kept) {
+			if err := a.state.SetPeers(peers); err != nil {
 				a.log.Warn("peers not kept; after a crash their first connection may wait for 15 s", slog.String("error", err.Error()))
+			} else {
+				kept = peers
 			}
-			kept = active
 		}
 		select {
 		case <-ctx.Done():
@@ -99,4 +106,16 @@ func (a *agent) keepPeers(ctx context.Context) {
 		case <-time.After(peersPause):
 		}
 	}
+}
+
+// peersToKeep are the active ones, and after them those of before while there is
+// room.
+func peersToKeep(active, before []uuid.UUID) []uuid.UUID {
+	slices.SortFunc(active, func(x, y uuid.UUID) int { return slices.Compare(x[:], y[:]) })
+	for _, each := range before {
+		if !slices.Contains(active, each) {
+			active = append(active, each)
+		}
+	}
+	return active[:min(len(active), maxKeptPeers)]
 }

@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -30,6 +31,12 @@ func (p *peering) ActivePeers() []uuid.UUID {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.active)
+}
+
+func (p *peering) set(active ...uuid.UUID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.active = active
 }
 
 func (p *peering) Handshake(ids []uuid.UUID) { p.shaken = append(p.shaken, ids...) }
@@ -81,7 +88,7 @@ func TestPeersAreKept(t *testing.T) {
 		}
 		join()
 		synctest.Wait()
-		if got := written(); !slices.Equal(got, p.active) {
+		if got := written(); !slices.Equal(got, p.ActivePeers()) {
 			t.Errorf("kept %v, want %v", got, p.active)
 		}
 		for range maxKeptPeers {
@@ -105,15 +112,51 @@ func TestPeersAreKept(t *testing.T) {
 	})
 }
 
+// TestPeersOfALoop: an agent that is killed again before all peers of the time
+// before have come does not forget them; one that lives on does.
+func TestPeersOfALoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		early, late, later := uuid.New(), uuid.New(), uuid.New()
+		var log strings.Builder
+		a, p := keeper(t, t.TempDir(), &log)
+		if err := a.state.SetPeers([]uuid.UUID{early, late}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go a.keepPeers(ctx)
+		synctest.Wait()
+		holds := func(want ...uuid.UUID) {
+			t.Helper()
+			synctest.Wait()
+			if got, err := a.state.Peers(); err != nil || !slices.Equal(got, want) {
+				t.Errorf("kept %v, %v, want %v", got, err, want)
+			}
+		}
+		p.set(late)
+		a.sessionBegan()
+		holds(late, early)
+		time.Sleep(rememberPeers + time.Second)
+		p.set(later)
+		a.sessionBegan()
+		holds(later)
+		if log.Len() > 0 {
+			t.Error(&log)
+		}
+	})
+}
+
 // TestPeersOfADamagedFile: what cannot be read or written costs those sessions
 // their haste, and nothing else.
 func TestPeersOfADamagedFile(t *testing.T) {
 	for name, damage := range map[string]func(path string) error{
-		"garbage":      func(path string) error { return os.WriteFile(path, []byte("\x00garbage"), 0o600) },
-		"other JSON":   func(path string) error { return os.WriteFile(path, []byte(`{"a":["b"]}`), 0o600) },
-		"no ids":       func(path string) error { return os.WriteFile(path, []byte(`["x"]`), 0o600) },
-		"for everyone": func(path string) error { return os.WriteFile(path, []byte(`[]`), 0o666) },
-		"a directory":  func(path string) error { return os.MkdirAll(filepath.Join(path, "x"), 0o700) },
+		"garbage":    func(path string) error { return os.WriteFile(path, []byte("\x00garbage"), 0o600) },
+		"other JSON": func(path string) error { return os.WriteFile(path, []byte(`{"a":["b"]}`), 0o600) },
+		"no ids":     func(path string) error { return os.WriteFile(path, []byte(`["x"]`), 0o600) },
+		"for everyone": func(path string) error {
+			return errors.Join(os.WriteFile(path, []byte(`[]`), 0o600), os.Chmod(path, 0o644))
+		},
+		"a directory": func(path string) error { return os.MkdirAll(filepath.Join(path, "x"), 0o700) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -22,6 +22,7 @@ const (
 	lockName     = "lock"
 	identityName = "identity.json"
 	hostKeyName  = "ssh_host_ed25519_key"
+	newFiles     = ".new-*" // before they get their names
 )
 
 var (
@@ -69,6 +70,7 @@ func (s *State) open() error {
 	if err := lockFile(lock); err != nil {
 		return fmt.Errorf("lock %s: %w", s.directory, err)
 	}
+	s.sweep()
 	if err := s.loadIdentity(); err != nil {
 		return err
 	}
@@ -173,9 +175,17 @@ func (s *State) damaged(name string, err error) error {
 
 func (s *State) path(name string) string { return filepath.Join(s.directory, name) }
 
+// sweep removes what a process left that was killed while it wrote.
+func (s *State) sweep() {
+	left, _ := filepath.Glob(s.path(newFiles)) // the pattern is a good one
+	for _, path := range left {
+		os.Remove(path)
+	}
+}
+
 // writeFile replaces the file whole or not at all.
 func writeFile(path string, content []byte) error {
-	file, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	file, err := os.CreateTemp(filepath.Dir(path), newFiles)
 	if err != nil {
 		return err
 	}

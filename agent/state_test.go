@@ -129,3 +129,22 @@ func TestBadState(t *testing.T) {
 		}
 	})
 }
+
+// TestLeftoversOfAKill: what was being written when a process was killed is
+// swept away, and nothing else.
+func TestLeftoversOfAKill(t *testing.T) {
+	directory := t.TempDir()
+	left, other := filepath.Join(directory, ".new-12345"), filepath.Join(directory, "new-mine")
+	for _, path := range []string{left, other} {
+		if err := os.WriteFile(path, []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	openClosed(t, directory)
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("left: %v", err)
+	}
+	if _, err := os.Stat(other); err != nil {
+		t.Error(err)
+	}
+}

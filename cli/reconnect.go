@@ -36,7 +36,8 @@ const reconnectHelp = `With --reconnect it opens a terminal that goes on in the 
 connection ends: without OpenSSH, by itself attached again after an outage, and
 later by its ID from any machine. Without =ID it lets you choose among those that
 are there (see: causeway terminals), with =new it makes another. Enter, then ~.
-detaches and leaves it running; Enter, then ~~ types a tilde.`
+detaches and leaves it running, for five minutes unless its agent was told
+otherwise, and for a day after an outage; Enter, then ~~ types a tilde.`
 
 // shownReset leaves a terminal as shells expect one, whatever ran in it.
 // What leaves the alternate screen comes before it, and only from there: it puts

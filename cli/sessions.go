@@ -55,8 +55,9 @@ func (a *app) terminals() *cobra.Command {
 		Use: "terminals <name>", Short: "List the terminals of a workspace that can be attached to again", Args: args(1, 1, "the name of an agent"),
 		Long: `List the terminals that causeway ssh --reconnect and the browser have opened in
 a workspace, and that go on when their connections end. One that nobody watches
-ends after five minutes, or what the workspace's agent was told. To attach:
-causeway ssh --reconnect=ID NAME. The first digits of an ID are enough.`,
+ends after five minutes, or what the workspace's agent was told; after a day where
+the last connection broke off without being closed, as when a laptop sleeps. To
+attach: causeway ssh --reconnect=ID NAME. The first digits of an ID are enough.`,
 		Example: `  causeway terminals myws
   causeway terminals myws --kill 3f2a
   causeway terminals main.web --json | jq .terminals[].id`,

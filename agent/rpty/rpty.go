@@ -38,6 +38,9 @@ const (
 	// maxConns bounds connections, those that have not said yet what they want
 	// among them.
 	maxConns = 256
+	// lostLimit is how long a terminal waits for a viewer that went without closing
+	// its connection, as one does whose laptop sleeps: a night and more.
+	lostLimit = 24 * time.Hour
 	// endGrace is how long programs have to tidy up after a hang-up.
 	endGrace = 2 * time.Second
 	// killLimit is how long Kill waits for a terminal to be gone.
@@ -60,7 +63,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Start runs the command, a shell for "", on a terminal of this size.
 	Start func(command string, columns, rows int) (Program, error)
-	// Idle is how long a terminal stays without a viewer. 0: DefaultIdle.
+	// Idle is how long a terminal stays without a viewer, unless the last ones went
+	// without a word. 0: DefaultIdle.
 	Idle time.Duration
 	// Opened hears of each attachment and of its end. Nil: nobody does.
 	Opened func(kind agentv2.Connection_Type, remote net.Addr) (closed func(code int32, reason string))

@@ -44,7 +44,8 @@ type session struct {
 	writer    *viewer   // who typed last, and replies to questions
 	timer     *time.Timer
 	idleSince time.Time
-	reason    string // why it is being ended, or has ended
+	lostAt    time.Time // when a viewer went without a word that has not come back
+	reason    string    // why it is being ended, or has ended
 	ended     bool
 	code      int32
 }
@@ -207,7 +208,7 @@ func (s *session) add(v *viewer) error {
 	}
 	v.session = s
 	s.viewers = append(s.viewers, v)
-	s.idleSince = time.Time{}
+	s.idleSince, s.lostAt = time.Time{}, time.Time{}
 	s.timer.Reset(s.server.config.Idle)
 	if s.writer == nil {
 		s.writer = v
@@ -221,10 +222,14 @@ func (s *session) add(v *viewer) error {
 	return nil
 }
 
-// remove detaches a viewer. Without one, the terminal's time runs.
-func (s *session) remove(v *viewer) {
+// remove detaches a viewer that has left, or is lost. Without one, the terminal's
+// time runs.
+func (s *session) remove(v *viewer, lost bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if lost {
+		s.lostAt = time.Now()
+	}
 	s.viewers = slices.DeleteFunc(s.viewers, func(each *viewer) bool { return each == v })
 	if s.writer == v {
 		s.writer = nil
@@ -234,9 +239,18 @@ func (s *session) remove(v *viewer) {
 	}
 	if len(s.viewers) == 0 && !s.ended {
 		s.idleSince = time.Now()
-		s.timer.Reset(s.server.config.Idle)
+		s.timer.Reset(time.Until(s.ends()))
 	}
 	s.fit(nil)
+}
+
+// ends is when the terminal ends unless somebody comes. The caller holds mu.
+func (s *session) ends() time.Time {
+	at := s.idleSince.Add(s.server.config.Idle)
+	if waits := s.lostAt.Add(lostLimit); !s.lostAt.IsZero() && waits.After(at) {
+		return waits
+	}
+	return at
 }
 
 // beat is the heartbeat of a viewer: it puts the end off.
@@ -251,11 +265,10 @@ func (s *session) beat() {
 // expire ends a terminal that nobody has watched for long enough.
 func (s *session) expire() {
 	s.mu.Lock()
-	idle := s.server.config.Idle
 	// Somebody may have come, or gone, since the timer has fired.
-	over := len(s.viewers) == 0 && !s.ended && time.Since(s.idleSince) >= idle
+	over := len(s.viewers) == 0 && !s.ended && !time.Now().Before(s.ends())
 	if over && s.reason == "" {
-		s.reason = "nobody has watched for " + idle.String() // nobody attaches any more
+		s.reason = "nobody has watched for " + time.Since(s.idleSince).Round(time.Second).String() // nobody attaches any more
 	}
 	s.mu.Unlock()
 	if over {

@@ -36,3 +36,51 @@ func TestSilentViewers(t *testing.T) {
 		}
 	})
 }
+
+// TestLostViewers: a terminal waits for a viewer that went without a word, as that
+// of a laptop which sleeps, for a day; for others, who closed their connections,
+// it does not wait longer than it is told to.
+func TestLostViewers(t *testing.T) {
+	for name, test := range map[string]struct {
+		idle time.Duration
+		then func(s *stage) // after the loss, an hour later
+		want time.Duration  // from the loss to the end
+	}{
+		"nobody comes":              {0, func(*stage) {}, lostLimit},
+		"comes back, and leaves":    {0, func(s *stage) { s.attach(initial{ID: id(1)}).Close() }, time.Hour + DefaultIdle},
+		"waits for longer anyway":   {48 * time.Hour, func(*stage) {}, 48 * time.Hour},
+		"another watches meanwhile": {0, nil, lostLimit},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				s := newStage(t, Config{Idle: test.idle})
+				defer s.close()
+				lost, other := s.attach(initial{ID: id(1)}), s.attach(initial{ID: id(1)})
+				defer lost.Close()
+				lost.send(message{})
+				if test.then != nil {
+					other.Close()
+				}
+				time.Sleep(silenceLimit)
+				synctest.Wait()
+				at := time.Now()
+				time.Sleep(time.Hour)
+				if test.then != nil {
+					test.then(s)
+				} else {
+					other.Close()
+				}
+				time.Sleep(time.Until(at.Add(test.want - time.Second)))
+				synctest.Wait()
+				if len(s.List()) != 1 {
+					t.Fatalf("ended before %v", test.want)
+				}
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				if len(s.List()) != 0 {
+					t.Errorf("not ended after %v", test.want)
+				}
+			})
+		})
+	}
+}

@@ -19,7 +19,7 @@ const (
 	writeSize  = 16 << 10
 	stuckLimit = 30 * time.Second
 	// silenceLimit is for viewers that send empty messages as signs of life, as ours
-	// do each 15 s and the browser's each 30 s: one that is silent for longer is gone,
+	// do each 15 s and the browser's each 30 s: one that is silent for longer is lost,
 	// though nobody has closed its connection.
 	silenceLimit = 90 * time.Second
 	// frame is the time between two paintings of the screen for a viewer that has
@@ -131,7 +131,8 @@ func (s *session) serve(v *viewer) (code int32, reason string) {
 	reading.Go(func() { received <- v.receiveAll() })
 	defer reading.Wait()
 	defer v.conn.Close()
-	defer s.remove(v)
+	lost := false
+	defer func() { s.remove(v, lost) }()
 
 	heartbeat := time.NewTicker(s.server.config.Idle / 2)
 	defer heartbeat.Stop()
@@ -141,8 +142,10 @@ func (s *session) serve(v *viewer) (code int32, reason string) {
 			ended, err := v.sendAll()
 			switch {
 			case err != nil && errors.Is(err, errStuck):
+				lost = true
 				return 0, err.Error()
 			case err != nil:
+				lost = timedOut(err)
 				return 0, "the connection has ended"
 			case ended:
 				s.mu.Lock()
@@ -155,6 +158,7 @@ func (s *session) serve(v *viewer) (code int32, reason string) {
 			if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
 				return 0, "detached"
 			}
+			lost = timedOut(err)
 			return 0, "detached: " + err.Error()
 		}
 	}
@@ -177,6 +181,12 @@ func (v *viewer) receiveAll() error {
 	}
 }
 
+// timedOut tells a viewer that is not heard of from one that has left.
+func timedOut(err error) bool {
+	timeout := net.Error(nil)
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
 var errStuck = errors.New("cut off: it has taken nothing for " + stuckLimit.String())
 
 // sendAll sends what there is, until there is no more.
@@ -189,7 +199,7 @@ func (v *viewer) sendAll() (ended bool, err error) {
 		for len(data) > 0 {
 			_ = v.conn.SetWriteDeadline(time.Now().Add(stuckLimit)) // a closed connection fails below
 			count, err := v.conn.Write(data[:min(len(data), writeSize)])
-			if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
+			if timedOut(err) {
 				return false, errStuck
 			}
 			if err != nil {

@@ -3,8 +3,11 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // isInit says that this is the first process of a container.
@@ -17,17 +20,15 @@ func isInit() bool { return os.Getpid() == 1 }
 // what it waits for itself. The answer is the child's exit code.
 func asInit() (int, error) {
 	self, err := os.Executable()
-	if err != nil {
-		self = os.Args[0] // a container may have no /proc
+	if err != nil { // a container may have no /proc
+		if self, err = exec.LookPath(os.Args[0]); err != nil {
+			return 0, fmt.Errorf("find the agent's program: %w", err)
+		}
 	}
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, syscall.SIGCHLD, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
 	defer signal.Stop(signals)
-	child, err := os.StartProcess(self, os.Args, &os.ProcAttr{
-		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
-		// A terminal's Ctrl-C comes to the first process alone, and once to the agent.
-		Sys: &syscall.SysProcAttr{Setpgid: true},
-	})
+	child, err := os.StartProcess(self, os.Args, &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}, Sys: ownGroup()})
 	if err != nil {
 		return 0, fmt.Errorf("start the agent below the container's first process: %w", err)
 	}
@@ -41,6 +42,15 @@ func asInit() (int, error) {
 		}
 	}
 	return 0, nil // it is never closed
+}
+
+// ownGroup makes the child a process group of its own, so that a terminal's Ctrl-C
+// comes to the agent once. On a terminal it is the one in the foreground: another
+// that reads from it, as the agent does for --token-file -, is stopped.
+func ownGroup() *syscall.SysProcAttr {
+	stdin := int(os.Stdin.Fd())
+	_, err := unix.IoctlGetInt(stdin, unix.TIOCGPGRP) // it answers for the session's own terminal only
+	return &syscall.SysProcAttr{Setpgid: true, Foreground: err == nil, Ctty: stdin}
 }
 
 // reap takes the status of all that have ended. One signal can stand for many.

@@ -27,7 +27,7 @@ var sshFlags = []string{
 
 func addSSHFlags(flags *pflag.FlagSet, o *agent.SSH, terminalIdle *time.Duration) {
 	flags.DurationVar(terminalIdle, "terminal-idle-timeout", defaultTerminalIdle,
-		"`time` that a terminal of ssh --reconnect or of the browser stays when nobody watches it; then its programs end")
+		"`time` that a terminal of ssh --reconnect or of the browser stays when nobody watches it, 24h at least where the last viewer was lost without closing its connection; then its programs end")
 	flags.BoolVar(&o.BlockFileTransfer, "block-file-transfer", false,
 		"refuse SFTP, scp, rsync and nc over SSH; a hint to people, as a shell can copy files in other ways")
 	flags.BoolVar(&o.BlockLocalForward, "block-local-port-forwarding", false, "refuse forwards from the client: ssh -L, -D, -J and -W")

@@ -102,7 +102,9 @@ func askJSON(ctx context.Context, url string, token store.Secret, into any) erro
 		return &usageError{fmt.Errorf("ask %s: %w", url, err)}
 	}
 	request.Header.Set("Coder-Session-Token", token.Reveal())
-	response, err := http.DefaultClient.Do(request)
+	// A redirect would show the token to whom it names.
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	response, err := client.Do(request)
 	if err != nil {
 		return unreachable("ask the server", err)
 	}

@@ -2,7 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -24,6 +27,29 @@ func listKeys(t *testing.T, args ...string) keyList {
 		t.Errorf("shown: %s", output)
 	}
 	return found
+}
+
+// TestTokensAreNotLed: an answer that leads elsewhere is not followed, or the
+// administrator's token would go along.
+func TestTokensAreNotLed(t *testing.T) {
+	dir := t.TempDir()
+	if got := cli(t, nil, "user", "create", "alice", "--create", "--data-dir", dir); got.code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	var asked, led atomic.Int32
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { led.Add(1) }))
+	defer elsewhere.Close()
+	leads := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		http.Redirect(w, r, strings.Replace(elsewhere.URL, "127.0.0.1", "localhost", 1), http.StatusFound)
+	}))
+	defer leads.Close()
+	if got := cli(t, nil, "debug", "peers", "--data-dir", dir, "--url", leads.URL); got.code == 0 || !strings.Contains(got.stderr, "302") {
+		t.Errorf("%+v", got)
+	}
+	if asked.Load() != 1 || led.Load() != 0 {
+		t.Errorf("asked %d times, and %d times elsewhere", asked.Load(), led.Load())
+	}
 }
 
 // TestDebugAndResumeKeys uses both beside a running server.

@@ -98,6 +98,10 @@ it is never shown again.`,
 				if err != nil {
 					return err
 				}
+				before, err := opened.GitCredentials(command.Context(), user.ID)
+				if err != nil {
+					return err
+				}
 				credential, err := opened.SetGitCredential(command.Context(), user, args[1], username, password)
 				if err != nil {
 					return err
@@ -105,8 +109,11 @@ it is never shown again.`,
 				if a.asJSON {
 					return a.printJSON(map[string]any{"user": describeUser(user), "credential": describeGit(credential)})
 				}
-				return a.print("Git in the workspaces of "+user.Name+" signs in at "+credential.Host+" as "+credential.Username+",",
-					"in sessions that begin after its agent has connected the next time.")
+				lines := []string{"Git in the workspaces of " + user.Name + " signs in at " + credential.Host + " as " + credential.Username + "."}
+				if len(before) == 0 {
+					lines = append(lines, "As it is the user's first: in sessions that begin after the agent has connected the next time.")
+				}
+				return a.print(lines...)
 			})
 		},
 	}

@@ -33,7 +33,7 @@ func TestGit(t *testing.T) {
 	}
 	const secret = "s3cret-token"
 	got = typed(t, secret+"\nnot this line\n", "git", "set", "ALICE", "https://GitHub.com/x", "--username", "al", "--stdin", "--data-dir", dir)
-	if got.code != 0 || got.stdout != "Git in the workspaces of alice signs in at github.com as al,\nin sessions that begin after its agent has connected the next time.\n" || strings.Contains(got.stderr, secret) {
+	if got.code != 0 || got.stdout != "Git in the workspaces of alice signs in at github.com as al.\nAs it is the user's first: in sessions that begin after the agent has connected the next time.\n" || strings.Contains(got.stderr, secret) {
 		t.Errorf("%+v", got)
 	}
 	s := opened(t, dir)

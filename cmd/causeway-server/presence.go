@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/spf13/cobra"
 
 	"github.com/causewayhq/causeway/server/coordinator"
 	"github.com/causewayhq/causeway/server/store"
@@ -14,38 +16,46 @@ import (
 // knows who is connected.
 const presenceLimit = 2 * time.Second
 
-const presenceNote = "Who is connected is not known: the server does not answer at its access URL."
+// presence is who is connected now, or why that is not known.
+type presence struct {
+	connected map[uuid.UUID]bool
+	silent    error
+}
 
-// presence is who is connected now; nil when the server does not say.
-type presence map[uuid.UUID]bool
-
-// askPresence asks the running server. Its silence is an answer too: what is in
-// the database can be shown without it.
+// askPresence asks the running server. What is in the database can be shown
+// without its answer.
 func askPresence(ctx context.Context, opened *store.Store) presence {
 	ctx, cancel := context.WithTimeout(ctx, presenceLimit)
 	defer cancel()
 	target, err := opened.Setting(ctx, store.SettingAccessURL)
-	if err != nil || target == "" {
-		return nil
+	if err == nil && target == "" {
+		err = errors.New("the server has never run here")
 	}
 	var found coordinator.Snapshot
-	if err := askAsAdmin(ctx, opened, target+"/api/v2/debug/coordinator", &found); err != nil {
-		return nil
+	if err == nil {
+		err = askAsAdmin(ctx, opened, target+"/api/v2/debug/coordinator", &found)
 	}
-	connected := presence{}
+	if err != nil {
+		return presence{silent: err}
+	}
+	connected := map[uuid.UUID]bool{}
 	for _, peer := range found.Peers {
 		connected[peer.ID] = true
 	}
-	return connected
+	return presence{connected: connected}
 }
 
 // of is whether an agent is connected, nil for not known.
 func (p presence) of(agent uuid.UUID) *bool {
-	if p == nil {
+	if p.silent != nil {
 		return nil
 	}
-	connected := p[agent]
+	connected := p.connected[agent]
 	return &connected
+}
+
+func (p presence) note() string {
+	return "Who is connected is not known: " + printable(p.silent.Error())
 }
 
 func yesNo(known *bool) string {
@@ -57,4 +67,42 @@ func yesNo(known *bool) string {
 	default:
 		return "no"
 	}
+}
+
+// listedAgent says of an agent whether it is connected too; null for not known.
+type listedAgent struct {
+	agentOutput
+	Connected *bool `json:"connected"`
+}
+
+func (a *app) agentList() *cobra.Command {
+	return a.jsonFlag(&cobra.Command{
+		Use: "list [USER]", Short: "List agents, and which of them are connected", Args: cobra.MaximumNArgs(1),
+		Long: `List agents, and which of them are connected: that the running server says.`,
+		RunE: func(command *cobra.Command, args []string) error {
+			return a.withStore(command.Context(), func(opened *store.Store) error {
+				agents, err := a.listAgents(command.Context(), opened, args)
+				if err != nil {
+					return err
+				}
+				var now presence
+				if len(agents) > 0 {
+					now = askPresence(command.Context(), opened)
+				}
+				list, rows := []listedAgent{}, [][]string{}
+				for _, agent := range agents {
+					connected := now.of(agent.ID)
+					list = append(list, listedAgent{describeAgent(agent), connected})
+					rows = append(rows, []string{agent.Path(), yesNo(connected), moment(agent.CreatedAt), moment(agent.FirstConnectedAt), agent.ID.String()})
+				}
+				if a.asJSON {
+					return a.printJSON(map[string]any{"agents": list})
+				}
+				if err := a.printTable([]string{"AGENT", "CONNECTED", "CREATED", "FIRST CONNECTED", "ID"}, rows); err != nil || now.silent == nil {
+					return err
+				}
+				return a.print("", now.note())
+			})
+		},
+	})
 }

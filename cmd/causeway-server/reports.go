@@ -108,11 +108,15 @@ old; whether the agent is connected now, the running server says.`,
 				if err != nil {
 					return err
 				}
-				state.Connected = askPresence(command.Context(), opened).of(agent.ID)
+				now := askPresence(command.Context(), opened)
+				state.Connected = now.of(agent.ID)
 				if a.asJSON {
 					return a.printFields(state)
 				}
-				return a.printState(agent, state)
+				if err := a.printState(agent, state); err != nil || now.silent == nil {
+					return err
+				}
+				return a.print("", now.note())
 			})
 		},
 	})

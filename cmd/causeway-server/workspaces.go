@@ -145,12 +145,6 @@ type agentOutput struct {
 	FirstConnectedAt *time.Time `json:"first_connected_at"`
 }
 
-// listedAgent says of an agent whether it is connected too; null for not known.
-type listedAgent struct {
-	agentOutput
-	Connected *bool `json:"connected"`
-}
-
 func describeAgent(agent store.Agent) agentOutput {
 	return agentOutput{agent.ID, agent.OwnerName, agent.WorkspaceName, agent.Name, agent.CreatedAt, optional(agent.FirstConnectedAt)}
 }
@@ -300,35 +294,6 @@ func (a *app) issueAgentToken(ctx context.Context, opened *store.Store, agent st
 		"Others on that machine can read a command line. Where that matters, put the token",
 		"into a file that only you can read and use --token-file FILE, or into the",
 		"environment as CAUSEWAY_AGENT_TOKEN.")
-}
-
-func (a *app) agentList() *cobra.Command {
-	return a.jsonFlag(&cobra.Command{
-		Use: "list [USER]", Short: "List agents, and which of them are connected", Args: cobra.MaximumNArgs(1),
-		Long: `List agents, and which of them are connected: that the running server says.`,
-		RunE: func(command *cobra.Command, args []string) error {
-			return a.withStore(command.Context(), func(opened *store.Store) error {
-				agents, err := a.listAgents(command.Context(), opened, args)
-				if err != nil {
-					return err
-				}
-				now := askPresence(command.Context(), opened)
-				list, rows := []listedAgent{}, [][]string{}
-				for _, agent := range agents {
-					connected := now.of(agent.ID)
-					list = append(list, listedAgent{describeAgent(agent), connected})
-					rows = append(rows, []string{agent.Path(), yesNo(connected), moment(agent.CreatedAt), moment(agent.FirstConnectedAt), agent.ID.String()})
-				}
-				if a.asJSON {
-					return a.printJSON(map[string]any{"agents": list})
-				}
-				if err := a.printTable([]string{"AGENT", "CONNECTED", "CREATED", "FIRST CONNECTED", "ID"}, rows); err != nil || now != nil || len(rows) == 0 {
-					return err
-				}
-				return a.print("", presenceNote)
-			})
-		},
-	})
 }
 
 func (a *app) listAgents(ctx context.Context, opened *store.Store, args []string) ([]store.Agent, error) {

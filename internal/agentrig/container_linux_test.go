@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 )
@@ -97,6 +98,7 @@ func TestContainer(t *testing.T) {
 			}
 		}
 	})
+	t.Run("on a terminal", func(t *testing.T) { onTerminal(t, r, program, run) })
 	log := &safeBuffer{}
 	cmd := contained(context.Background(), t, program, append(append([]string{token}, run...), "--state-dir", "/tmp/state")...)
 	cmd.Stdout, cmd.Stderr = log, log
@@ -128,6 +130,32 @@ func TestContainer(t *testing.T) {
 			return len(life.Steps) > 0 && strings.EqualFold(life.Steps[len(life.Steps)-1].State, "off")
 		})
 	})
+}
+
+// onTerminal types the token in a container's terminal, and then Ctrl-C.
+func onTerminal(t *testing.T, r *rig, program string, run []string) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	cmd := contained(ctx, t, program, append(run, "--state-dir", "/tmp/state", "--token-file", "-")...)
+	screen, err := pty.Start(cmd)
+	must(t, err)
+	defer screen.Close()
+	log := &safeBuffer{}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		_, _ = io.Copy(log, screen) // it ends with the program
+	}()
+	_, err = io.WriteString(screen, r.agentToken+"\n\x04")
+	must(t, err)
+	eventually(t, "the connection of an agent whose token was typed", func() bool { return strings.Contains(log.String(), "connected to ") })
+	_, err = io.WriteString(screen, "\x03")
+	must(t, err)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after Ctrl-C it ended with %v\n%s", err, log.String())
+	}
+	screen.Close()
+	<-read
 }
 
 func containedSessions(t *testing.T, client *ssh.Client) {

@@ -103,13 +103,13 @@ func (v value) secrets(variables map[string]int) []Secret {
 	var read []Secret
 	names := map[string]int{}
 	// "NAME=value" is how other programs take secrets: it must not be quoted.
-	if v.kind == text {
-		v.wrong("text", "a list")
+	if v.kind != list && v.kind != nothing {
+		v.wrong(v.kind.String(), "a list")
 		return nil
 	}
 	v.list(SecretCount, "secrets", func(v value) {
-		if v.kind == text {
-			v.wrong("text", "a mapping with name, and env or file")
+		if v.kind != mapping {
+			v.wrong(v.kind.String(), "a mapping with name, and env or file")
 			return
 		}
 		var s Secret

@@ -135,6 +135,10 @@ func GitHost(text string) (string, error) {
 		return "", bad
 	}
 	switch {
+	case parsed.Scheme == "http" && port != "" && port != "80":
+		// Without TLS agents ask for port 80 only: host and port are all that is kept,
+		// and a password for HTTPS must not go where a URL without it points.
+		return "", &GitCredentialError{"host", "plain HTTP on another port than 80 is not served; use https://"}
 	case port == "" && parsed.Scheme == "http":
 		port = "80"
 	case port == "443" && parsed.Scheme == "https":

@@ -58,7 +58,7 @@ func TestGitHost(t *testing.T) {
 	for text, want := range map[string]string{
 		"github.com": "github.com", "GitHub.com": "github.com", "https://alice@github.com/a/b.git": "github.com", "github.com:443": "github.com",
 		"http://git.example": "git.example:80", "https://git.example:8443/x": "git.example:8443", "git.example:8443": "git.example:8443",
-		"[::1]": "[::1]", "http://[::1]:3000": "[::1]:3000", "": "", "https://": "", "ssh://git@github.com": "", "a b": "", "git.example:0": "",
+		"[::1]": "[::1]", "http://[::1]:3000": "", "http://[::1]:80/x": "[::1]:80", "https://[::1]:3000": "[::1]:3000", "": "", "https://": "", "ssh://git@github.com": "", "a b": "", "git.example:0": "",
 		"git.example:70000": "", "git\n.example": "", "gi\x00t": "", "bücher.example": "", strings.Repeat("a", 300): "", "https://s3cret@": "",
 	} {
 		got, err := GitHost(text)
