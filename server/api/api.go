@@ -113,8 +113,9 @@ func New(config Config) *Server {
 	return s
 }
 
-func (s *Server) routes() {
-	for pattern, handler := range map[string]handlerFunc{
+// answers are the routes that answer once, with JSON.
+func (s *Server) answers() map[string]handlerFunc {
+	return map[string]handlerFunc{
 		"GET /api/v2/buildinfo":                              s.buildInfo,
 		"GET /api/v2/users/first":                            s.hasFirstUser,
 		"POST /api/v2/users/first":                           s.createFirstUser,
@@ -159,7 +160,11 @@ func (s *Server) routes() {
 		"GET /healthz":                                       s.healthy,
 		"GET /readyz":                                        s.ready,
 		"/":                                                  s.noRoute,
-	} {
+	}
+}
+
+func (s *Server) routes() {
+	for pattern, handler := range s.answers() {
 		s.mux.HandleFunc(pattern, s.handle(handler))
 	}
 	for pattern, handler := range map[string]func(*http.Request) (store.Definition, error){
