@@ -147,7 +147,7 @@ func (a *agent) serve(ctx context.Context) error {
 	stopLoop()
 	<-loopEnded
 	err = errors.Join(err, a.closeNetwork())
-	a.work.Wait()
+	a.awaitWork()
 	return err
 }
 

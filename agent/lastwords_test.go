@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,6 +54,24 @@ func TestLastWordsAreWaitedFor(t *testing.T) {
 			if told := slices.Equal(client.states, []agentv2.Lifecycle_State{agentv2.Lifecycle_OFF}); told != (answers < want+1) {
 				t.Errorf("answered after %s: told %v", answers, client.states)
 			}
+		})
+	}
+}
+
+// TestWorkThatDoesNotEnd: what ends is waited for, and what does not keeps nobody
+// from ending.
+func TestWorkThatDoesNotEnd(t *testing.T) {
+	for lasts, want := range map[time.Duration]time.Duration{3 * time.Second: 3 * time.Second, time.Hour: workEnd} {
+		synctest.Test(t, func(t *testing.T) {
+			var log strings.Builder
+			a := &agent{log: slog.New(slog.NewTextHandler(&log, nil))}
+			a.work.Go(func() { time.Sleep(lasts) })
+			begun := time.Now()
+			a.awaitWork()
+			if took := time.Since(begun); took != want || strings.Contains(log.String(), "does not end") != (lasts > want) {
+				t.Errorf("work of %v: waited %v; log: %s", lasts, took, &log)
+			}
+			time.Sleep(lasts) // a bubble ends empty
 		})
 	}
 }

@@ -15,6 +15,9 @@ import (
 const (
 	sshEnd    = 5 * time.Second
 	reportEnd = 5 * time.Second
+	// workEnd is for what has been told to end already. A program on a terminal may
+	// be one that cannot be ended, of another user or held by the kernel.
+	workEnd = 10 * time.Second
 )
 
 // shutDown ends the agent's work in the order that lets the others know, while
@@ -40,6 +43,23 @@ func (a *agent) shutDown() {
 		a.lastWords()
 	}
 	a.scripts.runner.Close()
+}
+
+// awaitWork waits for what the agent runs; what does not end is left to the end of
+// the process.
+func (a *agent) awaitWork() {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		a.work.Wait()
+	}()
+	timer := time.NewTimer(workEnd)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+		a.log.Warn("a program of a terminal does not end, and is left behind")
+	}
 }
 
 // lastWords gives what is not told yet its last chance.
