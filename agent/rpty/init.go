@@ -47,10 +47,14 @@ func readInit(from io.Reader) (initial, error) {
 const maxInput = 1 << 20
 
 // message is what a viewer sends after the first.
+//
+// Away is ours: our server says so before it closes the connection for a browser
+// that has not left, but is not heard of any more.
 type message struct {
 	Data   string `json:"data"`
 	Height int    `json:"height"`
 	Width  int    `json:"width"`
+	Away   bool   `json:"away"`
 }
 
 var errLong = errors.New("the message is too long")

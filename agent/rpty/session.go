@@ -227,7 +227,7 @@ func (s *session) add(v *viewer) error {
 func (s *session) remove(v *viewer, lost bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if lost {
+	if lost || v.away {
 		s.lostAt = time.Now()
 	}
 	s.viewers = slices.DeleteFunc(s.viewers, func(each *viewer) bool { return each == v })
@@ -320,6 +320,11 @@ func (s *session) fit(asked *viewer) {
 
 // receive does what a viewer has sent.
 func (s *session) receive(v *viewer, m message) error {
+	if m.Away {
+		s.mu.Lock()
+		v.away = true
+		s.mu.Unlock()
+	}
 	if m.Height > 0 && m.Width > 0 {
 		s.mu.Lock()
 		before := v.direct(s.screen)

@@ -45,11 +45,13 @@ func TestLostViewers(t *testing.T) {
 		idle time.Duration
 		then func(s *stage) // after the loss, an hour later
 		want time.Duration  // from the loss to the end
+		said bool           // by the server, of a browser
 	}{
-		"nobody comes":              {0, func(*stage) {}, lostLimit},
-		"comes back, and leaves":    {0, func(s *stage) { s.attach(initial{ID: id(1)}).Close() }, time.Hour + DefaultIdle},
-		"waits for longer anyway":   {48 * time.Hour, func(*stage) {}, 48 * time.Hour},
-		"another watches meanwhile": {0, nil, lostLimit},
+		"a browser":                 {0, func(*stage) {}, lostLimit, true},
+		"nobody comes":              {0, func(*stage) {}, lostLimit, false},
+		"comes back, and leaves":    {0, func(s *stage) { s.attach(initial{ID: id(1)}).Close() }, time.Hour + DefaultIdle, false},
+		"waits for longer anyway":   {48 * time.Hour, func(*stage) {}, 48 * time.Hour, false},
+		"another watches meanwhile": {0, nil, lostLimit, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -57,11 +59,20 @@ func TestLostViewers(t *testing.T) {
 				defer s.close()
 				lost, other := s.attach(initial{ID: id(1)}), s.attach(initial{ID: id(1)})
 				defer lost.Close()
-				lost.send(message{})
+				if test.said {
+					lost.send(message{Away: true})
+					synctest.Wait()
+					time.Sleep(silenceLimit)
+					lost.Close()
+				} else {
+					lost.send(message{})
+				}
 				if test.then != nil {
 					other.Close()
 				}
-				time.Sleep(silenceLimit)
+				if !test.said {
+					time.Sleep(silenceLimit)
+				}
 				synctest.Wait()
 				at := time.Now()
 				time.Sleep(time.Hour)

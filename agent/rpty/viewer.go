@@ -42,6 +42,7 @@ type viewer struct {
 	wake    chan struct{} // there may be something to send
 	drained chan struct{} // the queue was sent
 
+	away          bool
 	columns, rows int // 0: not said
 	queue         []byte
 	// stale: it has missed something, or has to have everything painted. It gets

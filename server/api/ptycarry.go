@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -30,6 +31,8 @@ const (
 	// flowWindow is what a page may leave unshown, when it says what it has
 	// shown: browsers keep what a page has not got to, without a bound.
 	flowWindow = 256 << 10
+	// awayLimit bounds the last word to an agent.
+	awayLimit = time.Second
 	// signInterval is how long an agent that was killed, and has started anew, goes
 	// unnoticed while nobody types.
 	signInterval = 30 * time.Second
@@ -46,7 +49,8 @@ type ptySession struct {
 	used   func()  // notes the use of a browser's session; nil for a token
 	window *credit // nil: the page does not say what it has shown
 	agent  net.Conn
-	typing sync.Mutex // held for each message to the agent
+	typing sync.Mutex  // held for each message to the agent
+	left   atomic.Bool // the browser has closed the connection itself
 	signs  time.Duration
 }
 
@@ -80,7 +84,7 @@ func (p *ptySession) carry(ctx, leave context.Context, socket *stream) error {
 	ended, end := context.WithCancel(ctx)
 	defer end()
 	defer context.AfterFunc(leave, end)()
-	defer context.AfterFunc(ended, func() { p.agent.Close() })()
+	defer context.AfterFunc(ended, p.part)()
 	var reader sync.WaitGroup
 	reader.Go(func() {
 		defer end()
@@ -104,6 +108,18 @@ func (p *ptySession) carry(ctx, leave context.Context, socket *stream) error {
 	socket.Close()
 	reader.Wait()
 	return nil
+}
+
+// part ends the agent's side. Of a browser that has not left, but is not heard of
+// any more, the agent is told: it keeps the terminal for longer then. So it does
+// when this server stops.
+func (p *ptySession) part() {
+	if p.window != nil && !p.left.Load() && p.typing.TryLock() {
+		_ = p.agent.SetWriteDeadline(time.Now().Add(awayLimit)) // a closed connection fails below
+		_, _ = io.WriteString(p.agent, `{"away":true}`)         // an agent that is gone needs no word
+		p.typing.Unlock()
+	}
+	p.agent.Close()
 }
 
 // sign sends the agent an empty value now and then. Where its side of the
@@ -155,6 +171,7 @@ func (p *ptySession) input(socket *stream) error {
 	for {
 		kind, message, err := socket.conn.Reader(context.Background())
 		if err != nil {
+			p.left.Store(websocket.CloseStatus(err) != -1)
 			socket.end()
 			return nil
 		}

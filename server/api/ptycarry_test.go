@@ -88,6 +88,40 @@ func TestPTYBrowserGoes(t *testing.T) {
 	eventually(t, "the connection is forgotten", func() bool { return p.api.live.count() == 0 })
 }
 
+// TestPTYBrowserIsLost holds that the agent is told of a browser of ours that goes
+// without closing its connection, and of none that closes it.
+func TestPTYBrowserIsLost(t *testing.T) {
+	said := make(chan string, 1)
+	p := newPTYRig(t, func(_ uint16, conn net.Conn) {
+		_, _ = readInit(conn)
+		text, _ := io.ReadAll(conn)
+		said <- string(text)
+	})
+	for _, test := range []struct {
+		query string
+		leave func(*websocket.Conn) error
+		want  string
+	}{
+		{"&flow=1", (*websocket.Conn).CloseNow, `{"away":true}`},
+		{"&flow=1", func(c *websocket.Conn) error { return c.Close(websocket.StatusGoingAway, "") }, ""},
+		{"", (*websocket.Conn).CloseNow, ""}, // it may have cut a value in two
+	} {
+		conn, _, err := p.dial(p.path+test.query, p.alice.token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = test.leave(conn) // either way
+		select {
+		case got := <-said:
+			if got != test.want {
+				t.Errorf("%q: the agent hears %q, want %q", test.query, got, test.want)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("the agent's side goes on")
+		}
+	}
+}
+
 // TestPTYServerStops holds that a draining server ends terminals with a word.
 func TestPTYServerStops(t *testing.T) {
 	p := newPTYRig(t, parrot)
