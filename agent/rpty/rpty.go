@@ -192,7 +192,7 @@ func (s *Server) session(wanted initial) (*session, error) {
 		s.mu.Unlock()
 		return nil, errEnded // and nobody has asked for another
 	}
-	if len(s.sessions) >= maxSessions {
+	if len(s.sessions) >= maxSessions && !s.makeRoom() {
 		s.mu.Unlock()
 		return nil, fmt.Errorf("there are %d terminals, and no more are allowed; end one", maxSessions)
 	}
@@ -204,6 +204,24 @@ func (s *Server) session(wanted initial) (*session, error) {
 
 	found.start()
 	return found, found.failed
+}
+
+// makeRoom ends the terminal that has waited longest for viewers that are lost, if
+// there is one, and says whether. The caller holds mu.
+func (s *Server) makeRoom() bool {
+	var oldest *session
+	var since time.Time
+	for _, each := range s.sessions {
+		if at, waits := each.waitsForLost(); waits && (oldest == nil || at.Before(since)) {
+			oldest, since = each, at
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	delete(s.sessions, oldest.id)
+	s.work.Go(func() { oldest.end("another terminal needed its place", endGrace) })
+	return true
 }
 
 // forget takes a session that is over from the list.

@@ -253,6 +253,15 @@ func (s *session) ends() time.Time {
 	return at
 }
 
+// waitsForLost says whether the terminal is kept for viewers that are lost only,
+// and since when nobody has watched it.
+func (s *session) waitsForLost() (since time.Time, waits bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	idle := len(s.viewers) == 0 && !s.ended && !s.idleSince.IsZero()
+	return s.idleSince, idle && time.Since(s.idleSince) >= s.server.config.Idle
+}
+
 // beat is the heartbeat of a viewer: it puts the end off.
 func (s *session) beat() {
 	s.mu.Lock()

@@ -1,9 +1,12 @@
 package rpty
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // TestSilentViewers: who gives signs of life and then none is a viewer no more;
@@ -94,4 +97,44 @@ func TestLostViewers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLostViewersMakeRoom: where there are as many terminals as may be, the one
+// that has waited longest for a lost viewer ends for a new one; the others stay.
+func TestLostViewersMakeRoom(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newStage(t, Config{})
+		defer s.close()
+		for i := range maxSessions {
+			c := s.attach(initial{ID: id(byte(i + 1))})
+			defer c.Close()
+			if i < 2 {
+				c.send(message{})
+				time.Sleep(time.Second) // the first is lost first
+			}
+		}
+		late := func(number byte) (refused bool) {
+			c := s.attach(initial{ID: id(number)})
+			defer c.Close()
+			synctest.Wait()
+			text, ended := c.got()
+			return ended && strings.Contains(text, "no more are allowed")
+		}
+		time.Sleep(silenceLimit + DefaultIdle - 10*time.Second)
+		if !late(200) {
+			t.Error("one ended that is not idle for long enough")
+		}
+		time.Sleep(20 * time.Second)
+		if late(201) {
+			t.Error("refused although there is one to end")
+		}
+		time.Sleep(endGrace + time.Second)
+		there := map[uuid.UUID]bool{}
+		for _, each := range s.List() {
+			there[each.ID] = true
+		}
+		if len(there) != maxSessions || there[id(1)] || !there[id(2)] || !there[id(maxSessions)] || s.program(0).endings() == 0 || s.program(1).endings() != 0 {
+			t.Errorf("%d terminals: %v", len(there), there)
+		}
+	})
 }
