@@ -51,18 +51,18 @@ const (
 // before. The same id again changes nothing.
 func (s *Store) OpenConnection(ctx context.Context, agent uuid.UUID, connection AgentConnection) error {
 	return s.noteConnection(ctx, agent, `INSERT INTO agent_connections (agent_id, connection_id, type, ip, connected_at, disconnected_at, status_code, reason, noted_at)
-		VALUES ($1, $2, $3, $4, $5, 0, 0, '', $5)
+		VALUES ($1, $2, $3, $4, $5, 0, 0, '', $6)
 		ON CONFLICT (agent_id, connection_id) DO UPDATE SET connected_at = $5, ip = $4 WHERE agent_connections.connected_at = 0`,
-		idText(agent), idText(connection.ID), connection.Type, connection.IP, millis(connection.ConnectedAt))
+		idText(agent), idText(connection.ID), connection.Type, connection.IP, millis(connection.ConnectedAt), millis(now()))
 }
 
 // CloseConnection records the end of a connection, also of one whose beginning
 // is not known. Of two ends the first counts.
 func (s *Store) CloseConnection(ctx context.Context, agent uuid.UUID, connection AgentConnection) error {
 	return s.noteConnection(ctx, agent, `INSERT INTO agent_connections (agent_id, connection_id, type, ip, connected_at, disconnected_at, status_code, reason, noted_at)
-		VALUES ($1, $2, $3, $4, 0, $5, $6, $7, $5)
-		ON CONFLICT (agent_id, connection_id) DO UPDATE SET disconnected_at = $5, status_code = $6, reason = $7, noted_at = $5 WHERE agent_connections.disconnected_at = 0`,
-		idText(agent), idText(connection.ID), connection.Type, connection.IP, millis(connection.DisconnectedAt), connection.Code, connection.Reason)
+		VALUES ($1, $2, $3, $4, 0, $5, $6, $7, $8)
+		ON CONFLICT (agent_id, connection_id) DO UPDATE SET disconnected_at = $5, status_code = $6, reason = $7, noted_at = $8 WHERE agent_connections.disconnected_at = 0`,
+		idText(agent), idText(connection.ID), connection.Type, connection.IP, millis(connection.DisconnectedAt), connection.Code, connection.Reason, millis(now()))
 }
 
 func (s *Store) noteConnection(ctx context.Context, agent uuid.UUID, statement string, args ...any) error {
@@ -71,9 +71,10 @@ func (s *Store) noteConnection(ctx context.Context, agent uuid.UUID, statement s
 		if err != nil {
 			return err
 		}
-		// By index, and nothing to do for nearly all agents.
-		_, err = tx.ExecContext(ctx, `DELETE FROM agent_connections WHERE agent_id = $1 AND noted_at <
-			(SELECT noted_at FROM agent_connections WHERE agent_id = $1 ORDER BY noted_at DESC LIMIT 1 OFFSET $2)`, idText(agent), connectionsMost-1)
+		// By index, and nothing to do for nearly all agents. What is old is told by our
+		// own clock: an agent's may be wrong, or lie.
+		_, err = tx.ExecContext(ctx, `DELETE FROM agent_connections WHERE agent_id = $1 AND (noted_at, connection_id) <
+			(SELECT noted_at, connection_id FROM agent_connections WHERE agent_id = $1 ORDER BY noted_at DESC, connection_id DESC LIMIT 1 OFFSET $2)`, idText(agent), connectionsMost-1)
 		return err
 	})
 	if err != nil {

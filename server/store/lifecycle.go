@@ -118,8 +118,8 @@ func beginRun(ctx context.Context, tx *sql.Tx, agent uuid.UUID, report *AgentRep
 	if _, err := tx.ExecContext(ctx, "DELETE FROM agent_logs WHERE agent_id = $1 AND run < $2", idText(agent), report.Run-1); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE agent_connections SET disconnected_at = $2, reason = 'the agent started anew', noted_at = $2
-		WHERE agent_id = $1 AND disconnected_at = 0 AND connected_at < $2`, idText(agent), millis(at))
+	_, err := tx.ExecContext(ctx, `UPDATE agent_connections SET disconnected_at = $2, reason = 'the agent started anew', noted_at = $3
+		WHERE agent_id = $1 AND disconnected_at = 0 AND connected_at < $2`, idText(agent), millis(at), millis(now()))
 	return err
 }
 

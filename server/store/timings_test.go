@@ -125,6 +125,41 @@ func TestReportsAreBounded(t *testing.T) {
 	}
 }
 
+// TestConnectionsOfAClockThatIsWrong: however an agent dates what it reports, the
+// newest reports are kept, and no more than there may be.
+func TestConnectionsOfAClockThatIsWrong(t *testing.T) {
+	for name, at := range map[string]func(i int) time.Time{
+		"stands still": func(int) time.Time { return step(0) },
+		"far ahead":    func(i int) time.Time { return time.Date(2099, 1, 1, 0, 0, i, 0, time.UTC) },
+		"goes back":    func(i int) time.Time { return step(-i) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, t.TempDir())
+			_, _, agent := sample(t, s, "alice")
+			note := func(i int) uuid.UUID {
+				id := uuid.New()
+				if err := s.OpenConnection(t.Context(), agent.ID, AgentConnection{ID: id, Type: 1, ConnectedAt: at(i)}); err != nil {
+					t.Fatal(err)
+				}
+				return id
+			}
+			for i := range connectionsMost + 20 {
+				note(i)
+			}
+			time.Sleep(2 * time.Millisecond) // of what was noted at once the order is not known
+			last := note(connectionsMost + 20)
+			list, err := s.Connections(t.Context(), agent.ID, false, 0)
+			if err != nil || len(list) != connectionsMost || list[0].ID != last {
+				t.Errorf("%d connections, %v; the last is the first: %t", len(list), err, len(list) > 0 && list[0].ID == last)
+			}
+			var count int
+			if err := s.db.QueryRow("SELECT COUNT(*) FROM agent_connections").Scan(&count); err != nil || count != connectionsMost {
+				t.Errorf("%d rows, %v", count, err)
+			}
+		})
+	}
+}
+
 func TestStatsAndValues(t *testing.T) {
 	s := open(t, t.TempDir())
 	_, _, agent := sample(t, s, "alice")
