@@ -54,6 +54,8 @@ func everything(t *testing.T) *reporting {
 		r.store.SaveReports(ctx, []store.AgentValue{
 			{Agent: id, Kind: store.ValueMetadata, Name: "cpu", Value: json.RawMessage(`{"value":"1","collected_at":"2026-01-02T03:04:05Z"}`)},
 			{Agent: id, Kind: store.ValueMetadata, Name: "disk", Value: json.RawMessage(`{"value":"1","collected_at":"2026-01-02T03:04:05Z"}`)},
+			{Agent: id, Kind: store.ValueResources, Value: json.RawMessage(`[{"collected_at":"2026-01-02T03:04:04Z"},
+				{"collected_at":"2026-01-02T03:04:05Z","memory":{"used":3000000,"total":8000000},"volumes":[{"volume":"/home\u0007","used":1000000,"total":2000000}]}]`)},
 		}, []store.AgentStats{{Agent: id, At: time.Now()}}),
 	} {
 		if err != nil {
@@ -90,6 +92,7 @@ func TestShapeOfJSON(t *testing.T) {
 			"lifecycle list, lifecycle[].changed_at text, lifecycle[].run number, lifecycle[].state text, lifecycle_state text, " +
 			"logs_length number, logs_lines number, logs_overflowed truth, metadata list, metadata[].collected_at text, metadata[].display_name text, metadata[].error text, metadata[].key text, metadata[].value text, " +
 			"open_connections list, " + within("open_connections[]", "connected_at text, disconnected_at null, id text, ip text, reason text, status_code null, type text") + ", ready_at text, " +
+			"resources.collected_at text, resources.memory.total number, resources.memory.used number, resources.volumes list, resources.volumes[].total number, resources.volumes[].used number, resources.volumes[].volume text, " +
 			"scripts list, scripts[].ended_at text, scripts[].exit_code number, scripts[].script text, scripts[].stage text, scripts[].started_at text, scripts[].status text, started_at text, " +
 			within("stats", stats) + ", subsystems list, subsystems[] text"},
 		{"", "agent connections alice/myws/main", "connections list, " + within("connections[]", connection)},

@@ -89,14 +89,16 @@ type agentState struct {
 	Metadata          []metadataOutput   `json:"metadata"`
 	Open              []connectionOutput `json:"open_connections"`
 	Stats             *statsOutput       `json:"stats"`
+	Resources         *resourcesOutput   `json:"resources"`
 }
 
 func (a *app) agentStatus() *cobra.Command {
 	return a.jsonFlag(&cobra.Command{
-		Use: "status " + agentForm, Short: "Show what an agent has reported: lifecycle, scripts, apps, metadata, sessions", Args: cobra.ExactArgs(1),
-		Long: `Show what an agent has reported: lifecycle, scripts, apps, metadata, sessions. It
-reads the database, in which metadata, health and statistics are up to 10 seconds
-old; whether the agent is connected now, the running server says.`,
+		Use: "status " + agentForm, Short: "Show what an agent has reported: lifecycle, scripts, apps, metadata, resources, sessions", Args: cobra.ExactArgs(1),
+		Long: `Show what an agent has reported: lifecycle, scripts, apps, metadata,
+resources, sessions. It reads the database, in which metadata, health, resources
+and statistics are up to 10 seconds old; whether the agent is connected now, the
+running server says.`,
 		Example: "  causeway-server agent status alice/myws/main\n  causeway-server agent status alice/myws/main --json",
 		RunE: func(command *cobra.Command, args []string) error {
 			return a.withStore(command.Context(), func(opened *store.Store) error {
@@ -162,6 +164,9 @@ func readAgentState(ctx context.Context, opened *store.Store, agent store.Agent)
 	if len(lines) > 0 {
 		last := describeStats(lines[len(lines)-1])
 		state.Stats = &last
+	}
+	if state.Resources, err = readResources(values); err != nil {
+		return state, err
 	}
 	state.Apps, state.Metadata, err = readValues(agent, definition, values)
 	return state, err
@@ -300,6 +305,7 @@ func (a *app) printState(agent store.Agent, state agentState) error {
 		{[]string{"SCRIPT", "STAGE", "STARTED", "TOOK", "STATUS", "EXIT CODE"}, scripts},
 		{[]string{"APP", "HEALTH"}, apps},
 		{[]string{"METADATA", "VALUE", "COLLECTED", "ERROR"}, metadata},
+		{[]string{"RESOURCE", "USED", "OF", "COLLECTED"}, state.Resources.rows()},
 		{[]string{"OPEN CONNECTION", "FROM", "SINCE"}, openRows(state.Open)},
 	} {
 		if len(part.rows) == 0 {
