@@ -14,17 +14,20 @@ const launchctl = "/bin/launchctl"
 
 // job is a launchd.plist(5).
 type job struct {
-	Label                string   `plist:"Label"`
-	ProgramArguments     []string `plist:"ProgramArguments"`
-	UserName             string   `plist:"UserName,omitempty"`
-	WorkingDirectory     string   `plist:"WorkingDirectory"`
-	RunAtLoad            bool     `plist:"RunAtLoad"`
-	KeepAlive            bool     `plist:"KeepAlive"`
-	ThrottleInterval     int      `plist:"ThrottleInterval"` // s
-	ExitTimeOut          int      `plist:"ExitTimeOut"`      // s
-	ProcessType          string   `plist:"ProcessType"`
-	StandardErrorPath    string   `plist:"StandardErrorPath"`
-	EnvironmentVariables any      `plist:"EnvironmentVariables"`
+	Label            string   `plist:"Label"`
+	ProgramArguments []string `plist:"ProgramArguments"`
+	UserName         string   `plist:"UserName,omitempty"`
+	WorkingDirectory string   `plist:"WorkingDirectory"`
+	RunAtLoad        bool     `plist:"RunAtLoad"`
+	KeepAlive        bool     `plist:"KeepAlive"`
+	ThrottleInterval int      `plist:"ThrottleInterval"` // s
+	ExitTimeOut      int      `plist:"ExitTimeOut"`      // s
+	// AbandonProcessGroup leaves alone what runs on when the agent ends, as
+	// KillMode=process does.
+	AbandonProcessGroup  bool   `plist:"AbandonProcessGroup"`
+	ProcessType          string `plist:"ProcessType"`
+	StandardErrorPath    string `plist:"StandardErrorPath"`
+	EnvironmentVariables any    `plist:"EnvironmentVariables"`
 }
 
 // launchdPlan is a launch agent of the user with that home directory and
@@ -35,7 +38,7 @@ func launchdPlan(o Options, home string, uid int) ([]step, error) {
 	target, domain := launchdTarget(o, home, uid)
 	content, err := plist.MarshalIndent(job{
 		Label: launchdLabel(o), ProgramArguments: []string{o.Program, "run", "--url", o.URL, "--token-file", token}, UserName: o.Account,
-		WorkingDirectory: home, RunAtLoad: true, KeepAlive: true, ThrottleInterval: 1, ExitTimeOut: 90, ProcessType: "Interactive",
+		WorkingDirectory: home, RunAtLoad: true, KeepAlive: true, ThrottleInterval: 1, ExitTimeOut: 90, AbandonProcessGroup: true, ProcessType: "Interactive",
 		StandardErrorPath: filepath.Join(home, "Library", "Logs", "causeway-agent.log"), EnvironmentVariables: map[string]string{"HOME": home},
 	}, plist.XMLFormat, "\t")
 	if err != nil {

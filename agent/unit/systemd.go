@@ -27,8 +27,10 @@ ExecStart="PROGRAM" run --url "URL" --token-file "%h/.config/causeway-agent/toke
 WorkingDirectory=~
 Restart=always
 RestartSec=1s
-# The agent alone is told, and ends sessions and scripts in order; stop scripts have a minute.
-KillMode=mixed
+# The agent alone is told, and ends sessions and scripts in order; stop scripts have
+# a minute. What runs on, as editors' servers and commands without a terminal do,
+# is the workspace's: an upgrade or a crash of the agent does not end it.
+KillMode=process
 TimeoutStopSec=90s
 
 [Install]

@@ -54,7 +54,7 @@ run /usr/bin/loginctl enable-linger`
 		t.Errorf("token: %v", token.mode)
 	}
 	text := file(t, steps, ".service").content
-	if !strings.Contains(text, `ExecStart="/opt/causeway/causeway-agent" run --url "https://causeway.example.com/100%%" --token-file "%h/.config/causeway-agent/token"`) || strings.Contains(text, secret) || !strings.Contains(text, "\nKillMode=mixed\n") {
+	if !strings.Contains(text, `ExecStart="/opt/causeway/causeway-agent" run --url "https://causeway.example.com/100%%" --token-file "%h/.config/causeway-agent/token"`) || strings.Contains(text, secret) || !strings.Contains(text, "\nKillMode=process\n") {
 		t.Errorf("unit:\n%s", text)
 	}
 	verify(t, "causeway-agent.service", strings.ReplaceAll(text, wanted.Program, "/bin/true"))
@@ -142,7 +142,7 @@ run /bin/launchctl bootstrap system /Library/LaunchDaemons/com.causewayhq.agent.
 			t.Fatal(err)
 		}
 		if arguments := strings.Join(read.ProgramArguments, " "); arguments != "/opt/causeway/causeway-agent run --url https://causeway.example.com/100% --token-file /Users/al/Library/Application Support/causeway-agent/token" ||
-			read.UserName != account || !read.KeepAlive || !read.RunAtLoad {
+			read.UserName != account || !read.KeepAlive || !read.RunAtLoad || !read.AbandonProcessGroup {
 			t.Errorf("%+v", read)
 		}
 		removed := told(launchdRemoval(o, "/Users/al", 501))

@@ -128,8 +128,9 @@ func asUser(command string) string {
 }
 
 // TestInstall: as a unit of the machine that runs as its user, and as a unit of
-// the user; both connect, survive a kill and a reboot of the service, end on uninstall,
-// and show the token to nobody.
+// the user; both connect, come back after a kill, are enabled for the next start of the
+// machine, end on uninstall, show the token to nobody, and leave what the
+// workspace runs alone.
 func TestInstall(t *testing.T) {
 	m := boot(t)
 	t.Run("of the machine", func(t *testing.T) {
@@ -142,8 +143,18 @@ func TestInstall(t *testing.T) {
 		if _, err := m.try("test -e /etc/causeway/agent-dev.token"); err == nil {
 			t.Error("a dry run wrote the token")
 		}
+		m.sh(`printf 'version: 1\nscripts:\n- name: start\n  run: setsid sleep 98765 >/dev/null 2>&1 </dev/null &\n  on_start: true\n' |
+/usr/local/bin/causeway-server agent configure alice/myws/one - --data-dir /var/lib/plane >/dev/null`)
 		m.sh(install)
 		m.connects("one")
+		m.eventually("what the start script leaves", "pgrep -f '[s]leep 98765'")
+		left := m.sh("pgrep -of '[s]leep 98765'")
+		goesOn := func(what string) {
+			t.Helper()
+			if _, err := m.try("kill -0 " + left); err != nil {
+				t.Errorf("%s ended what a script had left running: %v", what, err)
+			}
+		}
 		const unit = "causeway-agent@dev.service"
 		if who := m.sh("ps -o user= -p $(systemctl show -P MainPID " + unit + ")"); who != account {
 			t.Errorf("it runs as %q", who)
@@ -158,12 +169,16 @@ func TestInstall(t *testing.T) {
 		before := m.sh("systemctl show -P MainPID " + unit)
 		m.sh("kill -9 " + before)
 		m.eventually("another process", "now=$(systemctl show -P MainPID "+unit+"); test $now != "+before+" -a $now != 0")
+		goesOn("a kill of the agent")
 		m.sh(install) // again: a new token, the same identity
+		goesOn("a restart of the agent")
 		m.sh("systemctl is-active --quiet " + unit + "; systemctl is-enabled --quiet " + unit)
 		m.sh("/opt/causeway/causeway-agent uninstall --account " + account)
-		if left := m.sh("systemctl is-active " + unit + " || true; ls /etc/causeway"); left != "inactive" {
-			t.Errorf("left: %s", left)
+		if is := m.sh("systemctl is-active " + unit + " || true; ls /etc/causeway"); is != "inactive" {
+			t.Errorf("left: %s", is)
 		}
+		goesOn("the end of the agent")
+		m.sh("pkill -f '[s]leep 98765'")
 		m.sh("test -e /home/" + account + "/.local/state/causeway-agent/identity.json")
 		m.sh("/opt/causeway/causeway-agent uninstall --account " + account) // nothing there: nothing to do
 	})

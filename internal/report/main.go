@@ -54,6 +54,9 @@ func main() {
 			os.Exit(1)
 		}
 	}
+	for _, reason := range read.missed() {
+		fmt.Println("skipped, but not as a rig: " + reason)
+	}
 	passed, failed, skipped := read.count()
 	fmt.Printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped)
 	if failed > 0 || passed == 0 || len(read.broken) > 0 {
@@ -138,6 +141,26 @@ func (r *report) packageEnd(e event, show io.Writer) {
 		}
 		r.broken = append(r.broken, e.Package)
 	}
+}
+
+// missed lists the tests that were skipped for another reason than that a rig was
+// not asked for, such as a tool that is not installed.
+func (r *report) missed() (list []string) {
+	for _, at := range r.cells {
+		if at.result != "skip" {
+			continue
+		}
+		reason := "no reason"
+		for line := range strings.Lines(at.output.String()) {
+			if _, said, found := strings.Cut(line, ".go:"); found && strings.HasPrefix(line, "    ") {
+				_, reason, _ = strings.Cut(strings.TrimSpace(said), ": ")
+			}
+		}
+		if !strings.HasPrefix(reason, "a rig") && !strings.HasPrefix(reason, "not in the sample") {
+			list = append(list, at.name+": "+reason)
+		}
+	}
+	return list
 }
 
 func (r *report) count() (passed, failed, skipped int) {

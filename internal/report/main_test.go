@@ -6,6 +6,23 @@ import (
 	"testing"
 )
 
+// TestMissed: a tool that is not there is told, a rig that nobody asked for is not.
+func TestMissed(t *testing.T) {
+	read := &report{byName: map[string]*cell{}}
+	lines := `{"Action":"output","Package":"x/a","Test":"A","Output":"    a_test.go:1: needs groff\n"}
+{"Action":"skip","Package":"x/a","Test":"A"}
+{"Action":"output","Package":"x/a","Test":"B","Output":"    b_test.go:1: a rig: make e2e runs it\n"}
+{"Action":"skip","Package":"x/a","Test":"B"}
+{"Action":"skip","Package":"x/a","Test":"C"}
+`
+	if err := read.consume(strings.NewReader(lines), io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(read.missed(), ", "); got != "a: A: needs groff, a: C: no reason" {
+		t.Error(got)
+	}
+}
+
 func TestReport(t *testing.T) {
 	for name, test := range map[string]struct {
 		lines                   string
