@@ -124,6 +124,10 @@ func checkTokens(tokens token.Tokens) *Problem {
 		case token.AnchorType, token.AliasType, token.TagType, token.MergeKeyType, token.MappingKeyType, token.DirectiveType:
 			return &Problem{Line: line, Found: fmt.Sprintf("YAML's %q", each.Value[:min(1, len(each.Value))]), Want: "plain values; a text that begins with this sign needs quotes"}
 		case token.InvalidType:
+			// The library's own words for it: a tab in a script, or between values, is good.
+			if strings.Contains(each.Error, "tab character") || strings.Contains(each.Error, "'\t'") {
+				return &Problem{Line: line, Found: "a tab", Want: "spaces: YAML is indented by them only"}
+			}
 			return &Problem{Line: line, Found: "text that is not YAML", Want: wantDocument}
 		case token.MappingStartType, token.SequenceStartType:
 			flow++
