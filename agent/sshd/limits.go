@@ -28,6 +28,10 @@ const (
 	// sends a few dozen variables at most.
 	maxVariables     = 1024
 	maxVariableBytes = 1 << 20
+	// maxHandles are the files and directories that an SFTP session has open. Each
+	// is a descriptor of the agent; clients have a few open at once, a mount (sshfs)
+	// as many as its programs.
+	maxHandles = 1024
 	// farewellLimit bounds how long a client is told why its connection ends.
 	farewellLimit = time.Second
 )

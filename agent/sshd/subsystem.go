@@ -19,9 +19,10 @@ func (s *session) runSubsystem(name string) exit {
 		return s.refuseTransfer()
 	}
 	// Every file of the user can be reached, as it can from a shell. A packet has
-	// 256 KiB at most, and eight are worked on at once (pkg/sftp).
+	// 256 KiB at most, and eight are worked on at once (pkg/sftp); what is open is
+	// bounded on the way there.
 	directory := s.conn.server.config.Login.WorkDirectory()
-	server, err := sftp.NewServer(keptOpen{&workPaths{ReadWriter: s.channel, directory: directory}})
+	server, err := sftp.NewServer(keptOpen{newWorkPaths(s.channel, directory)})
 	if err != nil {
 		return s.failSetup(fmt.Errorf("start sftp: %w", err))
 	}

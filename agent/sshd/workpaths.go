@@ -10,7 +10,7 @@ import (
 // Requests of SFTP that name files: how many paths follow the request's id
 // (draft-ietf-secsh-filexfer-02, and OpenSSH's extensions).
 var (
-	sftpPaths      = map[byte]int{3: 1, 7: 1, 9: 1, 11: 1, 13: 1, 14: 1, 15: 1, 16: 1, 17: 1, 18: 2, 19: 1}
+	sftpPaths      = map[byte]int{sftpOpen: 1, 7: 1, 9: 1, sftpOpendir: 1, 13: 1, 14: 1, 15: 1, 16: 1, 17: 1, 18: 2, 19: 1}
 	sftpExtensions = map[string]int{"posix-rename@openssh.com": 2, "hardlink@openssh.com": 2, "statvfs@openssh.com": 1}
 )
 
@@ -22,12 +22,18 @@ const (
 
 // workPaths makes the relative paths of SFTP requests absolute. pkg/sftp could
 // start in a directory by itself, but takes the target of a symbolic link for a
-// path too, so that "link -> file" would lead elsewhere.
+// path too, so that "link -> file" would lead elsewhere. It is also where the
+// open handles of the session are bounded.
 type workPaths struct {
-	io.ReadWriter
+	io.Reader
+	*handles
 	directory string
 	// rest is what of a packet has not been read yet.
 	rest io.Reader
+}
+
+func newWorkPaths(client io.ReadWriter, directory string) *workPaths {
+	return &workPaths{Reader: client, handles: newHandles(client), directory: directory}
 }
 
 func (w *workPaths) Read(buffer []byte) (int, error) {
@@ -46,25 +52,32 @@ func (w *workPaths) Read(buffer []byte) (int, error) {
 // next begins a packet. What names no file goes through as it comes.
 func (w *workPaths) next() error {
 	header := make([]byte, 4, 5)
-	if _, err := io.ReadFull(w.ReadWriter, header); err != nil {
+	if _, err := io.ReadFull(w.Reader, header); err != nil {
 		return err
 	}
 	length := binary.BigEndian.Uint32(header)
 	if length == 0 {
-		w.rest = bytes.NewReader(header)
+		w.rest = bytes.NewReader(header) // pkg/sftp ends the session
 		return nil
 	}
 	header = header[:5]
-	if _, err := io.ReadFull(w.ReadWriter, header[4:]); err != nil {
+	if _, err := io.ReadFull(w.Reader, header[4:]); err != nil {
 		return err
 	}
 	kind := header[4]
-	if sftpPaths[kind] == 0 && kind != sftpSymlink && kind != sftpExtended || length > maxSFTPPacket {
-		w.rest = io.MultiReader(bytes.NewReader(header), io.LimitReader(w.ReadWriter, int64(length)-1))
+	if sftpPaths[kind] == 0 && kind != sftpSymlink && kind != sftpExtended && kind != sftpClose || length > maxSFTPPacket {
+		if _, err := w.take(kind, nil); err != nil {
+			return err
+		}
+		w.rest = io.MultiReader(bytes.NewReader(header), io.LimitReader(w.Reader, int64(length)-1))
 		return nil
 	}
 	body := make([]byte, length-1)
-	if _, err := io.ReadFull(w.ReadWriter, body); err != nil {
+	if _, err := io.ReadFull(w.Reader, body); err != nil {
+		return err
+	}
+	w.rest = nil
+	if pass, err := w.take(kind, body); err != nil || !pass {
 		return err
 	}
 	body = absolutePaths(kind, body, w.directory)

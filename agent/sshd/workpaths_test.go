@@ -85,10 +85,12 @@ func FuzzWorkPaths(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 3, 0})
 	f.Fuzz(func(t *testing.T, input []byte) {
 		read := func(source io.Reader) []byte {
-			w := &workPaths{ReadWriter: struct {
+			w := newWorkPaths(struct {
 				io.Reader
 				io.Writer
-			}{source, nil}, directory: "/work"}
+			}{source, io.Discard}, "/work")
+			// Nobody answers here, and so nobody is to be waited for.
+			w.handles.places = make(chan struct{}, len(input))
 			output, _ := io.ReadAll(w)
 			return output
 		}
