@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os/exec"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -62,17 +63,34 @@ terminals, and none of apps: reach an app by its port on the agent's name.`,
 			fmt.Fprintln(a.env.Stdout, page)
 			return nil
 		}
-		err = browser.Opener{LookupEnv: a.env.LookupEnv}.Open(page)
-		if errors.Is(err, browser.ErrNone) {
-			return &localapi.Error{Code: localapi.CodeGeneric, Cause: "open " + page + ": " + err.Error(), Remedy: "open the page yourself, or run: causeway open " + quote(args[0]) + " ssh"}
-		}
-		if err != nil {
-			return fmt.Errorf("open %s: %w", page, err)
+		if err := (browser.Opener{LookupEnv: a.env.LookupEnv}).Open(page); err != nil {
+			fmt.Fprintf(a.env.Stderr, "%s\n", printable(page)) // alone on its line, to be copied
+			return &localapi.Error{
+				Code: localapi.CodeGeneric, Cause: browserCause(err),
+				Remedy: "open the page yourself, or use --print; for a shell there: causeway open " + quote(args[0]) + " ssh",
+			}
 		}
 		fmt.Fprintf(a.env.Stdout, "opened %s\n", page)
 		return nil
 	}
 	return command
+}
+
+// browserWords is how much of what a browser says is worth reading. xdg-open lists
+// each of a dozen browsers that are not there.
+const browserWords = 80
+
+// browserCause is why no page was opened, in few words.
+func browserCause(err error) string {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return err.Error()
+	}
+	before, said, _ := strings.Cut(err.Error(), exit.Error())
+	if len(said) > browserWords {
+		said = ""
+	}
+	return before + exit.Error() + said
 }
 
 // shellAt becomes ssh.

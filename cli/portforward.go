@@ -78,7 +78,7 @@ Exits with the code of ssh, 255 if it failed.`,
 		fmt.Fprintf(a.env.Stderr, "connecting to %s\n", host)
 		// ssh runs the command when its ports listen: only then it is said. What is
 		// in it has been checked to hold nothing that a shell or ssh would read.
-		line = append(line, "-N", "-o", "ExitOnForwardFailure=yes", "-o", "ServerAliveInterval=15",
+		line = append(line, "-N", "-o", "ExitOnForwardFailure=yes",
 			"-o", "PermitLocalCommand=yes", "-o", "LocalCommand=echo listening: "+strings.Join(lines, ", "))
 		line = append(line, words...)
 		if user != "" {

@@ -274,6 +274,7 @@ func TestPickTerminal(t *testing.T) {
 	w := h.window("--reconnect", "myws")
 	w.sees("Terminals of myws.coder")
 	w.sees("echo two; exec cat")
+	w.sees("  1 viewer   ")
 	w.press("\x1b[B")
 	w.press("x")
 	w.sees("ended ")

@@ -38,7 +38,7 @@ func (a *app) scp() *cobra.Command {
 		Long: `Copy files with the scp that is installed. What is in a workspace is written as
 [user@]NAME:PATH, where NAME is one of causeway list with or without the suffix,
 or an address in brackets: [fd60:...]:PATH. Options are those of scp. Host keys
-are kept as by causeway ssh.
+and keep-alives are those of causeway ssh.
 
 Exits with the code of scp.`,
 		Example: `  causeway scp notes.txt myws:

@@ -94,7 +94,7 @@ func (p *picker) lines() []string {
 			mark = "> "
 		}
 		fields := p.app.terminalFields(each)
-		lines = append(lines, fmt.Sprintf("%s%s  %6s  %7s  %s viewers  %s", mark, fields[0], fields[1], fields[2], fields[3], fields[4]))
+		lines = append(lines, fmt.Sprintf("%s%s  %6s  %7s  %-9s  %s", mark, fields[0], fields[1], fields[2], count(each.Viewers, "viewer"), fields[4]))
 	}
 	return append(lines, "", "Enter attach  n new  x end  arrows select  q quit", p.note)
 }

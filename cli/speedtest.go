@@ -84,8 +84,13 @@ Exits with 6 if the agent does not answer, with 1 if it refuses or the test ends
 	command.Flags().BoolVar(&asJSON, "json", false, "print JSON at the end (cli/schema/speedtest.json)")
 	_ = command.RegisterFlagCompletionFunc("direction", cobra.FixedCompletions([]string{"down", "up"}, cobra.ShellCompDirectiveNoFileComp))
 	command.RunE = func(cmd *cobra.Command, args []string) error {
-		if direction != "down" && direction != "up" || duration <= 0 || duration > speedtestMost {
-			return &usageError{cause: "speedtest: the direction is down or up, and the duration up to a minute", remedy: "see: causeway speedtest --help"}
+		switch {
+		case direction != "down" && direction != "up":
+			return &usageError{cause: fmt.Sprintf("speedtest: --direction %q is neither down nor up", direction), remedy: "see: causeway speedtest --help"}
+		case duration <= 0:
+			return &usageError{cause: fmt.Sprintf("speedtest: --duration %s is no time to measure in", duration), remedy: "give a time such as 10s, up to 1m"}
+		case duration > speedtestMost:
+			return &usageError{cause: fmt.Sprintf("speedtest: --duration %s is more than the minute that agents measure at most", duration), remedy: "give a time such as 10s, up to 1m"}
 		}
 		port, err := a.reach(cmd.Context(), args[0], "measure the speed of", speedtestPort)
 		if err != nil {

@@ -24,7 +24,9 @@ func (a *app) ssh() *cobra.Command {
 causeway list, with or without the suffix; a workspace with one agent needs only
 its own name. This runs the OpenSSH client that is installed, with host keys
 kept in a file of their own; they are asked for through the tunnel, or accepted
-when first seen by an ssh before 8.5. Plain ssh works as well.
+when first seen by an ssh before 8.5. It asks the workspace for a sign of life
+each 15 s and gives up after two minutes without one, whatever your ssh_config
+says; -o ServerAliveInterval=N says otherwise. Plain ssh works as well.
 
 Exits with the code of the remote command, or 255 if ssh failed.`,
 		Example: `  causeway ssh myws
@@ -116,8 +118,13 @@ func (a *app) sshLine(ctx context.Context, user, host string, options, remote []
 	return append(append(line, "--", host), remote...), nil
 }
 
+// keepAlives have OpenSSH notice that nobody is there any more. A session that only
+// prints sends nothing by itself, and would never hear that its agent is another.
+var keepAlives = [][2]string{{"ServerAliveInterval", "15"}, {"ServerAliveCountMax", "8"}}
+
 // sshOptions begins a command line of OpenSSH's client. It takes the first value
-// of an option, so the user's come first.
+// of an option, so the user's come first. What the user's ssh_config says comes
+// after all of them: OpenSSH has no options that give way to it.
 func (a *app) sshOptions(ctx context.Context, program string, options []string) ([]string, error) {
 	line := []string{program}
 	for _, option := range options {
@@ -131,7 +138,7 @@ func (a *app) sshOptions(ctx context.Context, program string, options []string) 
 	if err != nil {
 		return nil, err
 	}
-	for _, option := range ours {
+	for _, option := range append(ours, keepAlives...) {
 		line = append(line, "-o", option[0]+"="+option[1])
 	}
 	return line, nil

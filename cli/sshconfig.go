@@ -139,7 +139,7 @@ func (a *app) sshConfigured(ctx context.Context, file []byte, remove bool) ([]by
 		return nil, err
 	}
 	section := []string{"# Kept by causeway config-ssh; causeway config-ssh --remove takes it away.", "Host *." + suffix}
-	for _, option := range append(options, [2]string{"ServerAliveInterval", "15"}, [2]string{"ServerAliveCountMax", "8"}) {
+	for _, option := range append(options, keepAlives...) {
 		section = append(section, "    "+option[0]+" "+option[1])
 	}
 	return withSection(file, section)
