@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+	"golang.org/x/net/netutil"
 )
 
 // The sockets in the directory.
@@ -23,8 +24,8 @@ const (
 )
 
 const (
-	// connections are the most that are open at once; git opens one for each
-	// fetch, and a large clone of submodules a few dozen.
+	// connections are the most that are open at once on each socket; git opens one
+	// for each fetch, and a large clone of submodules a few dozen.
 	connections = 128
 	// idleLimit ends a connection on which nothing is asked: git's own are done
 	// within seconds of the first question, or wait for a person with a token.
@@ -55,7 +56,9 @@ func (s *Server) Serve(ctx context.Context) error {
 		web.Close()
 	})()
 	serving.Go(func() { s.serveKeys(ctx, keys) })
-	err = web.Serve(credentials)
+	// One too many waits here, where the one for keys is closed: git asks once for a
+	// password, and goes on without one.
+	err = web.Serve(netutil.LimitListener(credentials, connections))
 	keys.Close()
 	if ctx.Err() != nil || errors.Is(err, http.ErrServerClosed) {
 		return nil

@@ -100,6 +100,9 @@ func (h *handles) Write(data []byte) (int, error) {
 	written := 0
 	for len(data) > 0 {
 		count, whole := h.answer.read(data)
+		if whole {
+			h.settle(h.answer.end())
+		}
 		done, err := h.to.Write(data[:count])
 		written += done
 		if err != nil {
@@ -108,8 +111,7 @@ func (h *handles) Write(data []byte) (int, error) {
 		}
 		data = data[count:]
 		if whole {
-			kind, handle := h.answer.end()
-			if err := h.answered(kind, handle); err != nil {
+			if err := h.answered(); err != nil {
 				return written, err
 			}
 		}
@@ -117,30 +119,37 @@ func (h *handles) Write(data []byte) (int, error) {
 	return written, nil
 }
 
-// answered notes that the oldest request has its answer, and gives those that
-// follow it theirs, as far as they are refused. A request is forgotten when its
-// answer has been sent, and so only one goroutine sends at a time.
-func (h *handles) answered(kind byte, handle string) error {
+// settle counts what the answer of the oldest request says. It does so before the
+// client has the answer, and with it reason to open another.
+func (h *handles) settle(kind byte, handle string) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	if len(h.waiting) == 0 { // pkg/sftp does not speak unasked
-		h.mu.Unlock()
-		return nil
+		return
 	}
-	switch request := h.waiting[0]; {
-	case request.kind == sftpClose:
+	switch request := h.waiting[0]; request.kind {
+	case sftpClose:
 		delete(h.open, request.handle)
-	case request.kind == sftpOpen || request.kind == sftpOpendir:
+	case sftpOpen, sftpOpendir:
 		h.opening--
 		if kind == sftpHandle {
 			h.open[handle] = struct{}{}
 		}
 	}
+}
+
+// answered forgets the oldest request, whose answer has been sent, and gives those
+// that follow it theirs, as far as they are refused. As none is forgotten before,
+// only one goroutine sends at a time.
+func (h *handles) answered() error {
+	h.mu.Lock()
+	if len(h.waiting) == 0 {
+		h.mu.Unlock()
+		return nil
+	}
 	refusal := h.forget()
 	h.mu.Unlock()
-	if refusal != nil {
-		return h.refuse(refusal)
-	}
-	return nil
+	return h.refuse(refusal)
 }
 
 // refuse sends the answer of the oldest request, which is refused, and those of
