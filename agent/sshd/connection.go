@@ -3,6 +3,8 @@ package sshd
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -139,29 +141,43 @@ func (s stirring) Write(data []byte) (int, error) {
 	return count, err
 }
 
-// end tells the sessions why, for as long as they listen, and ends the
-// connection.
+// endReason is why connections end with the agent; terminals say the same.
+const endReason = "the agent is ending"
+
+// end ends the connection, and says why to its sessions and in the log.
 func (c *connection) end(reason string) {
-	c.mu.Lock()
-	if c.reason != "" {
-		c.mu.Unlock()
+	if !c.ending(reason) {
 		return
 	}
-	c.reason = reason
-	sessions := make([]*session, 0, len(c.sessions))
-	for s := range c.sessions {
-		sessions = append(sessions, s)
-	}
-	c.mu.Unlock()
 	c.server.config.Logger.Info("ssh connection is ended",
 		slog.String("remote", c.wire.RemoteAddr().String()), slog.String("reason", reason))
+	c.farewell(reason)
+}
+
+// ending notes why the connection ends; false says that it does already.
+func (c *connection) ending(reason string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reason != "" {
+		return false
+	}
+	c.reason = reason
+	return true
+}
+
+// farewell tells the sessions why, for as long as they listen, and ends the
+// connection. The caller counts in the server's work.
+func (c *connection) farewell(reason string) {
+	c.mu.Lock()
+	sessions := slices.Collect(maps.Keys(c.sessions))
+	c.mu.Unlock()
 
 	var told sync.WaitGroup
 	for _, s := range sessions {
 		told.Go(func() { s.say(reason) })
 	}
 	done := make(chan struct{})
-	c.work.Go(func() { // ends with the connection at the latest
+	c.server.work.Go(func() { // ends with the connection at the latest
 		told.Wait()
 		close(done)
 	})

@@ -118,7 +118,7 @@ func TestHalfOpenFlood(t *testing.T) {
 func TestTooManyConnections(t *testing.T) {
 	server := testServer(t, Config{})
 	for range maxConnections {
-		server.conns[&end{}] = struct{}{}
+		server.conns[&end{}] = nil
 	}
 	ours, theirs := newEnds()
 	server.ServeConn(ours)

@@ -53,7 +53,7 @@ type Server struct {
 	mu        sync.Mutex
 	closed    bool
 	listeners map[net.Listener]struct{}
-	conns     map[net.Conn]struct{}
+	conns     map[net.Conn]*connection // nil in their handshake
 	shaking   []net.Conn // in their handshake, the oldest first
 	work      sync.WaitGroup
 
@@ -84,7 +84,7 @@ func New(config Config) (*Server, error) {
 	wire.AddHostKey(config.HostKey)
 	return &Server{
 		config: config, ssh: wire,
-		listeners: map[net.Listener]struct{}{}, conns: map[net.Conn]struct{}{},
+		listeners: map[net.Listener]struct{}{}, conns: map[net.Conn]*connection{},
 		processes: processes{find: findCommandLine}, home: func() string { return login.Current().Home },
 	}, nil
 }
@@ -112,7 +112,7 @@ func (s *Server) Serve(listener net.Listener) error {
 // ServeConn serves one connection until it ends, and closes it.
 func (s *Server) ServeConn(conn net.Conn) {
 	defer conn.Close()
-	if !s.add(func() { s.conns[conn] = struct{}{} }) {
+	if !s.add(func() { s.conns[conn] = nil }) {
 		return
 	}
 	oldest, room := s.shake(conn)
@@ -140,21 +140,29 @@ func (s *Server) ServeConn(conn net.Conn) {
 		return
 	}
 	s.config.Logger.Debug("ssh connection opened", remote)
-	newConnection(s, wire).serve(channels, requests)
+	c := newConnection(s, wire)
+	s.greeted(conn, c)
+	c.serve(channels, requests)
 	s.config.Logger.Debug("ssh connection closed", remote)
 }
 
-// Shutdown closes the listeners and every connection, which hangs up the
-// terminals, and waits until all has ended or the context does. Commands that
-// run without a terminal go on.
+// Shutdown closes the listeners and ends every connection, each of which is told
+// why, which hangs up the terminals; it waits until all has ended or the context
+// does. Commands that run without a terminal go on.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
 	for listener := range s.listeners {
 		listener.Close()
 	}
-	for conn := range s.conns {
-		conn.Close()
+	for conn, c := range s.conns {
+		if c == nil {
+			conn.Close()
+			continue
+		}
+		if c.ending(endReason) {
+			s.work.Go(func() { c.farewell(endReason) })
+		}
 	}
 	s.mu.Unlock()
 
@@ -167,7 +175,23 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
+		s.mu.Lock()
+		for conn := range s.conns {
+			conn.Close()
+		}
+		s.mu.Unlock()
 		return fmt.Errorf("wait for ssh sessions to end: %w", ctx.Err())
+	}
+}
+
+// greeted notes that a connection has its handshake behind it. Shutdown may have
+// closed it meanwhile.
+func (s *Server) greeted(conn net.Conn, c *connection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[conn] = c
+	if s.closed {
+		c.ending(endReason)
 	}
 }
 
