@@ -54,7 +54,7 @@ type Server struct {
 	closed    bool
 	listeners map[net.Listener]struct{}
 	conns     map[net.Conn]*connection // nil in their handshake
-	shaking   []net.Conn // in their handshake, the oldest first
+	shaking   []net.Conn               // in their handshake, the oldest first
 	work      sync.WaitGroup
 
 	displays  displays

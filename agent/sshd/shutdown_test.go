@@ -6,37 +6,71 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 )
 
-// deaf is a client with a session that reads nothing more.
+// stuck is a connection whose writes hang from some time on until it is closed.
+type stuck struct {
+	net.Conn
+	hangs  atomic.Bool
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (s *stuck) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+
+func (s *stuck) Write(data []byte) (int, error) {
+	if s.hangs.Load() {
+		<-s.closed
+		return 0, net.ErrClosed
+	}
+	return s.Conn.Write(data)
+}
+
+func (s *stuck) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return s.Conn.Close()
+}
+
+// deaf is a client with a session to whom nothing can be said any more.
 func (r *rig) deaf(t *testing.T) *ssh.Client {
 	t.Helper()
-	client := r.dial(t)
+	ours, theirs := newEnds()
+	conn := &stuck{Conn: ours, closed: make(chan struct{})}
+	go r.server.ServeConn(conn)
+	wire, channels, requests, err := ssh.NewClientConn(theirs, "", &ssh.ClientConfig{HostKeyCallback: ssh.InsecureIgnoreHostKey()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := ssh.NewClient(wire, channels, requests)
+	t.Cleanup(func() { client.Close() })
 	session, err := client.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	output, err := session.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := session.RequestPty("vt100", 24, 80, nil); err != nil {
 		t.Fatal(err)
 	}
-	// All that may be on its way, so that nothing more can be said.
-	output, err := session.StdoutPipe()
-	if err != nil {
+	if err := session.Start("echo; exec sleep 30"); err != nil {
 		t.Fatal(err)
 	}
-	if err := session.Start("yes"); err != nil {
+	if _, err := io.ReadFull(output, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.ReadFull(output, make([]byte, 1<<10)); err != nil {
-		t.Fatal(err)
-	}
+	conn.hangs.Store(true)
 	return client
 }
 
