@@ -26,9 +26,6 @@ const (
 	// signPause is the time between two empty messages. Who sends such is given up
 	// when they stay away, and is no viewer any more.
 	signPause = 15 * time.Second
-
-	// Attempts to come back, at first and at most.
-	reconnectFirst, reconnectMost = 200 * time.Millisecond, 5 * time.Second
 )
 
 // reconnectHelp is a part of the help of causeway ssh.
@@ -37,7 +34,9 @@ connection ends: without OpenSSH, by itself attached again after an outage, and
 later by its ID from any machine. Without =ID it lets you choose among those that
 are there (see: causeway terminals), with =new it makes another. Enter, then ~.
 detaches and leaves it running, for five minutes unless its agent was told
-otherwise, and for a day after an outage; Enter, then ~~ types a tilde.`
+otherwise, and for a day after an outage; Enter, then ~~ types a tilde.
+It exits with 0 when the program has ended or goes on without you, and with 7 when
+an outage has been, and the terminal is not there any more.`
 
 // shownReset leaves a terminal as shells expect one, whatever ran in it.
 // What leaves the alternate screen comes before it, and only from there: it puts
@@ -176,13 +175,16 @@ type attachment struct {
 	api     *agentPort // of the agent's HTTP API
 	request attachRequest
 	escape  escapeKeys
+	cut     bool // the connection broke off: the agent has not closed it
 	outcome string
 }
 
-// errDetached, errOver: the user has left; the terminal has ended.
+// errDetached, errOver, errGone: the user has left; the terminal has ended; nobody
+// knows whether it has, or the agent is another.
 var (
 	errDetached = errors.New("detached")
 	errOver     = errors.New("ended")
+	errGone     = errors.New("gone")
 )
 
 // run shows the terminal until it ends or the user leaves.
@@ -205,6 +207,12 @@ func (s *attachment) run(ctx context.Context) error {
 	case errors.Is(err, errOver):
 		s.outcome = fmt.Sprintf("terminal %s of %s has ended", s.request.ID, name)
 		return nil
+	case errors.Is(err, errGone):
+		return &localapi.Error{
+			Code:   localapi.CodeNotFound,
+			Cause:  fmt.Sprintf("terminal %s of %s is not there any more: its program has ended, or the workspace's agent was started anew", s.request.ID, name),
+			Remedy: "for another one: causeway ssh --reconnect=new " + quote(name),
+		}
 	}
 	return err
 }
@@ -221,8 +229,7 @@ func (s *attachment) connect(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		// An agent that is gone without a word is noticed after 20 s.
-		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 3})
+		_ = noticeSilence(tcp) // without, an outage is noticed later
 	}
 	s.request.Width, s.request.Height = s.console.size()
 	request, err := json.Marshal(s.request)
@@ -249,9 +256,12 @@ func (s *attachment) show(ctx context.Context, conn net.Conn, changes <-chan str
 		}
 		ended <- err
 	}()
+	s.cut = false
 	defer func() {
 		conn.Close()
-		<-ended
+		if <-ended != nil {
+			s.cut = true
+		}
 	}()
 	output := json.NewEncoder(conn)
 	signs := time.NewTicker(signPause)
@@ -279,73 +289,10 @@ func (s *attachment) show(ctx context.Context, conn net.Conn, changes <-chan str
 			}
 		}
 		if (sign || input != (attachInput{})) && output.Encode(input) != nil {
+			s.cut = true // who reads may be told of an end: the system tells of a break once
 			return nil
 		}
 	}
-}
-
-// comeBack attaches again, unless the terminal is no more.
-func (s *attachment) comeBack(ctx context.Context, changes <-chan struct{}) (net.Conn, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	left := make(chan bool, 1)
-	watched := make(chan struct{})
-	go func() { // what is typed meanwhile is lost, but for the way out
-		defer close(watched)
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-changes: // the next request says the size
-			case typed, ok := <-s.keys:
-				if _, leave := s.escape.filter(typed); leave || !ok {
-					left <- true
-					cancel()
-					return
-				}
-			}
-		}
-	}()
-	defer func() { <-watched }()
-	defer cancel()
-	for wait := reconnectFirst; ; wait = min(2*wait, reconnectMost) {
-		conn, err := s.attempt(ctx)
-		if err == nil || errors.Is(err, errOver) {
-			return conn, err
-		}
-		if wait == reconnectFirst {
-			s.say("connection lost; attaching again (Enter ~. leaves)")
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			select {
-			case <-left:
-				return nil, errDetached
-			default:
-				return nil, ctx.Err()
-			}
-		}
-	}
-}
-
-// attempt makes sure that the terminal is there: attaching makes another
-// otherwise. An agent that cannot tell has ended it.
-func (s *attachment) attempt(ctx context.Context) (net.Conn, error) {
-	found, err := s.api.terminals(ctx)
-	var known *localapi.Error
-	switch {
-	case errors.As(err, &known) && strings.Contains(known.Cause, "the agent answers"):
-		return nil, errOver
-	case err != nil:
-		return nil, err
-	}
-	for _, each := range found {
-		if each.ID == s.request.ID {
-			return s.connect(ctx)
-		}
-	}
-	return nil, errOver
 }
 
 // escapeKeys finds the keys that are for us in what is typed, as OpenSSH does:

@@ -25,6 +25,7 @@ import (
 	"github.com/causewayhq/causeway/agent/rpty"
 	screens "github.com/causewayhq/causeway/agent/rpty/vt"
 	terminals "github.com/causewayhq/causeway/agent/terminal"
+	"github.com/causewayhq/causeway/localapi"
 )
 
 // terminalHost is an agent with ports 2 and 4, which can be cut off.
@@ -213,10 +214,15 @@ func (w *window) sees(text string) {
 // over waits for the end, after which the terminal is as it was.
 func (w *window) over() {
 	w.Helper()
+	w.overWith(0)
+}
+
+func (w *window) overWith(code int) {
+	w.Helper()
 	select {
 	case err := <-w.ended:
-		if err != nil {
-			w.Errorf("%v\n%s", err, w.text())
+		if w.command.ProcessState.ExitCode() != code {
+			w.Errorf("%v, want exit code %d\n%s", err, code, w.text())
 		}
 	case <-time.After(20 * time.Second):
 		w.Fatalf("it does not end:\n%s", w.text())
@@ -314,6 +320,31 @@ func TestLeaveOutage(t *testing.T) {
 	w.press("\r~.")
 	w.over()
 	h.setCut(false)
+}
+
+// A terminal that is not there after an outage: whether its program has ended,
+// nobody knows.
+func TestTerminalGone(t *testing.T) {
+	t.Parallel()
+	h := hostTerminals(t)
+	w := h.window("--reconnect=new", "myws", "--", "echo here; exec cat")
+	w.sees("here")
+	h.setCut(true)
+	w.sees("connection lost")
+	list := h.server.List()
+	if len(list) != 1 {
+		t.Fatalf("terminals %v", list)
+	}
+	if err := h.server.Kill(list[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	h.setCut(false)
+	w.overWith(int(localapi.CodeNotFound))
+	for _, want := range []string{"its program has ended, or", "agent was started anew", "remedy: for another one: causeway ssh --reconnect=new myws.coder"} {
+		waitFor(t, want, func() bool { // lines are broken anywhere
+			return strings.Contains(strings.Join(strings.Fields(w.text()), ""), strings.ReplaceAll(want, " ", ""))
+		})
+	}
 }
 
 func TestEscapeKeys(t *testing.T) {

@@ -177,7 +177,8 @@ func (p *agentPort) ask(ctx context.Context, method, path string, take func(stat
 	ctx, cancel := context.WithTimeout(ctx, terminalsLimit)
 	defer cancel()
 	transport := &http.Transport{
-		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return p.dial(ctx) },
+		// By its own context a dial goes on when the request has been given up.
+		DialContext:       func(context.Context, string, string) (net.Conn, error) { return p.dial(ctx) },
 		DisableKeepAlives: true, Proxy: nil, // the tunnel is the way there
 	}
 	request, err := http.NewRequestWithContext(ctx, method, "http://"+netip.AddrPortFrom(p.addr, p.port).String()+path, nil)

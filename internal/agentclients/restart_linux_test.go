@@ -21,7 +21,8 @@ import (
 //   - the host key is the same: plain ssh, which refuses unknown keys, and
 //     causeway ssh go on without a word;
 //   - sessions and terminals of --reconnect end with the old agent, within the
-//     5 s that it gives them; ssh says 255, and the terminal that it has ended;
+//     5 s that it gives them; ssh says 255, and the terminal that it has ended, or
+//     is not there any more where the old agent was gone before it could be asked;
 //   - a command without a terminal goes on, as its client's absence never ends it;
 //   - new settings hold for new sessions: here file transfer is switched off, and
 //     exit code 65 is seen through the tunnel.
@@ -69,7 +70,7 @@ func TestRestart(t *testing.T) {
 		t.Errorf("the session that was open: %v, want exit code 255", err)
 	}
 	v.sees("has ended")
-	v.over()
+	v.over(7)
 	eventually(t, "the command that goes on", func() bool {
 		got, err := w.onAgent(t.Context(), "cat /tmp/clients/kept")
 		return err == nil && got == "kept\n"

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -100,11 +101,12 @@ func (v *window) sees(text string) {
 	v.waits(text+" on the screen", func() bool { return strings.Contains(v.text(), text) })
 }
 
-func (v *window) over() {
+// over waits for the end, with exit code 0 or one of these.
+func (v *window) over(codes ...int) {
 	v.Helper()
 	select {
 	case err := <-v.ended:
-		if err != nil {
+		if err != nil && !slices.Contains(codes, v.command.ProcessState.ExitCode()) {
 			v.Errorf("%v\n%s", err, v.text())
 		}
 	case <-time.After(patience):
