@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,6 +42,9 @@ func (a *app) agentConfigure() *cobra.Command {
 	command := &cobra.Command{
 		Use: "configure " + agentForm + " FILE", Short: "Say what an agent is to be: environment, secrets, scripts, apps, measurements",
 		Args: func(command *cobra.Command, args []string) error {
+			if check && len(args) == 0 {
+				return missingArguments(command, "FILE")
+			}
 			if check {
 				return cobra.RangeArgs(1, 2)(command, args)
 			}
@@ -52,6 +56,7 @@ document replaces the one before. All mistakes in it are named at once, and then
 nothing is changed.
 
 An agent that is connected reads it within seconds; sessions that are open go on.
+Start scripts wait until the agent starts the next time.
 Secrets that the document names without a value keep theirs; those that it does
 not name any more are forgotten, and files that agents have written stay there.`,
 		Example: `  causeway-server agent example > agent.yaml
@@ -120,6 +125,14 @@ func (a *app) configure(ctx context.Context, opened *store.Store, path string, d
 		return err
 	}
 	change.Expected = expected
+	before, err := opened.Definition(ctx, agent.ID)
+	if err != nil {
+		return err
+	}
+	was, err := define.Load(before.Document)
+	if err != nil {
+		return err
+	}
 	kept, changed, err := opened.SetDefinition(ctx, agent.ID, change)
 	if errors.Is(err, store.ErrRevision) {
 		err = fmt.Errorf("%w; read it again: %s agent show %s", err, a.self(), agent.Path())
@@ -134,12 +147,25 @@ func (a *app) configure(ctx context.Context, opened *store.Store, path string, d
 	if !changed {
 		lines[0] = fmt.Sprintf("Agent %s is configured so already (revision %d).", agent.Path(), kept.Revision)
 	}
+	if starts := newStarts(was, definition); len(starts) > 0 {
+		lines = append(lines, "Start scripts run when the agent starts the next time: "+strings.Join(starts, ", ")+".")
+	}
 	for _, secret := range kept.Secrets {
 		if secret.Value == nil {
 			lines = append(lines, fmt.Sprintf("Secret %s has no value yet. Set it: %s agent secret set %s %s", secret.Name, a.self(), agent.Path(), secret.Name))
 		}
 	}
 	return a.print(lines...)
+}
+
+// newStarts names the start scripts that were not there before, or not so.
+func newStarts(before, after define.Definition) (names []string) {
+	for _, script := range after.Scripts {
+		if script.OnStart && !slices.Contains(before.Scripts, script) {
+			names = append(names, script.Name)
+		}
+	}
+	return names
 }
 
 func (a *app) agentShow() *cobra.Command {

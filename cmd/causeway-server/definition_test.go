@@ -49,7 +49,7 @@ func TestConfigure(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	got := run("", "agent", "configure", "alice/myws/main", file)
-	if got.code != 0 || !strings.HasPrefix(got.stdout, "Configured agent alice/myws/main (revision 1). It reads this within seconds when it is connected.\n") ||
+	if got.code != 0 || !strings.HasPrefix(got.stdout, "Configured agent alice/myws/main (revision 1). It reads this within seconds when it is connected.\nStart scripts run when the agent starts the next time: dotfiles.\nSecret ") ||
 		!strings.Contains(got.stdout, "Secret npm-token has no value yet. Set it: causeway-server --data-dir "+dir+" agent secret set alice/myws/main npm-token\n") {
 		t.Errorf("%+v", got)
 	}
@@ -60,11 +60,14 @@ func TestConfigure(t *testing.T) {
 	if got := run(shown.stdout, "agent", "configure", "alice/myws/main", "-"); got.code != 0 || !strings.HasPrefix(got.stdout, "Agent alice/myws/main is configured so already (revision 1).\n") {
 		t.Errorf("what show prints is another: %+v", got)
 	}
-	if got := run(strings.ReplaceAll(shown.stdout, "vim", "nano"), "agent", "configure", "alice/myws/main", "-", "--revision", "1"); got.code != 0 || !strings.Contains(got.stdout, "(revision 2)") {
+	if got := run(strings.ReplaceAll(shown.stdout, "vim", "nano"), "agent", "configure", "alice/myws/main", "-", "--revision", "1"); got.code != 0 || !strings.Contains(got.stdout, "(revision 2)") || strings.Contains(got.stdout, "Start scripts") {
 		t.Errorf("%+v", got)
 	}
 	if got := run(shown.stdout, "agent", "configure", "alice/myws/main", "-", "--revision", "1"); got.code != exitExists || !strings.Contains(got.stderr, "its revision is 2, not 1; read it again: ") {
 		t.Errorf("%+v", got)
+	}
+	if got := run(strings.Replace(shown.stdout, "timeout: 5m0s", "timeout: 6m0s", 1), "agent", "configure", "alice/myws/main", "-"); !strings.Contains(got.stdout, "the next time: dotfiles.\n") {
+		t.Errorf("another start script: %+v", got)
 	}
 	// Nothing but the schema and the example needs no database.
 	if got := run("", "agent", "example", "--schema"); got.code != 0 || !json.Valid([]byte(got.stdout)) {
@@ -85,11 +88,13 @@ func TestConfigureMistakes(t *testing.T) {
 		{"", []string{"configure", "alice/myws/main", "/no/such/file"}, exitNotFound, "/no/such/file"},
 		{"version: 1", []string{"configure", "alice/myws/none", "-"}, exitNotFound, "agent list alice"},
 		{"version: 1", []string{"configure", "alice/myws", "-"}, exitUsage, "want USER/WORKSPACE/AGENT"},
-		{"version: 1", []string{"configure", "alice/myws/main"}, exitUsage, "accepts 2"},
+		{"version: 1", []string{"configure", "alice/myws/main"}, exitUsage, "the argument FILE is missing"},
 		{"", []string{"show", "alice/myws/none"}, exitNotFound, "agent list alice"},
 		{"hunter2", []string{"secret", "set", "alice/myws/main", "none"}, exitInvalid, `set secret "none": found no secret of this name`},
 		{"", []string{"secret", "unset", "alice/myws/main", "none"}, exitNotFound, `secret "none": not found`},
-		{"", []string{"secret", "set", "alice/myws/main"}, exitUsage, "accepts 2"},
+		{"", []string{"secret", "set", "alice/myws/main"}, exitUsage, "the argument NAME is missing"},
+		{"", []string{"secret", "set", "alice/myws/main", "a", "hunter2"}, exitUsage, "3 arguments were given, and it takes 2: USER/WORKSPACE/AGENT NAME"},
+		{"version: 1\nenvironment:\n\tA: x\n", []string{"configure", "--check", "-"}, exitInvalid, "line 3: found a tab, want spaces: YAML is indented by them only"},
 	} {
 		got := typed(t, test.stdin, append(append([]string{"agent"}, test.args...), "--data-dir", dir)...)
 		if got.code != test.code || !strings.Contains(got.stderr, test.say) || strings.Contains(got.stdout+got.stderr, "hunter2") {

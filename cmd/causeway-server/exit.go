@@ -51,13 +51,21 @@ type usageError struct{ cause error }
 func (e *usageError) Error() string { return e.cause.Error() }
 func (e *usageError) Unwrap() error { return e.cause }
 
-// healthError is a server that does not answer as it should.
+// healthError is a server that does not answer as it should. Its remedy is for
+// commands that have --url.
 type healthError struct {
-	code  int
-	cause error
+	code   int
+	cause  error
+	remedy string
 }
 
-func (e *healthError) Error() string { return e.cause.Error() }
+func (e *healthError) Error() string {
+	if e.remedy == "" {
+		return e.cause.Error()
+	}
+	return e.cause.Error() + "; " + e.remedy
+}
+
 func (e *healthError) Unwrap() error { return e.cause }
 
 // noDatabaseError is a data directory in which no server has ever run.
@@ -115,11 +123,11 @@ func exitCode(err error) int {
 	return exitOther
 }
 
-// describe adds the remedy that the error itself cannot know.
-func describe(err error) string {
+// describe adds the remedy that the error of a command itself cannot know.
+func describe(err error, command string) string {
 	text := err.Error()
 	if exitCode(err) == exitUsage {
-		return text + "\nSee: causeway-server --help"
+		return text + "\nSee: " + command + " --help"
 	}
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Sprintf("%s\nRun it as the user that the server runs as, or choose another directory with --data-dir.", text)

@@ -86,7 +86,8 @@ it is never shown again.`,
 			if username == "" {
 				return &usageError{errors.New("required flag: --username NAME, as the git host knows the user")}
 			}
-			if _, err := store.GitHost(args[1]); err != nil {
+			host, err := gitHost(args[1])
+			if err != nil {
 				return err
 			}
 			return a.withStore(command.Context(), func(opened *store.Store) error {
@@ -94,7 +95,7 @@ it is never shown again.`,
 				if err != nil {
 					return err
 				}
-				password, err := a.readGitPassword(command, fromStdin, args[1])
+				password, err := a.readGitPassword(command, fromStdin, host)
 				if err != nil {
 					return err
 				}
@@ -102,7 +103,7 @@ it is never shown again.`,
 				if err != nil {
 					return err
 				}
-				credential, err := opened.SetGitCredential(command.Context(), user, args[1], username, password)
+				credential, err := opened.SetGitCredential(command.Context(), user, host, username, password)
 				if err != nil {
 					return err
 				}
@@ -111,7 +112,9 @@ it is never shown again.`,
 				}
 				lines := []string{"Git in the workspaces of " + user.Name + " signs in at " + credential.Host + " as " + credential.Username + "."}
 				if len(before) == 0 {
-					lines = append(lines, "As it is the user's first: in sessions that begin after the agent has connected the next time.")
+					lines = append(lines,
+						"It is the user's first: agents that are connected learn of it when they connect the next time.",
+						"To have it now, restart them. It is for sessions that begin after that.")
 				}
 				return a.print(lines...)
 			})
@@ -120,6 +123,23 @@ it is never shown again.`,
 	command.Flags().StringVar(&username, "username", "", "the user's `name` at the host")
 	command.Flags().BoolVar(&fromStdin, "stdin", false, "read the password from the first line of standard input")
 	return a.jsonFlag(command)
+}
+
+// gitHost reads a host, and takes no path after it: nobody should think that the
+// password is for one part of the host only.
+func gitHost(text string) (string, error) {
+	host, err := store.GitHost(text)
+	if err != nil {
+		return "", err
+	}
+	_, rest, found := strings.Cut(text, "://")
+	if !found {
+		rest = text
+	}
+	if at := strings.IndexAny(rest, "/?#"); at >= 0 && rest[at:] != "/" {
+		return "", &usageError{fmt.Errorf("read host: it has a path, and a password is for all of a host; give only %s", host)}
+	}
+	return host, nil
 }
 
 // gitPasswordMost is beyond what the store takes: a longer one is refused there.
@@ -173,15 +193,19 @@ func (a *app) gitDelete() *cobra.Command {
 		Use: "delete USER HOST", Short: "Forget the password or token for a host", Args: cobra.ExactArgs(2),
 		Example: "  causeway-server git delete alice github.com",
 		RunE: func(command *cobra.Command, args []string) error {
+			host, err := gitHost(args[1])
+			if err != nil {
+				return err
+			}
 			return a.withStore(command.Context(), func(opened *store.Store) error {
 				user, err := a.findUser(command.Context(), opened, args[0])
 				if err != nil {
 					return err
 				}
-				if err := opened.DeleteGitCredential(command.Context(), user.ID, args[1]); err != nil {
+				if err := opened.DeleteGitCredential(command.Context(), user.ID, host); err != nil {
 					return err
 				}
-				return a.print("Deleted the password of " + user.Name + " for " + args[1] + ".")
+				return a.print("Deleted the password of " + user.Name + " for " + host + ".")
 			})
 		},
 	}

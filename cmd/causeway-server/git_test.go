@@ -32,8 +32,8 @@ func TestGit(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	const secret = "s3cret-token"
-	got = typed(t, secret+"\nnot this line\n", "git", "set", "ALICE", "https://GitHub.com/x", "--username", "al", "--stdin", "--data-dir", dir)
-	if got.code != 0 || got.stdout != "Git in the workspaces of alice signs in at github.com as al.\nAs it is the user's first: in sessions that begin after the agent has connected the next time.\n" || strings.Contains(got.stderr, secret) {
+	got = typed(t, secret+"\nnot this line\n", "git", "set", "ALICE", "https://GitHub.com/", "--username", "al", "--stdin", "--data-dir", dir)
+	if got.code != 0 || got.stdout != "Git in the workspaces of alice signs in at github.com as al.\nIt is the user's first: agents that are connected learn of it when they connect the next time.\nTo have it now, restart them. It is for sessions that begin after that.\n" || strings.Contains(got.stderr, secret) {
 		t.Errorf("%+v", got)
 	}
 	s := opened(t, dir)
@@ -58,6 +58,10 @@ func TestGit(t *testing.T) {
 	}{
 		"no user name":   {"x", []string{"set", "alice", "h", "--stdin"}, exitUsage, "--username"},
 		"bad host":       {"x", []string{"set", "alice", "a b", "--username", "u", "--stdin"}, exitUsage, "is not a host"},
+		"path":           {"x", []string{"set", "alice", "github.com/alice", "--username", "u", "--stdin"}, exitUsage, "it has a path, and a password is for all of a host; give only github.com\nSee: causeway-server git set --help"},
+		"path of a URL":  {"x", []string{"set", "alice", "https://u:hunter2@h:8443/a/b", "--username", "u", "--stdin"}, exitUsage, "give only h:8443\n"},
+		"query":          {"x", []string{"set", "alice", "h?x", "--username", "u", "--stdin"}, exitUsage, "give only h\n"},
+		"deleted path":   {"", []string{"delete", "alice", "github.com/alice"}, exitUsage, "give only github.com\n"},
 		"empty password": {"\n", []string{"set", "alice", "h", "--username", "u", "--stdin"}, exitUsage, "git password: it is empty"},
 		"long password":  {strings.Repeat("p", 9000), []string{"set", "alice", "h", "--username", "u", "--stdin"}, exitUsage, "4096"},
 		"no terminal":    {"x", []string{"set", "alice", "h", "--username", "u"}, exitUsage, "--stdin"},
@@ -65,7 +69,7 @@ func TestGit(t *testing.T) {
 		"no such host":   {"", []string{"delete", "alice", "h"}, exitNotFound, "git credential for h"},
 	} {
 		got := typed(t, test.typed, append(append([]string{"git"}, test.args...), "--data-dir", dir)...)
-		if got.code != test.code || !strings.Contains(got.stderr, test.says) {
+		if got.code != test.code || !strings.Contains(got.stderr, test.says) || strings.Contains(got.stderr, "hunter2") {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

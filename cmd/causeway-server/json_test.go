@@ -93,7 +93,7 @@ func TestShapeOfJSON(t *testing.T) {
 			"logs_length number, logs_lines number, logs_overflowed truth, metadata list, metadata[].collected_at text, metadata[].display_name text, metadata[].error text, metadata[].key text, metadata[].value text, " +
 			"open_connections list, " + within("open_connections[]", "connected_at text, disconnected_at null, id text, ip text, reason text, status_code null, type text") + ", ready_at text, " +
 			"resources.collected_at text, resources.memory.total number, resources.memory.used number, resources.volumes list, resources.volumes[].total number, resources.volumes[].used number, resources.volumes[].volume text, " +
-			"scripts list, scripts[].ended_at text, scripts[].exit_code number, scripts[].script text, scripts[].stage text, scripts[].started_at text, scripts[].status text, started_at text, " +
+			"scripts list, scripts[].ended_at text, scripts[].exit_code number, scripts[].script text, scripts[].stage text, scripts[].started_at text, scripts[].status text, scripts_not_reported list, scripts_not_reported[].script text, scripts_not_reported[].stage text, started_at text, " +
 			within("stats", stats) + ", subsystems list, subsystems[] text"},
 		{"", "agent connections alice/myws/main", "connections list, " + within("connections[]", connection)},
 		{"", "agent stats alice/myws/main", "stats list, " + within("stats[]", stats)},

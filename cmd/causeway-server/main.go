@@ -40,10 +40,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := app.blame(root.ExecuteContext(ctx))
+	command, err := root.ExecuteContextC(ctx)
+	err = app.blame(err)
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(stderr, "causeway-server: %s\n", describe(err))
+	fmt.Fprintf(stderr, "causeway-server: %s\n", describe(err, command.CommandPath()))
 	return exitCode(err)
 }

@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/url"
+	"os"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,20 +23,28 @@ const presenceLimit = 2 * time.Second
 type presence struct {
 	connected map[uuid.UUID]bool
 	silent    error
+	// remedy is for people, "" where there is none to name.
+	remedy string
 }
 
 // askPresence asks the running server. What is in the database can be shown
 // without its answer.
-func askPresence(ctx context.Context, opened *store.Store) presence {
+func (a *app) askPresence(ctx context.Context, opened *store.Store) presence {
 	ctx, cancel := context.WithTimeout(ctx, presenceLimit)
 	defer cancel()
 	target, err := opened.Setting(ctx, store.SettingAccessURL)
+	start := "start it: " + a.self() + " run"
 	if err == nil && target == "" {
-		err = errors.New("the server has never run here")
+		return presence{silent: errors.New("the server has never run here"), remedy: start}
 	}
 	var found coordinator.Snapshot
 	if err == nil {
 		err = askAsAdmin(ctx, opened, target+"/api/v2/debug/coordinator", &found)
+	}
+	// What it says goes for commands that can be given another URL.
+	var unanswered *healthError
+	if errors.As(err, &unanswered) {
+		return presence{silent: fmt.Errorf("no server answers at %s (%w)", target, shortCause(unanswered.cause)), remedy: start}
 	}
 	if err != nil {
 		return presence{silent: err}
@@ -55,7 +66,26 @@ func (p presence) of(agent uuid.UUID) *bool {
 }
 
 func (p presence) note() string {
-	return "Who is connected is not known: " + printable(p.silent.Error())
+	note := "Who is connected is not known: " + printable(p.silent.Error())
+	if p.remedy != "" {
+		note += "; " + p.remedy
+	}
+	return note
+}
+
+// shortCause is what went wrong with a request, without what was asked of whom.
+func shortCause(err error) error {
+	var call *os.SyscallError
+	var request *url.Error
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("not within %s", presenceLimit)
+	case errors.As(err, &call):
+		return call.Err
+	case errors.As(err, &request):
+		return request.Err
+	}
+	return err
 }
 
 func yesNo(known *bool) string {
@@ -87,7 +117,7 @@ func (a *app) agentList() *cobra.Command {
 				}
 				var now presence
 				if len(agents) > 0 {
-					now = askPresence(command.Context(), opened)
+					now = a.askPresence(command.Context(), opened)
 				}
 				list, rows := []listedAgent{}, [][]string{}
 				for _, agent := range agents {

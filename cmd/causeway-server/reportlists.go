@@ -2,9 +2,7 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -54,53 +52,4 @@ func (a *app) printConnections(list []connectionOutput) error {
 		rows = append(rows, []string{one.Type, orDash(one.IP), when(one.ConnectedAt), when(one.DisconnectedAt), code, firstLine(one.Reason)})
 	}
 	return a.printTable([]string{"TYPE", "FROM", "CONNECTED", "DISCONNECTED", "CODE", "REASON"}, rows)
-}
-
-func (a *app) agentStats() *cobra.Command {
-	var since time.Duration
-	command := &cobra.Command{
-		Use: "stats " + agentForm, Short: "List an agent's traffic and sessions, the newest last", Args: cobra.ExactArgs(1),
-		Long: `List an agent's traffic and sessions, the newest last: one line for each report,
-which is one each five minutes, for the last 48 hours. Bytes are those since the
-line before.`,
-		Example: "  causeway-server agent stats alice/myws/main\n  causeway-server agent stats alice/myws/main --since 1h --json",
-		RunE: func(command *cobra.Command, args []string) error {
-			if since <= 0 {
-				return &usageError{errors.New("read --since: want a time above zero, such as 1h")}
-			}
-			return a.withStore(command.Context(), func(opened *store.Store) error {
-				agent, err := a.findAgent(command.Context(), opened, args[0])
-				if err != nil {
-					return err
-				}
-				lines, err := opened.Stats(command.Context(), agent.ID, time.Now().Add(-since))
-				if err != nil {
-					return err
-				}
-				return a.printStats(lines)
-			})
-		},
-	}
-	command.Flags().DurationVar(&since, "since", store.StatsMemory, "how far back")
-	return a.jsonFlag(command)
-}
-
-func (a *app) printStats(lines []store.AgentStats) error {
-	list, rows := []statsOutput{}, [][]string{}
-	for _, line := range lines {
-		one := describeStats(line)
-		list = append(list, one)
-		latency := "-"
-		if one.Latency >= 0 {
-			latency = fmt.Sprintf("%.1f ms", one.Latency)
-		}
-		count := func(value int64) string { return strconv.FormatInt(value, 10) }
-		rows = append(rows, []string{
-			when(&one.At), size(one.RxBytes), size(one.TxBytes), count(one.Connections), latency, count(one.SSH), count(one.VSCode), count(one.JetBrains), count(one.PTY),
-		})
-	}
-	if a.asJSON {
-		return a.printJSON(map[string]any{"stats": list})
-	}
-	return a.printTable([]string{"TIME", "IN", "OUT", "CONNECTIONS", "LATENCY", "SSH", "VSCODE", "JETBRAINS", "TERMINALS"}, rows)
 }

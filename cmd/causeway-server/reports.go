@@ -36,15 +36,6 @@ type appOutput struct {
 	Health string    `json:"health"`
 }
 
-type scriptOutput struct {
-	Script    string    `json:"script"`
-	Stage     string    `json:"stage"`
-	StartedAt time.Time `json:"started_at"`
-	EndedAt   time.Time `json:"ended_at"`
-	ExitCode  int32     `json:"exit_code"`
-	Status    string    `json:"status"`
-}
-
 type connectionOutput struct {
 	ID             uuid.UUID  `json:"id"`
 	Type           string     `json:"type"`
@@ -53,21 +44,6 @@ type connectionOutput struct {
 	DisconnectedAt *time.Time `json:"disconnected_at"`
 	StatusCode     *int32     `json:"status_code"`
 	Reason         string     `json:"reason"`
-}
-
-type statsOutput struct {
-	At          time.Time `json:"at"`
-	Connections int64     `json:"connection_count"`
-	// Latency is -1 when it is not known.
-	Latency   float64 `json:"connection_median_latency_ms"`
-	RxPackets int64   `json:"rx_packets"`
-	RxBytes   int64   `json:"rx_bytes"`
-	TxPackets int64   `json:"tx_packets"`
-	TxBytes   int64   `json:"tx_bytes"`
-	VSCode    int64   `json:"session_count_vscode"`
-	JetBrains int64   `json:"session_count_jetbrains"`
-	PTY       int64   `json:"session_count_reconnecting_pty"`
-	SSH       int64   `json:"session_count_ssh"`
 }
 
 // agentState is everything about an agent that status shows.
@@ -85,6 +61,7 @@ type agentState struct {
 	LogsOverflowed    bool               `json:"logs_overflowed"`
 	Steps             []stepOutput       `json:"lifecycle"`
 	Scripts           []scriptOutput     `json:"scripts"`
+	Unreported        []unreportedOutput `json:"scripts_not_reported"`
 	Apps              []appOutput        `json:"apps"`
 	Metadata          []metadataOutput   `json:"metadata"`
 	Open              []connectionOutput `json:"open_connections"`
@@ -98,7 +75,8 @@ func (a *app) agentStatus() *cobra.Command {
 		Long: `Show what an agent has reported: lifecycle, scripts, apps, metadata,
 resources, sessions. It reads the database, in which metadata, health, resources
 and statistics are up to 10 seconds old; whether the agent is connected now, the
-running server says.`,
+running server says. A run of a script is reported when it has ended, traffic and
+sessions every five minutes.`,
 		Example: "  causeway-server agent status alice/myws/main\n  causeway-server agent status alice/myws/main --json",
 		RunE: func(command *cobra.Command, args []string) error {
 			return a.withStore(command.Context(), func(opened *store.Store) error {
@@ -110,7 +88,7 @@ running server says.`,
 				if err != nil {
 					return err
 				}
-				now := askPresence(command.Context(), opened)
+				now := a.askPresence(command.Context(), opened)
 				state.Connected = now.of(agent.ID)
 				if a.asJSON {
 					return a.printFields(state)
@@ -158,6 +136,7 @@ func readAgentState(ctx context.Context, opened *store.Store, agent store.Agent)
 		LogsLength: report.LogsLength, LogsLines: report.LogsLines, LogsOverflowed: report.LogsOverflowed,
 		Steps: []stepOutput{}, Scripts: lastTimings(agent, definition, timings), Open: describeConnections(open),
 	}
+	state.Unreported = unreported(definition, state.Scripts)
 	for _, step := range steps {
 		state.Steps = append(state.Steps, stepOutput{step.Run, step.State.String(), step.At})
 	}
@@ -170,34 +149,6 @@ func readAgentState(ctx context.Context, opened *store.Store, agent store.Agent)
 	}
 	state.Apps, state.Metadata, err = readValues(agent, definition, values)
 	return state, err
-}
-
-// lastTimings is the last run of each script in each stage that has been reported.
-func lastTimings(agent store.Agent, definition define.Definition, timings []store.ScriptTiming) []scriptOutput {
-	names := map[uuid.UUID]string{}
-	for _, script := range definition.Scripts {
-		names[define.ScriptID(agent.ID, script.Name)] = script.Name
-	}
-	type place struct {
-		script uuid.UUID
-		stage  store.ScriptStage
-	}
-	at := map[place]int{}
-	list := []scriptOutput{}
-	for _, timing := range timings { // oldest first
-		name, defined := names[timing.Script]
-		if !defined {
-			continue
-		}
-		output := scriptOutput{name, timing.Stage.String(), timing.Start, timing.End, timing.ExitCode, timing.Status.String()}
-		if i, found := at[place{timing.Script, timing.Stage}]; found {
-			list[i] = output
-			continue
-		}
-		at[place{timing.Script, timing.Stage}] = len(list)
-		list = append(list, output)
-	}
-	return list
 }
 
 // readValues finds the values of what the agent is told to measure.
@@ -250,17 +201,6 @@ func describeConnections(list []store.AgentConnection) []connectionOutput {
 	return outputs
 }
 
-func describeStats(line store.AgentStats) statsOutput {
-	latency := -1.0
-	if line.Latency >= 0 {
-		latency = float64(line.Latency) / float64(time.Millisecond)
-	}
-	return statsOutput{
-		line.At, line.Connections, latency, line.RxPackets, line.RxBytes, line.TxPackets, line.TxBytes,
-		line.SessionsVSCode, line.SessionsJetBrains, line.SessionsPTY, line.SessionsSSH,
-	}
-}
-
 // when is an optional time for people.
 func when(at *time.Time) string {
 	if at == nil {
@@ -282,15 +222,16 @@ func (a *app) printState(agent store.Agent, state agentState) error {
 	if state.LogsOverflowed {
 		facts = append(facts, []string{"", overflowNote})
 	}
-	if state.Stats != nil {
-		facts = append(facts, []string{"Traffic:", traffic(*state.Stats)})
-	}
+	facts = append(facts, state.Stats.facts()...)
 	if err := a.printTable([]string{"Agent:", agent.Path()}, facts); err != nil {
 		return err
 	}
 	var scripts, apps, metadata [][]string
 	for _, one := range state.Scripts {
 		scripts = append(scripts, []string{one.Script, one.Stage, when(&one.StartedAt), one.EndedAt.Sub(one.StartedAt).String(), one.Status, strconv.Itoa(int(one.ExitCode))})
+	}
+	for _, one := range state.Unreported {
+		scripts = append(scripts, []string{one.Script, one.Stage, "-", "-", "no run reported", "-"})
 	}
 	for _, one := range state.Apps {
 		apps = append(apps, []string{one.Slug, one.Health})
@@ -340,15 +281,6 @@ func firstLine(text string) string {
 		line += "..."
 	}
 	return line
-}
-
-func traffic(line statsOutput) string {
-	latency := "unknown"
-	if line.Latency >= 0 {
-		latency = fmt.Sprintf("%.1f ms", line.Latency)
-	}
-	return fmt.Sprintf("%s in, %s out in the last report; %d connections, latency %s; sessions: ssh %d, vscode %d, jetbrains %d, terminals %d",
-		size(line.RxBytes), size(line.TxBytes), line.Connections, latency, line.SSH, line.VSCode, line.JetBrains, line.PTY)
 }
 
 // size is a number of bytes for people.

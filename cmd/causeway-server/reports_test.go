@@ -43,7 +43,7 @@ func newReporting(t *testing.T) *reporting {
 		t.Fatalf("%v, %v", agents, err)
 	}
 	r.agent = agents[0]
-	document := []byte(`{"version":1,"scripts":[{"name":"install","run":"x","on_start":true}],"apps":[{"slug":"web","url":"http://127.0.0.1:1","health":{"url":"http://127.0.0.1:1","interval":"5s","threshold":3}}],"metadata":[{"key":"cpu","run":"x"},{"key":"disk","run":"x"}]}`)
+	document := []byte(`{"version":1,"scripts":[{"name":"install","run":"x","on_start":true},{"name":"tidy","run":"x","on_stop":true}],"apps":[{"slug":"web","url":"http://127.0.0.1:1","health":{"url":"http://127.0.0.1:1","interval":"5s","threshold":3}}],"metadata":[{"key":"cpu","run":"x"},{"key":"disk","run":"x"}]}`)
 	if _, _, err := r.store.SetDefinition(t.Context(), r.agent.ID, store.DefinitionChange{Document: document, By: "test"}); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,8 @@ func (r *reporting) json(into any, words ...string) {
 
 func TestAgentStatus(t *testing.T) {
 	r := newReporting(t)
-	if out := ok(t, r.args("status")...); !strings.Contains(out, "created") || !strings.Contains(out, "initializing") {
+	if out := ok(t, r.args("status")...); !strings.Contains(out, "created") || !strings.Contains(out, "initializing") ||
+		!strings.Contains(out, "no report yet; one comes every five minutes") || !strings.Contains(out, "install  start  -        -     no run reported") {
 		t.Errorf("an agent that has said nothing:\n%s", out)
 	}
 	ctx, id := t.Context(), r.agent.ID
@@ -103,8 +104,8 @@ func TestAgentStatus(t *testing.T) {
 	r.logs(0, 2)
 	out := ok(t, r.args("status")...)
 	for _, part := range []string{
-		"alice/myws/main", "start_error", "v9", "/home/alice", "2 lines, 12 B", "3.0 MiB in, 0 B out", "latency 1.5 ms", "ssh 2",
-		"install  start", "exit_failure  7", "unhealthy", "12 %...", "127.0.0.1",
+		"alice/myws/main", "start_error", "v9", "/home/alice", "2 lines, 12 B", "3.0 MiB in, 0 B out, 4 connections since the report before\n", "terminals 0 at that moment; latency 1.5 ms\n", "Last report:  20", "; one comes every five minutes while", "ssh 2",
+		"install  start", "exit_failure     7", "tidy     stop   -                    -     no run reported  -", "unhealthy", "12 %...", "127.0.0.1",
 	} {
 		if !strings.Contains(out, part) {
 			t.Errorf("status does not have %q:\n%s", part, out)
@@ -117,7 +118,7 @@ func TestAgentStatus(t *testing.T) {
 	r.json(&state, "status")
 	if state.Lifecycle != "start_error" || !state.StartedAt.Equal(reportTime) || len(state.Steps) != 2 || state.Scripts[0].ExitCode != 7 || state.Apps[0].Health != "unhealthy" ||
 		len(state.Metadata) != 2 || state.Metadata[0].Value != "12 %\nmore\x1b]0;x\x07" || state.Metadata[1].CollectedAt != nil || len(state.Open) != 1 || state.Open[0].StatusCode != nil ||
-		state.Stats.SSH != 2 || state.Agent.Name != "main" || state.LogsLines != 2 || state.Subsystems[0] != "envbox" {
+		state.Stats.SSH != 2 || len(state.Scripts) != 1 || len(state.Unreported) != 1 || state.Unreported[0].Script != "tidy" || state.Agent.Name != "main" || state.LogsLines != 2 || state.Subsystems[0] != "envbox" {
 		t.Errorf("%+v", state)
 	}
 }
@@ -138,6 +139,9 @@ func TestAgentConnectionsAndStats(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if out := ok(t, r.args("stats", "--since", "1ns")...); out != "No report in that time; one comes every five minutes while the agent is connected.\n" {
+		t.Errorf("no stats:\n%s", out)
+	}
 	if out := ok(t, r.args("connections")...); !strings.Contains(out, "reconnecting_pty") || !strings.Contains(out, "229") || !strings.Contains(out, "no shell") {
 		t.Errorf("connections:\n%s", out)
 	}
@@ -151,7 +155,8 @@ func TestAgentConnectionsAndStats(t *testing.T) {
 	if r.json(&list, "connections", "--last", "1"); len(list.Connections) != 1 {
 		t.Errorf("%+v", list)
 	}
-	if out := ok(t, r.args("stats")...); strings.Count(out, "\n") != 3 || !strings.Contains(out, "2.0 KiB") || !strings.Contains(out, "1.0 ms") {
+	if out := ok(t, r.args("stats")...); strings.Count(out, "\n") != 6 || !strings.Contains(out, "2.0 KiB") || !strings.Contains(out, "1.0 ms") ||
+		!strings.Contains(out, "one comes every five minutes") || !strings.Contains(out, "since the report before") {
 		t.Errorf("stats:\n%s", out)
 	}
 	var stats struct{ Stats []statsOutput }
@@ -286,13 +291,14 @@ func TestReportFailures(t *testing.T) {
 		text string
 	}{
 		{"agent logs alice/myws", exitUsage, "USER/WORKSPACE/AGENT"},
-		{"agent logs alice/myws/none", exitNotFound, "agent list alice"},
+		{"agent logs alice/myws/none", exitNotFound, "; the agents that there are: causeway-server --data-dir " + r.dir + " agent list alice"},
+		{"agent status alice/myws/mian", exitNotFound, "not found; did you mean alice/myws/main? The agents that there are: "},
 		{"agent status alice/none/main", exitNotFound, "workspace list alice"},
 		{"agent stats alice/myws/main --since -1h", exitUsage, "--since"},
 		{"agent logs alice/myws/main --after -1", exitUsage, "cannot be negative"},
 		{"agent logs alice/myws/main --last many", exitUsage, "--last"},
 		{"agent connections alice/myws/main --last -1", exitUsage, "cannot be negative"},
-		{"agent connections", exitUsage, "accepts 1 arg"},
+		{"agent connections", exitUsage, "agent connections: the argument USER/WORKSPACE/AGENT is missing"},
 	} {
 		got := cli(t, nil, append(strings.Fields(test.args), "--data-dir", r.dir)...)
 		if got.code != test.code || !strings.Contains(got.stderr, test.text) || got.stdout != "" {

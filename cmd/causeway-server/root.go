@@ -70,6 +70,7 @@ underscores, such as ` + envName("data-dir") + `. A flag wins over the environme
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(a.runCommand(), a.userCommand(), a.tokenCommand(), a.workspaceCommand(), a.agentCommand(), a.bannerCommand(), a.gitCommand(),
 		a.resumeKeyCommand(), a.backupCommand(), a.restoreCommand(), a.healthCommand(), a.debugCommand(), a.versionCommand())
+	wordArguments(root)
 	return root
 }
 

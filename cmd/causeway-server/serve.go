@@ -172,14 +172,14 @@ func (a *app) serverURL(ctx context.Context, given string) (string, error) {
 		return "", err
 	}
 	if known == "" {
-		return "", &healthError{exitNotRunning, errors.New("find server: it has never run here; start it or give --url")}
+		return "", &healthError{exitNotRunning, errors.New("find server: it has never run here"), "start it or give --url"}
 	}
 	return known, nil
 }
 
 // unreachable is a server that does not answer, which no more is known of.
 func unreachable(doing string, err error) error {
-	return &healthError{exitNotRunning, fmt.Errorf("%s: %w; start the server with causeway-server run, or give its URL with --url", doing, err)}
+	return &healthError{exitNotRunning, fmt.Errorf("%s: %w", doing, err), "start the server with causeway-server run, or give its URL with --url"}
 }
 
 func askReady(ctx context.Context, url string) error {
@@ -197,5 +197,6 @@ func askReady(ctx context.Context, url string) error {
 	}
 	var body struct{ Message string }
 	_ = json.NewDecoder(response.Body).Decode(&body) // the status says enough
-	return &healthError{exitDegraded, fmt.Errorf("check health of %s: not ready: HTTP %d %s", url, response.StatusCode, body.Message)}
+	cause := fmt.Errorf("check health of %s: not ready: HTTP %d %s", url, response.StatusCode, body.Message)
+	return &healthError{code: exitDegraded, cause: cause}
 }

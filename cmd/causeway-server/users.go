@@ -124,15 +124,6 @@ func (a *app) createUser(ctx context.Context, opened *store.Store, wanted newUse
 		"")
 }
 
-// findUser names the remedy of a user that is not there.
-func (a *app) findUser(ctx context.Context, opened *store.Store, name string) (store.User, error) {
-	user, err := opened.UserByName(ctx, name)
-	if errors.Is(err, store.ErrNotFound) {
-		err = fmt.Errorf("%w; the users that there are: %s user list", err, a.self())
-	}
-	return user, err
-}
-
 func until(token store.Token) string {
 	if token.ExpiresAt.IsZero() {
 		return "it is revoked"

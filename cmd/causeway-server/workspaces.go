@@ -34,19 +34,6 @@ const (
 	agentForm     = "USER/WORKSPACE/AGENT"
 )
 
-// findWorkspace names the remedy of a workspace that is not there.
-func (a *app) findWorkspace(ctx context.Context, opened *store.Store, parts []string) (store.Workspace, error) {
-	user, err := a.findUser(ctx, opened, parts[0])
-	if err != nil {
-		return store.Workspace{}, err
-	}
-	workspace, err := opened.WorkspaceByName(ctx, user.ID, parts[1])
-	if errors.Is(err, store.ErrNotFound) {
-		err = fmt.Errorf("%w; the workspaces that there are: %s workspace list %s", err, a.self(), user.Name)
-	}
-	return workspace, err
-}
-
 func (a *app) workspaceCommand() *cobra.Command {
 	return group("workspace", "Create, list and delete workspaces",
 		"  causeway-server workspace create alice/myws\n  causeway-server workspace list alice\n  causeway-server workspace delete alice/myws",
@@ -58,6 +45,9 @@ func (a *app) workspaceCreate() *cobra.Command {
 		Use: "create " + workspaceForm, Short: "Create a workspace", Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			parts, err := splitPath(args[0], workspaceForm)
+			if err == nil {
+				err = checkNames(parts)
+			}
 			if err != nil {
 				return err
 			}
@@ -149,23 +139,6 @@ func describeAgent(agent store.Agent) agentOutput {
 	return agentOutput{agent.ID, agent.OwnerName, agent.WorkspaceName, agent.Name, agent.CreatedAt, optional(agent.FirstConnectedAt)}
 }
 
-// findAgent names the remedy of an agent that is not there.
-func (a *app) findAgent(ctx context.Context, opened *store.Store, path string) (store.Agent, error) {
-	parts, err := splitPath(path, agentForm)
-	if err != nil {
-		return store.Agent{}, err
-	}
-	workspace, err := a.findWorkspace(ctx, opened, parts)
-	if err != nil {
-		return store.Agent{}, err
-	}
-	agent, err := opened.AgentByName(ctx, workspace.ID, parts[2])
-	if errors.Is(err, store.ErrNotFound) {
-		err = fmt.Errorf("%w; the agents that there are: %s agent list %s", err, a.self(), workspace.OwnerName)
-	}
-	return agent, err
-}
-
 func (a *app) agentCommand() *cobra.Command {
 	return group("agent", "Create, list, configure and delete agents, make tokens for them, and see what they report",
 		"  causeway-server agent create alice/myws/main\n  causeway-server agent list alice\n  causeway-server agent token alice/myws/main     # another token\n  causeway-server agent configure alice/myws/main agent.yaml\n  causeway-server agent status alice/myws/main\n  causeway-server agent logs alice/myws/main -f\n  causeway-server agent delete alice/myws/main",
@@ -181,6 +154,10 @@ func (a *app) agentCreate() *cobra.Command {
 		Example: "  causeway-server agent create alice/myws/main\n  causeway-server agent create alice/myws/main --with-user    # alice and myws too",
 		RunE: func(command *cobra.Command, args []string) error {
 			parts, err := splitPath(args[0], agentForm)
+			// A bad name must not leave half of it made.
+			if err == nil {
+				err = checkNames(parts)
+			}
 			if err != nil {
 				return err
 			}
@@ -196,7 +173,7 @@ func (a *app) agentCreate() *cobra.Command {
 				}
 				workspace, err := a.findWorkspace(command.Context(), opened, parts)
 				if err != nil {
-					return err
+					return a.withUser(err)
 				}
 				agent, err := opened.CreateAgent(command.Context(), workspace, parts[2])
 				if err != nil {
@@ -217,12 +194,6 @@ func (a *app) agentCreate() *cobra.Command {
 func (a *app) createMissing(ctx context.Context, opened *store.Store, parts []string) error {
 	if a.asJSON {
 		return &usageError{errors.New("use --with-user with --json: create the user by itself, its token is JSON of its own")}
-	}
-	// All names first: a bad one must not leave half of it made.
-	for i, kind := range []string{"user", "workspace", "agent"} {
-		if err := store.CheckName(kind, parts[i]); err != nil {
-			return err
-		}
 	}
 	user, err := opened.UserByName(ctx, parts[0])
 	if errors.Is(err, store.ErrNotFound) {
