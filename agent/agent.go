@@ -198,7 +198,7 @@ func (a *agent) setConnected(connected bool, cause error) {
 	switch {
 	case fatal:
 		select {
-		case a.failed <- fmt.Errorf("%w: %w", final, cause):
+		case a.failed <- fmt.Errorf("%w: %w", final, plainly(cause)):
 		default:
 		}
 	case warn && words == outageNews:
@@ -206,7 +206,7 @@ func (a *agent) setConnected(connected bool, cause error) {
 	case again && before == outageNews:
 		a.log.Debug("control plane is back")
 	case warn:
-		a.log.Warn(words, slog.String("url", a.config.URL.Redacted()), slog.String("error", cause.Error()))
+		a.log.Warn(words, slog.String("url", a.config.URL.Redacted()), slog.String("error", plainly(cause).Error()))
 	case again:
 		a.log.Info("control plane is back")
 	}

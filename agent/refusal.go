@@ -44,10 +44,23 @@ func refusal(err error) error {
 	return nil
 }
 
+// plainly is a failed dial without what is said to people in browsers: where the
+// control plane gives a reason for refusing the token, that alone.
+func plainly(err error) error {
+	var rejected *control.DialError
+	if !errors.Is(err, control.ErrSignedOut) || !errors.As(err, &rejected) || rejected.Detail == "" {
+		return err
+	}
+	short := *rejected
+	short.Message, short.Detail = strings.TrimSuffix(rejected.Detail, "."), ""
+	return &short
+}
+
 // What is said of an outage, once, and again when it becomes another.
 const (
 	outageToken   = "no token to show the control plane; trying again until there is one"
 	outageAway    = "no control plane; trying again until it answers"
+	outagePlain   = "the server at this address speaks plain HTTP; use http:// if that is meant; trying again until it answers"
 	outageNews    = "the definition of this agent has changed; reading it again"
 	outageRefused = "this agent was deleted or its token revoked or expired; start it with a new token (causeway-server agent create or agent token prints one) or stop it; trying again twice a minute"
 	outageRival   = "another agent uses this identity; one token is for one running agent: stop one of them, or make an agent and a token for each (causeway-server agent create)"
@@ -64,6 +77,8 @@ func outage(cause error) string {
 		return outageToken
 	case errors.Is(cause, control.ErrSignedOut):
 		return outageRefused
+	case errors.Is(cause, http.ErrSchemeMismatch):
+		return outagePlain
 	case errors.Is(cause, control.ErrReplaced):
 		return outageRival
 	case cause != nil && strings.Contains(cause.Error(), redefinedText):

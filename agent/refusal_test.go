@@ -154,6 +154,37 @@ func TestAbsentControlPlaneIsWaitedFor(t *testing.T) {
 	r.wait()
 }
 
+// TestPlainServerBehindHTTPS is told with what to write instead.
+func TestPlainServerBehindHTTPS(t *testing.T) {
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
+	said := &lines{}
+	p := newPlane(t)
+	p.url, _ = url.Parse(strings.Replace(plain.URL, "http://", "https://", 1))
+	r := p.startAgentWith("", slog.New(slog.NewTextHandler(said, nil)))
+	eventually(t, "what is wrong", func() bool { return said.count("speaks plain HTTP; use http://") == 1 })
+	if err := r.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPlainly: of a refused token its reason is told, and of other refusals all.
+func TestPlainly(t *testing.T) {
+	for _, test := range []struct {
+		cause error
+		want  string
+	}{
+		{&control.DialError{URL: "u", Status: 401, Message: "Please sign in.", Detail: "The token is not known."}, "dial u: HTTP 401: The token is not known"},
+		{&control.DialError{URL: "u", Status: 401, Message: "unauthorized"}, "dial u: HTTP 401: unauthorized"},
+		{&control.DialError{URL: "u", Status: 500, Message: "Broken.", Detail: "A reason."}, "dial u: HTTP 500: Broken.: A reason."},
+	} {
+		got := plainly(fmt.Errorf("%w", test.cause))
+		if got.Error() != test.want || errors.Is(got, control.ErrSignedOut) != errors.Is(test.cause, control.ErrSignedOut) {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+	}
+}
+
 // TestNewsAreNoOutage: an agent that is asked to read its definition again says
 // that, and not that there is no control plane.
 func TestNewsAreNoOutage(t *testing.T) {

@@ -110,9 +110,10 @@ out: a command line can be read by every user of the machine until the agent has
 removed the token from it.
 
 The file is read, and the command run, each time that the agent connects: a token
-can change while the agent runs. The command is a program and its arguments, with
-blanks between them and without a shell. It has 10 s, prints the token alone, and
-nothing of what it prints is shown. The agent asks it again as long as it fails.
+can change while the agent runs. The command is the absolute path of a program and
+its arguments, with blanks between them and without a shell. It has 10 s, prints
+the token alone, and nothing of what it prints is shown. The agent asks it again as
+long as it fails.
 
 As the first process of a container it starts itself once more, and looks after
 the processes that nobody else waits for. It needs no capability, no entry in
@@ -137,7 +138,7 @@ Each flag has a variable: CAUSEWAY_AGENT_URL for --url, and so on.
 	flags.StringVar(&o.url, "url", os.Getenv(envPrefix+"URL"), "access `URL` of the deployment")
 	flags.StringVar(&o.token, "token", "", "the agent's `token`; prefer --token-file or CAUSEWAY_AGENT_TOKEN")
 	flags.StringVar(&o.tokenFile, "token-file", os.Getenv(envPrefix+"TOKEN_FILE"), "`file` that holds the token, - for standard input")
-	flags.StringVar(&o.tokenCommand, "token-command", os.Getenv(envPrefix+"TOKEN_COMMAND"), "`program` and arguments that print the token, run at each connection")
+	flags.StringVar(&o.tokenCommand, "token-command", os.Getenv(envPrefix+"TOKEN_COMMAND"), "`program`, by its absolute path, and arguments that print the token, run at each connection")
 	flags.StringVar(&o.stateDir, "state-dir", defaultStateDir(), "`directory` that keeps the agent's keys")
 	flags.StringVar(&o.logLevel, "log-level", variable("LOG_LEVEL", "info"), "debug, info, warn or error")
 	addSSHFlags(flags, &o.ssh, &o.terminalIdle)

@@ -39,11 +39,11 @@ It exits as ssh does.`,
 				args = args[1:]
 			}
 			if len(args) == 0 {
-				return usageError{errors.New("gitssh: no arguments for ssh")}
+				return misuse(cmd, errors.New("gitssh: no arguments for ssh"))
 			}
 			directory := os.Getenv(agent.GitDirectoryVariable)
 			if directory == "" {
-				return usageError{errors.New("gitssh: " + agent.GitDirectoryVariable + " is not set: run it in a session of the workspace")}
+				return misuse(cmd, errors.New("gitssh: " + agent.GitDirectoryVariable + " is not set: run it in a session of the workspace"))
 			}
 			// The terminal's Ctrl-C reaches ssh itself, which decides. It is taken here
 			// and not ignored: what ssh inherits as ignored, it ignores.

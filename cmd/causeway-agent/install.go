@@ -32,7 +32,10 @@ URL or token, install again. Keys, and with them the agent's identity, are kept.
 
 In a container there is no such system: start "causeway-agent run" as its program.
 
-` + exitHelp,
+Exit codes:
+   0  done, or with --dry-run said
+   1  any other failure: a right that is missing, a command of the system that fails
+   2  wrong use: unknown flag, missing or malformed URL, no token`,
 		Example: `  causeway-agent install --url https://causeway.example.com --token-file token
   sudo causeway-agent install --account alice --url https://causeway.example.com --token-file token
   causeway-agent install --url https://causeway.example.com --token-file token --dry-run`,
@@ -40,11 +43,11 @@ In a container there is no such system: start "causeway-agent run" as its progra
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			access, err := accessURL(o.url)
 			if err != nil {
-				return usageError{err}
+				return misuse(cmd, err)
 			}
 			token, err := o.readToken(cmd.InOrStdin())
 			if err != nil {
-				return usageError{err}
+				return misuse(cmd, err)
 			}
 			wanted, err := unitOptions(cmd, account, dry)
 			if err != nil {
@@ -97,7 +100,7 @@ func unitFlags(cmd *cobra.Command, account *string, dry *bool) {
 
 func unitOptions(cmd *cobra.Command, account string, dry bool) (unit.Options, error) {
 	if cmd.Flags().Changed("account") && account == "" {
-		return unit.Options{}, usageError{errors.New("--account is empty")}
+		return unit.Options{}, misuse(cmd, errors.New("--account is empty"))
 	}
 	program, err := os.Executable()
 	if err != nil {

@@ -78,7 +78,7 @@ func exitCode(err error) int {
 	case errors.Is(err, agent.ErrNoToken):
 		code, remedy = exitToken, "run the token command, or read the file, by hand as the agent's user to see what it says"
 	case errors.Is(err, agent.ErrToken):
-		code, remedy = exitToken, "check that the token is this agent's own and of this deployment, or make a new one with causeway-server"
+		code, remedy = exitToken, "check that the token is this agent's own and of this deployment, or make a new one: causeway-server agent token OWNER/WORKSPACE/AGENT"
 	case errors.Is(err, agent.ErrVersion):
 		code, remedy = exitVersion, "use the agent of the control plane's release"
 	case errors.Is(err, agent.ErrState):

@@ -56,6 +56,7 @@ func TestBadInput(t *testing.T) {
 	secure := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(secure.Close)
 	unauthorized := refusing(t, http.StatusUnauthorized, `{"message": "unauthorized"}`)
+	browsers := refusing(t, http.StatusUnauthorized, `{"message": "Please sign in again.", "detail": "The token is not known."}`)
 	outdated := refusing(t, http.StatusBadRequest, `{"message": "Unknown or unsupported API version", "validations": [{"field": "version", "detail": "behind"}]}`)
 	directory := t.TempDir()
 	file := func(name, content string) string {
@@ -86,7 +87,7 @@ func TestBadInput(t *testing.T) {
 		{"URL without host", token, []string{"run", "--url", "host:7080"}, exitUsage, []string{"https://"}},
 		{"URL that does not parse", token, []string{"run", "--url", "http://a b:the-secret@%"}, exitUsage, []string{"cannot be parsed"}},
 		{"URL with password", token, []string{"run", "--url", "http://a:the-secret@host"}, exitUsage, []string{"want no user"}},
-		{"no token", nil, []string{"run", "--url", unauthorized}, exitUsage, []string{"no token", "CAUSEWAY_AGENT_TOKEN"}},
+		{"no token", nil, []string{"run", "--url", unauthorized}, exitUsage, []string{"no token", "CAUSEWAY_AGENT_TOKEN", "or give --token-file or --token-command; see causeway-agent run --help"}},
 		{"empty token file", nil, []string{"run", "--url", unauthorized, "--token-file", file("empty", "\n")}, exitUsage, []string{"/empty: it is empty"}},
 		{"absent token file", nil, []string{"run", "--url", unauthorized, "--token-file", "/causeway/absent"}, exitUsage, []string{"/causeway/absent"}},
 		{"token file of another kind", nil, []string{"run", "--url", unauthorized, "--token-file", file("long", strings.Repeat("x", 1<<20))}, exitUsage, []string{"no token has"}},
@@ -96,15 +97,22 @@ func TestBadInput(t *testing.T) {
 		{"refused token of a command", nil, []string{"run", "--url", unauthorized, "--token-command", "/bin/cat " + file("token-of-command", "the-secret")}, exitToken, []string{"refuses"}},
 		{"token command that fails", nil, []string{"run", "--url", unauthorized, "--token-command", "/bin/cat /causeway/absent the-secret"}, exitToken, []string{"run token command /bin/cat: exit status 1", "by hand"}},
 		{"no token command", nil, []string{"run", "--url", unauthorized, "--token-command", "/causeway/absent"}, exitToken, []string{"run token command /causeway/absent: ", "no such file"}},
+		{"token command of the search path", nil, []string{"run", "--url", unauthorized, "--token-command", "cat the-secret"}, exitUsage, []string{`--token-command "cat": want the absolute path`, "run --help"}},
 		{"log level", token, []string{"run", "--url", unauthorized, "--log-level", "loud"}, exitUsage, []string{"loud"}},
 		{"header", token, []string{"run", "--url", unauthorized, "--header", "the-secret"}, exitUsage, []string{"Name: value"}},
 		{"switch of SSH", append(token, "CAUSEWAY_AGENT_BLOCK_FILE_TRANSFER=perhaps"), []string{"run", "--url", unauthorized}, exitUsage, []string{"CAUSEWAY_AGENT_BLOCK_FILE_TRANSFER", "perhaps"}},
 		{"time of SSH", append(token, "CAUSEWAY_AGENT_SSH_IDLE_TIMEOUT=soon"), []string{"run", "--url", unauthorized}, exitUsage, []string{"CAUSEWAY_AGENT_SSH_IDLE_TIMEOUT", "soon"}},
 		{"time below zero", token, []string{"run", "--url", unauthorized, "--ssh-max-session", "-1s"}, exitUsage, []string{"--ssh-max-session"}},
 		{"no home", append(token, "HOME="), []string{"run", "--url", unauthorized}, exitUsage, []string{"--state-dir"}},
-		{"refused token", token, []string{"run", "--url", unauthorized}, exitToken, []string{"refuses the token", "HTTP 401", "causeway-server"}},
+		{"refused token", token, []string{"run", "--url", unauthorized}, exitToken, []string{"refuses the token", "HTTP 401", "causeway-server agent token OWNER/WORKSPACE/AGENT"}},
+		{"refused token, in few words", token, []string{"run", "--url", browsers}, exitToken, []string{"HTTP 401: The token is not known; check"}},
 		{"refused token of a file", nil, []string{"run", "--url", unauthorized, "--token-file", file("token", " the-secret\n")}, exitToken, []string{"refuses"}},
 		{"refused token of the line", nil, []string{"run", "--url", unauthorized, "--token=the-secret"}, exitToken, []string{"refuses"}},
+		{"install without URL", token, []string{"install"}, exitUsage, []string{"--url is missing; see causeway-agent install --help"}},
+		{"install without token", nil, []string{"install", "--url", unauthorized}, exitUsage, []string{"or give --token-file; see causeway-agent install --help"}},
+		{"install for nobody", token, []string{"install", "--url", unauthorized, "--account", ""}, exitUsage, []string{"see causeway-agent install --help"}},
+		{"uninstall for nobody", nil, []string{"uninstall", "--account", ""}, exitUsage, []string{"see causeway-agent uninstall --help"}},
+		{"no ssh", nil, []string{"gitssh"}, exitUsage, []string{"see causeway-agent gitssh --help"}},
 		{"version", token, []string{"run", "--url", outdated}, exitVersion, []string{"version", "release"}},
 		{"certificate", token, []string{"run", "--url", secure.URL}, exitCertificate, []string{"certificate", "SSL_CERT_FILE"}},
 		{"state damaged", token, []string{"run", "--url", unauthorized, "--state-dir", damaged}, exitState, []string{damaged, "move the file away"}},
@@ -141,6 +149,19 @@ func TestHelpAndVersion(t *testing.T) {
 		text, err := program(t, nil, arguments...).Output()
 		if err != nil || len(text) == 0 {
 			t.Errorf("%q: %v", arguments, err)
+		}
+	}
+}
+
+// TestInstallHelp is about installing, and not about what the agent does then.
+func TestInstallHelp(t *testing.T) {
+	text, err := program(t, nil, "install", "--help").Output()
+	if err != nil || !bytes.Contains(text, []byte("Exit codes:")) {
+		t.Errorf("%v: %s", err, text)
+	}
+	for _, foreign := range []string{"SIGTERM", "control plane", "state directory", "certificate"} {
+		if bytes.Contains(text, []byte(foreign)) {
+			t.Errorf("%q is in %s", foreign, text)
 		}
 	}
 }

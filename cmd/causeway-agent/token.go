@@ -6,12 +6,16 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/causewayhq/causeway/agent"
 )
 
-var errTokens = errors.New("--token, --token-file and --token-command exclude each other")
+var (
+	errTokens  = errors.New("--token, --token-file and --token-command exclude each other")
+	errNoToken = errors.New("no token: set CAUSEWAY_AGENT_TOKEN or give --token-file")
+)
 
 // tokenSource is what the user has chosen. A file is read at once too, so that a
 // mistake shows before anything else is tried.
@@ -20,11 +24,17 @@ func (o options) tokenSource(stdin io.Reader) (agent.TokenSource, error) {
 	switch {
 	case len(words) > 0 && (o.token != "" || o.tokenFile != ""):
 		return nil, errTokens
+	case len(words) > 0 && !filepath.IsAbs(words[0]):
+		// The search path is not the user's choice of who hands out the token.
+		return nil, fmt.Errorf("--token-command %q: want the absolute path of a program", words[0])
 	case len(words) > 0:
 		return agent.TokenCommand(words[0], words[1:]...), nil
 	}
 	token, err := o.readToken(stdin)
-	if err != nil {
+	switch {
+	case errors.Is(err, errNoToken):
+		return nil, fmt.Errorf("%w or --token-command", err)
+	case err != nil:
 		return nil, err
 	}
 	if o.tokenFile != "" && o.tokenFile != "-" {
@@ -52,7 +62,7 @@ func (o options) readToken(stdin io.Reader) (agent.Token, error) {
 		text = os.Getenv(agent.TokenVariable)
 	}
 	if strings.TrimSpace(text) == "" {
-		return "", errors.New("no token: set CAUSEWAY_AGENT_TOKEN or give --token-file or --token-command")
+		return "", errNoToken
 	}
 	token, err := agent.ReadToken(strings.NewReader(text))
 	if err != nil {

@@ -107,7 +107,7 @@ type loading struct {
 	micros  []int64
 	refused int
 	streams []*stream
-	known   map[string]string // address of the names that may change
+	known   map[way]string // address of the names that may change
 	ours    gap
 	public  gap
 	canary  gap
@@ -120,7 +120,7 @@ func load(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("read order: %w", err)
 	}
-	l := &loading{stop: make(chan struct{}), out: json.NewEncoder(out), known: map[string]string{}}
+	l := &loading{stop: make(chan struct{}), out: json.NewEncoder(out), known: map[way]string{}}
 	if err := json.Unmarshal(line, &l.order); err != nil {
 		return fmt.Errorf("read order: %w", err)
 	}
@@ -253,7 +253,7 @@ func (l *loading) lookup(name string, nss bool) {
 		return
 	}
 	if err == nil {
-		err = l.right(name, addrs)
+		err = l.right(way{name, nss}, addrs)
 	}
 	kind, err := verdict(took, err)
 	l.mu.Lock()
@@ -334,8 +334,16 @@ func (l *loading) judged(kind, name string, took time.Duration, err error) {
 	l.tellLocked(event)
 }
 
+// way is how a name is asked for. The system's way may go by the hosts file, which
+// is a moment ahead of the resolver, or behind it: each has its own news.
+type way struct {
+	name string
+	nss  bool
+}
+
 // right checks an answer.
-func (l *loading) right(name string, addrs []netip.Addr) error {
+func (l *loading) right(by way, addrs []netip.Addr) error {
+	name := by.name
 	want := l.order.Names[name]
 	if want != "" {
 		if len(addrs) != 1 || addrs[0].String() != want {
@@ -348,8 +356,8 @@ func (l *loading) right(name string, addrs []netip.Addr) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if got := addrs[0].String(); l.known[name] != got {
-		l.known[name] = got
+	if got := addrs[0].String(); l.known[by] != got {
+		l.known[by] = got
 		l.tellLocked(Event{Kind: "address", Of: name, Detail: got})
 	}
 	return nil
