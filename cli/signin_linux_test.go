@@ -74,8 +74,8 @@ func onTerminal(t *testing.T, size pty.Winsize, env map[string]string, after, ty
 		t.Error(err)
 	}
 	theirs.Close()
+	<-copied // all that was shown
 	ours.Close()
-	<-copied
 	data, _ := os.ReadFile(record)
 	return code, shown.String(), string(data)
 }
