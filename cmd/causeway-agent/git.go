@@ -43,7 +43,7 @@ It exits as ssh does.`,
 			}
 			directory := os.Getenv(agent.GitDirectoryVariable)
 			if directory == "" {
-				return misuse(cmd, errors.New("gitssh: " + agent.GitDirectoryVariable + " is not set: run it in a session of the workspace"))
+				return misuse(cmd, errors.New("gitssh: "+agent.GitDirectoryVariable+" is not set: run it in a session of the workspace"))
 			}
 			// The terminal's Ctrl-C reaches ssh itself, which decides. It is taken here
 			// and not ignored: what ssh inherits as ignored, it ignores.
