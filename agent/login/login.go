@@ -11,6 +11,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -23,11 +24,24 @@ type Account struct{ Name, Home, Shell string }
 
 // Current is the account of this process.
 func Current() Account {
+	account, err := user.Current()
+	if err != nil {
+		account = nil
+	}
+	return accountOf(account, os.Getuid())
+}
+
+// accountOf is the one of the user database, nil if there is none: in a container
+// the user may have no entry, and the environment must do then. Where that names
+// nobody either, the number does, as it does for id.
+func accountOf(known *user.User, number int) Account {
 	result := Account{Name: os.Getenv("USER"), Home: os.Getenv("HOME")}
 	uid := ""
-	// In a container the user may have no entry: the environment must do then.
-	if account, err := user.Current(); err == nil {
-		result.Name, result.Home, uid = account.Username, account.HomeDir, account.Uid
+	if known != nil {
+		result.Name, result.Home, uid = known.Username, known.HomeDir, known.Uid
+	}
+	if result.Name == "" && number >= 0 { // below 0 on Windows, where there are none
+		result.Name = strconv.Itoa(number)
 	}
 	result.Shell = loginShell(uid)
 	return result

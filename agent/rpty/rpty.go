@@ -140,9 +140,13 @@ func (s *Server) handle(conn net.Conn) {
 	}
 	var session *session
 	v := newViewer(conn, wanted)
-	if wanted.Container != "" || wanted.ContainerUser != "" {
+	switch {
+	case wanted.ID == uuid.Nil:
+		// All who name none would share one terminal.
+		err = errors.New("the request names no terminal (ID)")
+	case wanted.Container != "" || wanted.ContainerUser != "":
 		err = errors.New("there are no containers in this workspace")
-	} else {
+	default:
 		session, err = s.attach(wanted, v)
 	}
 	if err != nil {

@@ -247,6 +247,7 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("ended %v: %q", ended, text)
 			}
 		}
+		check(initial{Command: "vim"}, "attach terminal: the request names no terminal (ID)\r\n")
 		check(initial{ID: id(1), Container: "c"}, "there are no containers in this workspace\r\n")
 		check(initial{ID: id(1), ContainerUser: "root"}, "there are no containers")
 		s.refuse = errors.New("no such shell")
@@ -254,15 +255,15 @@ func TestRefusals(t *testing.T) {
 		s.refuse = nil
 		var open []*client
 		for n := range maxSessions {
-			open = append(open, s.attach(initial{ID: id(byte(n))}))
+			open = append(open, s.attach(initial{ID: id(byte(n + 1))}))
 		}
 		synctest.Wait()
 		check(initial{ID: id(200)}, "there are 64 terminals, and no more are allowed")
 		for range maxViewers - 1 {
-			open = append(open, s.attach(initial{ID: id(0)}))
+			open = append(open, s.attach(initial{ID: id(1)}))
 		}
 		synctest.Wait()
-		check(initial{ID: id(0)}, "16 viewers watch the terminal")
+		check(initial{ID: id(1)}, "16 viewers watch the terminal")
 		for _, each := range open {
 			each.Close()
 		}
