@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -25,7 +27,22 @@ import (
 	"github.com/causewayhq/causeway/tailnet"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// listenVariable makes the test binary a program that listens on an address, says
+// on which port, and ends with its input.
+const listenVariable = "HTTPAPI_TEST_LISTENS"
+
+func TestMain(m *testing.M) {
+	if address := os.Getenv(listenVariable); address != "" {
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			os.Exit(1)
+		}
+		fmt.Println(listener.Addr().(*net.TCPAddr).Port)
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // fakeNetwork answers when it is told to.
 type fakeNetwork struct {

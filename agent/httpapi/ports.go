@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -94,6 +95,7 @@ func listening(ctx context.Context) ([]Port, error) {
 		}
 	}
 	names := map[int32]string{}
+	found = slices.DeleteFunc(found, own)
 	return shown(found, func(pid int32) string {
 		name, known := names[pid]
 		if !known && pid > 0 {
@@ -105,6 +107,10 @@ func listening(ctx context.Context) ([]Port, error) {
 		return name
 	}), nil
 }
+
+// own are the agent's listeners, which are nobody's work: where it takes
+// connections of its relay, for example.
+func own(one listener) bool { return int(one.pid) == os.Getpid() }
 
 // shown are the ports that a caller is to see, each once, in order: those which
 // the agent forwards, and which listen where it forwards to.

@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,26 +29,61 @@ func (s *testServer) askPorts() []Port {
 	return got.Ports
 }
 
-// TestOwnListenerIsFound asks the real system for a listener of this test.
-func TestOwnListenerIsFound(t *testing.T) {
+// listens is a program with a listener, until it is told to end.
+func listens(t *testing.T, address string) (port uint16, end func()) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), listenVariable+"="+address)
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	end = sync.OnceFunc(func() {
+		input.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(end)
+	if _, err := fmt.Fscan(output, &port); err != nil {
+		t.Fatal(err)
+	}
+	return port, end
+}
+
+// TestListenersAreFound asks the real system for those of another program, and for
+// one of this process, which stands for the agent.
+func TestListenersAreFound(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0", ":0"} {
-		listener, err := net.Listen("tcp", address)
+		own, err := net.Listen("tcp", address)
 		if err != nil {
 			t.Fatal(err)
 		}
-		port := uint16(listener.Addr().(*net.TCPAddr).Port)
+		defer own.Close()
+		port, end := listens(t, address)
 		s := newServer(t)
 		got := s.askPorts()
 		at := slices.IndexFunc(got, func(p Port) bool { return p.Port == port })
 		if at < 0 {
 			t.Fatalf("port %d of %s is not among %v", port, address, got)
 		}
-		listener.Close()
+		end()
 		if again := newServer(t).askPorts(); slices.ContainsFunc(again, func(p Port) bool { return p.Port == port }) {
 			t.Errorf("port %d is there after its end", port)
 		}
 		if os.Getenv("CAUSEWAY_WINE") != "" {
 			continue // Wine knows no owner of a socket
+		}
+		number := uint16(own.Addr().(*net.TCPAddr).Port)
+		if slices.ContainsFunc(got, func(p Port) bool { return p.Port == number }) {
+			t.Errorf("port %d of %s, which is the agent's own, is among %v", number, address, got)
 		}
 		executable, _ := os.Executable()
 		// The kernel keeps 15 letters of a name.
