@@ -193,6 +193,41 @@ func TestStuckClients(t *testing.T) {
 	}
 }
 
+// TestConnectionsAreBounded: one too many is not accepted until another is through,
+// which those who say nothing are in time.
+func TestConnectionsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := New(slog.New(slog.DiscardHandler))
+		conns := make(memory, maxConnections+1)
+		var clients []net.Conn
+		for range cap(conns) {
+			near, far := net.Pipe()
+			clients = append(clients, near)
+			go func() { _, _ = io.Copy(io.Discard, near) }()
+			conns <- far
+		}
+		served := make(chan error, 1)
+		go func() { served <- server.Serve(conns) }()
+		synctest.Wait()
+		if left := len(conns); left != 1 {
+			t.Errorf("%d of %d are accepted", cap(conns)-left, cap(conns))
+		}
+		time.Sleep(requestLimit)
+		synctest.Wait()
+		if left := len(conns); left != 0 {
+			t.Errorf("after %s, %d wait", requestLimit, left)
+		}
+		close(conns)
+		for _, conn := range clients {
+			conn.Close()
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		server.Close()
+	})
+}
+
 // TestListenerFails: an end that nobody asked for is told.
 func TestListenerFails(t *testing.T) {
 	server := New(slog.New(slog.DiscardHandler))
