@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// keepAlives is how many questions a client may leave without an answer, and
+// keepAlives is the time of how many questions a client may let go by, and
 // leastKeepAlive the MaxTimeout from which on questions are asked (docs of the
 // protocol, 5.3).
 const (
@@ -65,6 +65,8 @@ func (c *connection) watchIdle(limit time.Duration) {
 
 // keepAlive asks the client whether it is there, and ends the connection when a
 // question has waited for an answer for as long as three would have been asked.
+// The others are not sent: x/crypto has one question under way at a time, and a
+// connection that loses nothing needs no more.
 func (c *connection) keepAlive(every time.Duration) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()

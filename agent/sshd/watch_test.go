@@ -114,8 +114,8 @@ func testServer(t *testing.T, config Config) *Server {
 }
 
 // lasting says how long a connection lasts whose client answers, or not, to what
-// it is asked, and on which there is data at some times.
-func lasting(t *testing.T, config Config, answers bool, stirs ...time.Duration) (lasted time.Duration, reason string) {
+// it is asked, and on which there is data at some times; and when it was asked.
+func lasting(t *testing.T, config Config, answers bool, stirs ...time.Duration) (lasted time.Duration, reason string, questions []time.Duration) {
 	t.Helper()
 	server := testServer(t, config)
 	synctest.Test(t, func(t *testing.T) {
@@ -149,11 +149,21 @@ func lasting(t *testing.T, config Config, answers bool, stirs ...time.Duration) 
 			_ = client.Wait()
 			close(ended)
 		}()
-		if answers {
-			go ssh.DiscardRequests(requests)
-		}
-		c := <-served
 		start := time.Now()
+		counted := make(chan struct{})
+		go func() {
+			defer close(counted)
+			for request := range requests {
+				if request.Type != "keepalive@openssh.com" || !request.WantReply {
+					t.Errorf("asked %s, %v", request.Type, request.WantReply)
+				}
+				questions = append(questions, time.Since(start))
+				if answers {
+					_ = request.Reply(false, nil)
+				}
+			}
+		}()
+		c := <-served
 		select {
 		case <-ended:
 		case <-time.After(time.Hour):
@@ -161,10 +171,9 @@ func lasting(t *testing.T, config Config, answers bool, stirs ...time.Duration) 
 			<-ended
 		}
 		lasted, reason = time.Since(start), c.ended()
-		for range requests {
-		}
+		<-counted
 	})
-	return lasted, reason
+	return lasted, reason, questions
 }
 
 // TestWatch: each limit ends a connection at its time, and nothing else does.
@@ -189,11 +198,31 @@ func TestWatch(t *testing.T) {
 		{"below the least", Config{MaxTimeout: 3*s - 1}, true, nil, 3*s - 1, "longest"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			lasted, reason := lasting(t, test.config, test.answers, test.stirs...)
+			lasted, reason, _ := lasting(t, test.config, test.answers, test.stirs...)
 			if lasted != test.lasts || !strings.Contains(reason, test.reason) {
 				t.Errorf("it lasted %v (%q), want %v (%q)", lasted, reason, test.lasts, test.reason)
 			}
 		})
+	}
+}
+
+// TestQuestions: a client is asked at each third of the limit. One question at a
+// time is under way: x/crypto sends no other before the answer, and a reliable
+// connection needs none. Who has let the time of three go by is gone.
+func TestQuestions(t *testing.T) {
+	const third = 10 * time.Second
+	_, _, asked := lasting(t, Config{MaxTimeout: 3 * third}, true)
+	if len(asked) < 359 || len(asked) > 360 { // in an hour, the end of which is a question's time
+		t.Errorf("%d questions", len(asked))
+	}
+	for index, at := range asked {
+		if want := time.Duration(index+1) * third; at != want {
+			t.Errorf("question %d came after %v, want %v", index, at, want)
+		}
+	}
+	lasted, _, asked := lasting(t, Config{MaxTimeout: 3 * third}, false)
+	if len(asked) != 1 || asked[0] != third || lasted != asked[0]+keepAlives*third {
+		t.Errorf("asked at %v, and ended after %v", asked, lasted)
 	}
 }
 
