@@ -174,7 +174,7 @@ func (c *connection) farewell(reason string) {
 
 	var told sync.WaitGroup
 	for _, s := range sessions {
-		told.Go(func() { s.say(reason) })
+		told.Go(func() { s.farewell(reason) })
 	}
 	done := make(chan struct{})
 	c.server.work.Go(func() { // ends with the connection at the latest

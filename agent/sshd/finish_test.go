@@ -1,6 +1,7 @@
 package sshd
 
 import (
+	"io"
 	"slices"
 	"testing"
 
@@ -38,5 +39,30 @@ func TestStatusPrecedesTheEnd(t *testing.T) {
 		if want := []string{name, "end of output", "close"}; !slices.Equal(channel.steps, want) {
 			t.Errorf("told %q, want %q", channel.steps, want)
 		}
+	}
+}
+
+// Stderr is what nobody may write to after the end of output.
+func (c *told) Stderr() io.ReadWriter { return toldErrors{c} }
+
+type toldErrors struct{ *told }
+
+func (e toldErrors) Write(data []byte) (int, error) {
+	e.steps = append(e.steps, "farewell")
+	return len(data), nil
+}
+
+func (e toldErrors) Read([]byte) (int, error) { return 0, io.EOF }
+
+// TestNoFarewellAfterTheEnd: x/crypto must not be written to once it has been told
+// that no more follows.
+func TestNoFarewellAfterTheEnd(t *testing.T) {
+	channel := &told{}
+	s := &session{channel: channel}
+	s.farewell("a reason")
+	s.finish(exit{})
+	s.farewell("a reason")
+	if want := []string{"farewell", "exit-status", "end of output", "close"}; !slices.Equal(channel.steps, want) {
+		t.Errorf("told %q, want %q", channel.steps, want)
 	}
 }

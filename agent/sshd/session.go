@@ -3,6 +3,7 @@ package sshd
 import (
 	"log/slog"
 	"net"
+	"sync"
 
 	"golang.org/x/crypto/ssh"
 
@@ -46,6 +47,10 @@ type session struct {
 	commanded bool
 	control   chan func(*process)
 	done      chan struct{}
+
+	// mu guards the end of the output, after which nobody may write.
+	mu       sync.Mutex
+	finished bool
 }
 
 // handleSession serves one session channel until it ends on both sides.
@@ -149,8 +154,21 @@ func (s *session) finish(result exit) {
 	} else {
 		_, _ = s.channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{result.status}))
 	}
+	s.mu.Lock()
+	s.finished = true
 	_ = s.channel.CloseWrite()
+	s.mu.Unlock()
 	s.channel.Close()
+}
+
+// farewell tells the user why the connection ends, unless the session is over. Its
+// end waits for that, at the longest until the connection is closed.
+func (s *session) farewell(reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.finished {
+		s.say(reason)
+	}
 }
 
 func (s *session) addVariable(payload []byte) bool {
