@@ -25,6 +25,7 @@ type deafNetwork struct {
 
 func (n *deafNetwork) SetRelayMap(relays proto.RelayMap)                  { n.relays = relays }
 func (n *deafNetwork) Identity() tailnet.Identity                         { return tailnet.Identity{} }
+func (n *deafNetwork) Handshake([]uuid.UUID)                              {}
 func (n *deafNetwork) HandleTCP(func(port uint16) (func(net.Conn), bool)) {}
 func (n *deafNetwork) HandleUDP(func(port uint16) (func(net.Conn), bool)) {}
 func (n *deafNetwork) Listen(uint16) (net.Listener, error) {
