@@ -90,7 +90,7 @@ func FuzzWorkPaths(f *testing.F) {
 				io.Writer
 			}{source, io.Discard}, "/work")
 			// Nobody answers here, and so nobody is to be waited for.
-			w.handles.places = make(chan struct{}, len(input))
+			w.places = make(chan struct{}, len(input))
 			output, _ := io.ReadAll(w)
 			return output
 		}
