@@ -1,6 +1,7 @@
 package rpty
 
 import (
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -33,7 +34,7 @@ func (p pipes) dial() (near net.Conn, stays bool) {
 	synctest.Wait()
 	select {
 	case err := <-ended:
-		return near, err != io.EOF
+		return near, !errors.Is(err, io.EOF)
 	default:
 		return near, true
 	}
