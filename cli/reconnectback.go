@@ -31,6 +31,8 @@ const (
 	unacknowledgedLimit = 14 * time.Second
 )
 
+const lostNews = "connection lost; attaching again (Enter ~. leaves)"
+
 // noticeSilence has a connection end soon after the other side has become silent.
 func noticeSilence(conn *net.TCPConn) error {
 	return errors.Join(
@@ -64,6 +66,10 @@ func (s *attachment) comeBack(ctx context.Context, changes <-chan struct{}) (net
 	}()
 	defer func() { <-watched }()
 	defer cancel()
+	said := s.cut // the first attempt may have to be given up too
+	if said {
+		s.say(lostNews)
+	}
 	for wait := reconnectFirst; ; wait = min(2*wait, reconnectMost) {
 		conn, err := s.attempt(ctx)
 		switch {
@@ -72,8 +78,9 @@ func (s *attachment) comeBack(ctx context.Context, changes <-chan struct{}) (net
 		case err == nil || errors.Is(err, errOver):
 			return conn, err
 		}
-		if wait == reconnectFirst {
-			s.say("connection lost; attaching again (Enter ~. leaves)")
+		if !said {
+			s.say(lostNews)
+			said = true
 		}
 		select {
 		case <-time.After(wait):

@@ -99,6 +99,38 @@ func TestComeBackSoon(t *testing.T) {
 	}
 }
 
+// firstWord notes when something was printed first.
+type firstWord struct{ at time.Time }
+
+func (f *firstWord) Write(data []byte) (int, error) {
+	if f.at.IsZero() {
+		f.at = time.Now()
+	}
+	return len(data), nil
+}
+
+// TestLossIsSaidAtOnce: of a connection that has broken off people hear before the
+// first attempt; of one that was closed, as an agent does that is replaced, only
+// when the first has failed.
+func TestLossIsSaidAtOnce(t *testing.T) {
+	for cut, want := range map[bool]time.Duration{true: 0, false: attemptLimit} {
+		synctest.Test(t, func(t *testing.T) {
+			f := &farTerminal{id: uuid.New(), heals: time.Now().Add(20 * time.Second), holds: true, again: make(chan net.Conn, 1)}
+			session, word, began := f.attachment(), &firstWord{}, time.Now()
+			session.app.env.Stderr, session.cut = word, cut
+			conn, err := session.comeBack(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if word.at.IsZero() || word.at.Sub(began) != want {
+				t.Errorf("cut off %t: said after %s, want %s", cut, word.at.Sub(began), want)
+			}
+			conn.Close()
+			(<-f.again).Close()
+		})
+	}
+}
+
 // brokenConn breaks off.
 type brokenConn struct{ net.Conn }
 
