@@ -15,9 +15,9 @@ import (
 const (
 	sshEnd    = 5 * time.Second
 	reportEnd = 5 * time.Second
-	// workEnd is for what has been told to end already. A program on a terminal may
-	// be one that cannot be ended, of another user or held by the kernel.
-	workEnd = 10 * time.Second
+	// workEnd is for what has been told to end already: all but programs that cannot
+	// be ended, of another user or held by the kernel, does so at once.
+	workEnd = 5 * time.Second
 )
 
 // shutDown ends the agent's work in the order that lets the others know, while
@@ -58,7 +58,7 @@ func (a *agent) awaitWork() {
 	select {
 	case <-ended:
 	case <-timer.C:
-		a.log.Warn("a program of a terminal does not end, and is left behind")
+		a.log.Warn("something of the agent does not end, and is left behind; it may be a program of a terminal that cannot be ended")
 	}
 }
 

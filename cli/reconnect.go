@@ -176,6 +176,7 @@ type attachment struct {
 	request attachRequest
 	escape  escapeKeys
 	cut     bool // the connection broke off: the agent has not closed it
+	brief   int  // connections in a row that were, as those are that the agent refuses
 	outcome string
 }
 
@@ -194,7 +195,11 @@ func (s *attachment) run(ctx context.Context) error {
 	name := agentName(s.port.agent)
 	conn, err := s.connect(ctx)
 	for err == nil {
+		began := time.Now()
 		err = s.show(ctx, conn, changes)
+		if s.brief++; time.Since(began) >= briefLimit {
+			s.brief = 0
+		}
 		conn.Close()
 		if err == nil {
 			conn, err = s.comeBack(ctx, changes)
@@ -210,7 +215,7 @@ func (s *attachment) run(ctx context.Context) error {
 	case errors.Is(err, errGone):
 		return &localapi.Error{
 			Code:   localapi.CodeNotFound,
-			Cause:  fmt.Sprintf("terminal %s of %s is not there any more: its program has ended, or the workspace's agent was started anew", s.request.ID, name),
+			Cause:  fmt.Sprintf("terminal %s of %s is not there any more: it has ended, or the workspace's agent was started anew", s.request.ID, name),
 			Remedy: "for another one: causeway ssh --reconnect=new " + quote(name),
 		}
 	}

@@ -340,7 +340,7 @@ func TestTerminalGone(t *testing.T) {
 	}
 	h.setCut(false)
 	w.overWith(int(localapi.CodeNotFound))
-	for _, want := range []string{"its program has ended, or", "agent was started anew", "remedy: for another one: causeway ssh --reconnect=new myws.coder"} {
+	for _, want := range []string{"it has ended, or", "agent was started anew", "remedy: for another one: causeway ssh --reconnect=new myws.coder"} {
 		waitFor(t, want, func() bool { // lines are broken anywhere
 			return strings.Contains(strings.Join(strings.Fields(w.text()), ""), strings.ReplaceAll(want, " ", ""))
 		})

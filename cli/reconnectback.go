@@ -31,6 +31,10 @@ const (
 	unacknowledgedLimit = 14 * time.Second
 )
 
+// briefLimit is below what a connection lasts that is of use. After two that were
+// briefer the next attempt waits: an agent that refuses would be asked without end.
+const briefLimit = time.Second
+
 const lostNews = "connection lost; attaching again (Enter ~. leaves)"
 
 // noticeSilence has a connection end soon after the other side has become silent.
@@ -66,12 +70,15 @@ func (s *attachment) comeBack(ctx context.Context, changes <-chan struct{}) (net
 	}()
 	defer func() { <-watched }()
 	defer cancel()
+	if s.brief > 1 && !s.cut {
+		s.paused(ctx)
+	}
 	said := s.cut // the first attempt may have to be given up too
 	if said {
 		s.say(lostNews)
 	}
 	for wait := reconnectFirst; ; wait = min(2*wait, reconnectMost) {
-		conn, err := s.attempt(ctx)
+		conn, err := s.attempt(ctx, s.cut || wait > reconnectFirst)
 		switch {
 		case errors.Is(err, errOver) && (s.cut || wait > reconnectFirst):
 			return nil, errGone
@@ -95,25 +102,38 @@ func (s *attachment) comeBack(ctx context.Context, changes <-chan struct{}) (net
 	}
 }
 
+// paused waits, for what the agent has closed at once it may have refused.
+func (s *attachment) paused(ctx context.Context) {
+	select {
+	case <-time.After(reconnectMost):
+	case <-ctx.Done(): // the attempt says so
+	}
+}
+
 // attempt makes sure that the terminal is there: attaching makes another
-// otherwise. An agent that cannot tell has ended it.
-func (s *attachment) attempt(ctx context.Context) (net.Conn, error) {
+// otherwise. An agent that cannot tell, as those of other deployments, has ended it
+// when it has closed the connection; after a loss it is just asked for.
+func (s *attachment) attempt(ctx context.Context, lost bool) (net.Conn, error) {
 	asking, cancel := context.WithTimeout(ctx, attemptLimit)
 	defer cancel()
 	found, err := s.api.terminals(asking)
 	var known *localapi.Error
 	switch {
 	case errors.As(err, &known) && strings.Contains(known.Cause, "the agent answers"):
-		return nil, errOver
+		if !lost {
+			return nil, errOver
+		}
 	case err != nil:
 		return nil, err
 	}
+	there := err != nil // it cannot tell
 	for _, each := range found {
-		if each.ID == s.request.ID {
-			connecting, cancel := context.WithTimeout(ctx, attemptLimit)
-			defer cancel()
-			return s.connect(connecting)
-		}
+		there = there || each.ID == s.request.ID
 	}
-	return nil, errOver
+	if !there {
+		return nil, errOver
+	}
+	connecting, cancel := context.WithTimeout(ctx, attemptLimit)
+	defer cancel()
+	return s.connect(connecting)
 }

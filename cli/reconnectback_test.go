@@ -25,6 +25,7 @@ type farTerminal struct {
 	id    uuid.UUID
 	heals time.Time     // before, nothing gets through
 	holds bool          // the terminal is there
+	mute  bool          // it has no list of terminals
 	again chan net.Conn // ends of those that attach
 }
 
@@ -50,6 +51,10 @@ func (f *farTerminal) dial(ctx context.Context, _, address string) (net.Conn, er
 	go func() {
 		defer far.Close()
 		if _, err := http.ReadRequest(bufio.NewReader(far)); err != nil {
+			return
+		}
+		if f.mute {
+			_, _ = io.WriteString(far, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n") // it may be gone
 			return
 		}
 		list := ""
@@ -131,6 +136,58 @@ func TestLossIsSaidAtOnce(t *testing.T) {
 	}
 }
 
+// TestRefusalsArePaced: an agent that refuses to attach a terminal which it lists
+// is not asked as fast as it answers.
+func TestRefusalsArePaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &farTerminal{id: uuid.New(), holds: true, again: make(chan net.Conn)}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		refused := 0
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for {
+				select {
+				case far := <-f.again:
+					refused++
+					far.Close()
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
+		if err := f.attachment().run(ctx); err == nil {
+			t.Error("no error")
+		}
+		<-done
+		if most := int(time.Minute/reconnectMost) + 2; refused > most || refused < most/2 {
+			t.Errorf("asked %d times in a minute, want about %d", refused, most)
+		}
+	})
+}
+
+// TestAgentsThatCannotTell: one that has no list of terminals, as those of other
+// deployments, is asked for the terminal after a loss; one that has closed the
+// connection has ended it.
+func TestAgentsThatCannotTell(t *testing.T) {
+	for cut, want := range map[bool]error{true: nil, false: errOver} {
+		synctest.Test(t, func(t *testing.T) {
+			f := &farTerminal{id: uuid.New(), mute: true, again: make(chan net.Conn, 1)}
+			session := f.attachment()
+			session.cut = cut
+			conn, err := session.comeBack(t.Context(), nil)
+			if !errors.Is(err, want) {
+				t.Errorf("cut off %t: %v, want %v", cut, err, want)
+			}
+			if err == nil {
+				conn.Close()
+				(<-f.again).Close()
+			}
+		})
+	}
+}
+
 // brokenConn breaks off.
 type brokenConn struct{ net.Conn }
 
@@ -175,7 +232,7 @@ func TestTerminalNotThere(t *testing.T) {
 					t.Errorf("exit code %d, want %d: %v", got, c.code, err)
 				}
 				var known *localapi.Error
-				if c.code != 0 && (!errors.As(err, &known) || !strings.Contains(known.Cause, "of myws.coder is not there any more: its program has ended, or ")) {
+				if c.code != 0 && (!errors.As(err, &known) || !strings.Contains(known.Cause, "of myws.coder is not there any more: it has ended, or ")) {
 					t.Errorf("%v", err)
 				}
 				if c.code == 0 && !strings.HasSuffix(session.outcome, "of myws.coder has ended") {

@@ -75,14 +75,14 @@ func TestListenersAreFound(t *testing.T) {
 			t.Fatalf("port %d of %s is not among %v", port, address, got)
 		}
 		end()
-		if again := newServer(t).askPorts(); slices.ContainsFunc(again, func(p Port) bool { return p.Port == port }) {
+		if again := newServer(t).askPorts(); slices.Contains(again, got[at]) {
 			t.Errorf("port %d is there after its end", port)
 		}
 		if os.Getenv("CAUSEWAY_WINE") != "" {
 			continue // Wine knows no owner of a socket
 		}
 		number := uint16(own.Addr().(*net.TCPAddr).Port)
-		if slices.ContainsFunc(got, func(p Port) bool { return p.Port == number }) {
+		if slices.ContainsFunc(got, func(p Port) bool { return p.Port == number && p.ProcessName == got[at].ProcessName }) {
 			t.Errorf("port %d of %s, which is the agent's own, is among %v", number, address, got)
 		}
 		executable, _ := os.Executable()

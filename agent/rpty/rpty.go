@@ -220,11 +220,12 @@ func (s *Server) makeRoom() bool {
 			oldest, since = each, at
 		}
 	}
-	if oldest == nil {
-		return false
+	const reason = "another terminal needed its place"
+	if oldest == nil || !oldest.claim(reason) {
+		return false // somebody came just now
 	}
 	delete(s.sessions, oldest.id)
-	s.work.Go(func() { oldest.end("another terminal needed its place", endGrace) })
+	s.work.Go(func() { oldest.end(reason, endGrace) })
 	return true
 }
 

@@ -258,8 +258,24 @@ func (s *session) ends() time.Time {
 func (s *session) waitsForLost() (since time.Time, waits bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	idle := len(s.viewers) == 0 && !s.ended && !s.idleSince.IsZero()
-	return s.idleSince, idle && time.Since(s.idleSince) >= s.server.config.Idle
+	return s.idleSince, s.abandoned()
+}
+
+// abandoned: nobody watches, for as long as others are given. The caller holds mu.
+func (s *session) abandoned() bool {
+	idle := len(s.viewers) == 0 && !s.ended && s.reason == "" && !s.idleSince.IsZero()
+	return idle && time.Since(s.idleSince) >= s.server.config.Idle
+}
+
+// claim lets nobody attach any more, unless somebody has.
+func (s *session) claim(reason string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.abandoned() {
+		return false
+	}
+	s.reason = reason
+	return true
 }
 
 // beat is the heartbeat of a viewer: it puts the end off.

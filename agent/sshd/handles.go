@@ -68,8 +68,8 @@ func (h *handles) take(kind byte, body []byte) (pass bool, err error) {
 	request := sftpRequest{kind: kind}
 	h.mu.Lock()
 	switch {
-	case kind == sftpClose && len(body) >= 8 && len(body) <= 8+handleLength:
-		request.handle = string(body[8:])
+	case kind == sftpClose:
+		request.handle = closedHandle(body)
 	case kind != sftpOpen && kind != sftpOpendir:
 	case len(body) >= 4 && len(h.open)+h.opening >= maxHandles:
 		request.refusal = handleRefusal(body[:4])
@@ -84,6 +84,19 @@ func (h *handles) take(kind byte, body []byte) (pass bool, err error) {
 		return false, h.refuse(request.refusal)
 	}
 	return request.refusal == nil, nil
+}
+
+// closedHandle is the one that the body of a request names as pkg/sftp reads it: by
+// its length, whatever follows.
+func closedHandle(body []byte) string {
+	if len(body) < 8 {
+		return ""
+	}
+	rest, length := body[8:], binary.BigEndian.Uint32(body[4:8])
+	if uint64(length) > uint64(min(len(rest), handleLength)) {
+		return ""
+	}
+	return string(rest[:length])
 }
 
 func handleRefusal(id []byte) []byte {

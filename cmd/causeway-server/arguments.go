@@ -34,7 +34,7 @@ func argumentError(command *cobra.Command, given []string) error {
 	wanted := strings.Fields(command.Use)[1:]
 	switch {
 	case len(wanted) == 0:
-		return &usageError{fmt.Errorf("run %s: it takes no argument, and %q was given", command.CommandPath(), given[0])}
+		return &usageError{fmt.Errorf("run %s: it takes no argument", command.CommandPath())}
 	case len(given) < len(wanted):
 		return missingArguments(command, wanted[len(given):]...)
 	default:

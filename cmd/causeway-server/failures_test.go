@@ -57,7 +57,7 @@ func TestFailures(t *testing.T) {
 		{"missing list", "banner set", exitUsage, []string{"the argument MESSAGE is missing\nSee: causeway-server banner set --help\n"}},
 		{"missing file", "agent configure --check", exitUsage, []string{"agent configure: the argument FILE is missing\nSee: causeway-server agent configure --help\n"}},
 		{"arguments too many", "agent list alice bob", exitUsage, []string{"2 arguments were given, and it takes 1: [USER]\nSee: causeway-server agent list --help\n"}},
-		{"argument to none", "user list alice", exitUsage, []string{`it takes no argument, and "alice" was given`, "See: causeway-server user list --help\n"}},
+		{"argument to none", "user list alice", exitUsage, []string{"run causeway-server user list: it takes no argument", "See: causeway-server user list --help\n"}},
 		{"flag of another", "agent status --follow", exitUsage, []string{"unknown flag: --follow\nSee: causeway-server agent status --help\n"}},
 		{"command of a group", "agent statsu", exitUsage, []string{`"statsu"`, "See: causeway-server agent --help\n"}},
 		{"no such command", "agents", exitUsage, []string{`unknown command "agents" for "causeway-server"`, "See: causeway-server --help\n"}},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -44,7 +45,11 @@ func (a *app) askPresence(ctx context.Context, opened *store.Store) presence {
 	// What it says goes for commands that can be given another URL.
 	var unanswered *healthError
 	if errors.As(err, &unanswered) {
-		return presence{silent: fmt.Errorf("no server answers at %s (%w)", target, shortCause(unanswered.cause)), remedy: start}
+		known := presence{silent: fmt.Errorf("no server answers at %s (%w)", target, shortCause(unanswered.cause))}
+		if errors.Is(err, syscall.ECONNREFUSED) { // else one may run, and be busy or elsewhere
+			known.remedy = start
+		}
+		return known
 	}
 	if err != nil {
 		return presence{silent: err}

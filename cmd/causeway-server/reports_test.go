@@ -155,9 +155,9 @@ func TestAgentConnectionsAndStats(t *testing.T) {
 	if r.json(&list, "connections", "--last", "1"); len(list.Connections) != 1 {
 		t.Errorf("%+v", list)
 	}
-	if out := ok(t, r.args("stats")...); strings.Count(out, "\n") != 6 || !strings.Contains(out, "2.0 KiB") || !strings.Contains(out, "1.0 ms") ||
-		!strings.Contains(out, "one comes every five minutes") || !strings.Contains(out, "since the report before") {
-		t.Errorf("stats:\n%s", out)
+	if got := cli(t, nil, r.args("stats")...); got.code != 0 || strings.Count(got.stdout, "\n") != 3 || !strings.Contains(got.stdout, "2.0 KiB") ||
+		!strings.Contains(got.stdout, "1.0 ms") || !strings.Contains(got.stderr, "one comes every five minutes") || !strings.Contains(got.stderr, "since the report before") {
+		t.Errorf("stats: %+v", got)
 	}
 	var stats struct{ Stats []statsOutput }
 	if r.json(&stats, "stats"); len(stats.Stats) != 2 || stats.Stats[0].Latency != -1 || stats.Stats[1].VSCode != 1 {

@@ -110,6 +110,7 @@ func (a *app) printStats(lines []store.AgentStats) error {
 	if err != nil {
 		return err
 	}
-	return a.print("", "One line for each report; "+reportsNote+". IN, OUT and CONNECTIONS are",
-		"since the report before; latency and sessions as they were at that moment.")
+	// Beside the table, which programs may read.
+	_, err = fmt.Fprintln(a.stderr, "One line for each report; "+reportsNote+". IN, OUT and CONNECTIONS are\nsince the report before; latency and sessions as they were at that moment.")
+	return err
 }

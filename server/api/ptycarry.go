@@ -84,7 +84,11 @@ func (p *ptySession) carry(ctx, leave context.Context, socket *stream) error {
 	ended, end := context.WithCancel(ctx)
 	defer end()
 	defer context.AfterFunc(leave, end)()
-	defer context.AfterFunc(ended, p.part)()
+	parted := make(chan struct{})
+	context.AfterFunc(ended, func() {
+		defer close(parted)
+		p.part()
+	})
 	var reader sync.WaitGroup
 	reader.Go(func() {
 		defer end()
@@ -105,6 +109,7 @@ func (p *ptySession) carry(ctx, leave context.Context, socket *stream) error {
 		socket.hangUp(fmt.Errorf("connection to the agent lost: %w", err))
 	}
 	end()
+	<-parted
 	socket.Close()
 	reader.Wait()
 	return nil

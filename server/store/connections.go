@@ -71,6 +71,10 @@ func (s *Store) noteConnection(ctx context.Context, agent uuid.UUID, statement s
 		if err != nil {
 			return err
 		}
+		// Rows of servers that went by the agent's clock may be of the future.
+		if _, err := tx.ExecContext(ctx, "UPDATE agent_connections SET noted_at = $2 WHERE agent_id = $1 AND noted_at > $2", idText(agent), millis(now())); err != nil {
+			return err
+		}
 		// By index, and nothing to do for nearly all agents. What is old is told by our
 		// own clock: an agent's may be wrong, or lie.
 		_, err = tx.ExecContext(ctx, `DELETE FROM agent_connections WHERE agent_id = $1 AND (noted_at, connection_id) <
