@@ -53,6 +53,8 @@ cmd_stage2(){ local name=$1 lower=$2 keep=$3 d=$RUN/$1; local m=$d/mnt rw=$d/rw
   mount --bind "$m/proc/sys/net" "$m/proc/sys/net" 2>/dev/null || true; mount -o remount,bind,rw "$m/proc/sys/net" 2>/dev/null || true
   for n in sysrq-trigger kmsg; do if [ -e "$m/proc/$n" ]; then mount --bind "$m/dev/null" "$m/proc/$n"; fi; done
   ln -sf /dev/null "$m/etc/systemd/system/console-getty.service"
+  # Daily jobs write to the host at midnight (/var/backups and more), whatever is being compared then.
+  ln -sf /dev/null "$m/etc/systemd/system/timers.target"
   [ ! -d "$d/seed" ] || cp -r --preserve=mode "$d/seed/." "$m/"
   # logind believes it can suspend: systemd-sleep writes "mem" into this file and returns at once
   if [ -e "$m/sys/power/state" ]; then echo "freeze mem" > "$m/run/lab-power-state"; mount --bind "$m/run/lab-power-state" "$m/sys/power/state"; fi
