@@ -77,9 +77,9 @@ func (s *Store) noteConnection(ctx context.Context, agent uuid.UUID, statement s
 		}
 		// By index, and nothing to do for nearly all agents. What is old is told by our
 		// own clock: an agent's may be wrong, or lie. What was noted in one millisecond
-		// goes together.
-		_, err = tx.ExecContext(ctx, `DELETE FROM agent_connections WHERE agent_id = $1 AND noted_at <=
-			(SELECT noted_at FROM agent_connections WHERE agent_id = $1 ORDER BY noted_at DESC LIMIT 1 OFFSET $2)`, idText(agent), connectionsMost)
+		// stays and goes together.
+		_, err = tx.ExecContext(ctx, `DELETE FROM agent_connections WHERE agent_id = $1 AND noted_at <
+			(SELECT noted_at FROM agent_connections WHERE agent_id = $1 ORDER BY noted_at DESC LIMIT 1 OFFSET $2)`, idText(agent), connectionsMost-1)
 		return err
 	})
 	if err != nil {
