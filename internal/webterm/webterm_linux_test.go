@@ -185,8 +185,8 @@ func (b *browser) troubles(step steps, address string) {
 	step("agent killed, said, and back by itself with it", func() {
 		b.agent.kill()
 		b.startAgent()
-		// The new process has the keys and not the session of the old: WireGuard
-		// notices after 15 s without an answer, and TCP with its next repetition.
+		// The new process has the keys and not the session of the old, which it renews;
+		// then what is typed meets nobody, and TCP is told so.
 		b.within(2*patience, "the page is connected with the new agent", func() bool {
 			b.types("echo alive-$((40+2))\r")
 			return b.state() == "open" && strings.Contains(b.text(".xterm-rows"), "alive-42")
